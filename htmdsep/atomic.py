@@ -1,0 +1,87 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from htmdsep.errors import HtmdsepError
+
+
+@contextmanager
+def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield a temporary path beside each target; on a clean exit rename them all into place.
+
+    Folders are made as needed. On an error every temporary file is removed, and so is every
+    folder made here. Raises HtmdsepError where a folder cannot be made.
+    """
+    with ExitStack() as cleanup:
+        temporaries = []
+        for target in targets:
+            for folder in _make_folder(target.parent):
+                cleanup.callback(_remove_empty, folder)
+            temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+            cleanup.callback(temporary.unlink, missing_ok=True)
+            temporaries.append(temporary)
+        yield temporaries
+        for temporary in temporaries:
+            _flush_to_disk(temporary)
+        _rename_all(temporaries, targets)
+        cleanup.pop_all()
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside the target; on a clean exit rename it into place."""
+    with atomic_paths([target]) as (temporary,):
+        yield temporary
+
+
+def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Rename every temporary file, or undo: a target that was not there before is removed."""
+    new = [target for target in targets if not target.exists()]
+    try:
+        for temporary, target in zip(temporaries, targets, strict=True):
+            temporary.replace(target)
+    except OSError as error:
+        for target in new:
+            target.unlink(missing_ok=True)
+        raise HtmdsepError(f"cannot write {error.filename2}: {error.strerror}") from error
+    for folder in {target.parent for target in targets}:
+        _flush_to_disk(folder)
+
+
+def _make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, outermost first."""
+    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise HtmdsepError(
+            f"cannot make the folder {folder}: {error.strerror}; choose another with --out"
+        ) from error
+    return missing
+
+
+def _remove_empty(folder: Path) -> None:
+    try:
+        folder.rmdir()
+    except OSError:
+        pass  # another output has landed there
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Force a file's bytes, or a folder's entries, to the disk."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        if path.is_dir():
+            return  # Windows opens no folders
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,7 @@
+"""The errors htmdsep raises for what a user can mend."""
+
+from __future__ import annotations
+
+
+class HtmdsepError(Exception):
+    """A failure whose message names the cause and the remedy, in one line."""

@@ -1,0 +1,75 @@
+"""The networks: HTMD-Net and the slides' two baselines, behind one interface."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from htmdsep.model.config import (
+    ConvTasNetConfig,
+    HTMDNetConfig,
+    NetworkConfig,
+    WaveUNetConfig,
+    config_from_dict,
+    config_to_dict,
+)
+from htmdsep.model.convtasnet import ConvTasNet
+from htmdsep.model.htmdnet import HTMDNet
+from htmdsep.model.output import NetworkOutput
+from htmdsep.model.waveunet import WaveUNet
+
+__all__ = [
+    "ConvTasNet",
+    "ConvTasNetConfig",
+    "HTMDNet",
+    "HTMDNetConfig",
+    "Network",
+    "NetworkConfig",
+    "NetworkOutput",
+    "WaveUNet",
+    "WaveUNetConfig",
+    "build_network",
+    "config_from_dict",
+    "config_to_dict",
+    "initialise_like_keras",
+    "parameter_count",
+]
+
+Network = HTMDNet | ConvTasNet | WaveUNet
+
+
+def build_network(config: NetworkConfig) -> Network:
+    """Return the network that a config describes, with PyTorch's initial weights."""
+    if isinstance(config, HTMDNetConfig):
+        return HTMDNet(config)
+    if isinstance(config, ConvTasNetConfig):
+        return ConvTasNet(config)
+    return WaveUNet(config)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """Return the number of trainable values (Keras's total adds the batch-norm statistics)."""
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+@torch.no_grad()
+def initialise_like_keras(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights as Keras does by default, as the published networks were.
+
+    Glorot-uniform kernels, orthogonal recurrent kernels, zero biases but for the LSTM's forget
+    gates, which start at 1.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            assert module.bias is not None
+            module.bias.zero_()
+        elif isinstance(module, nn.LSTM):
+            size = module.hidden_size
+            for direction in ("", "_reverse"):
+                kernel = getattr(module, f"weight_ih_l0{direction}")
+                nn.init.xavier_uniform_(kernel[:, :-1], generator=generator)
+                kernel[:, -1] = 0  # the bias: see AveragedBiLSTM
+                kernel[size : 2 * size, -1] = 1
+                recurrent = getattr(module, f"weight_hh_l0{direction}")
+                nn.init.orthogonal_(recurrent, generator=generator)
