@@ -33,11 +33,12 @@ class AveragedBiLSTM(nn.Module):
     def forward(self, sequence: Tensor) -> Tensor:
         sequence = F.pad(sequence, (0, 1), value=1.0)  # (batch, time, input_size + 1)
         if self.activation == "tanh" and self.recurrent_activation == "sigmoid":
-            both: Tensor = self.lstm(sequence)[0]  # (batch, time, 2 * size)
-            return both.unflatten(2, (2, -1)).mean(dim=2)
-        forward = self._run(sequence, reverse=False)
-        backward = self._run(sequence.flip(1), reverse=True).flip(1)
-        return (forward + backward) / 2
+            forward, backward = self.lstm(sequence)[0].chunk(2, dim=2)
+        else:
+            forward = self._run(sequence, reverse=False)
+            backward = self._run(sequence.flip(1), reverse=True).flip(1)
+        mean: Tensor = (forward + backward) / 2  # (batch, time, size)
+        return mean
 
     def _run(self, sequence: Tensor, *, reverse: bool) -> Tensor:
         """Run one direction, step by step; gates in the order i, f, candidate, o."""
