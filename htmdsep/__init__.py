@@ -1,0 +1,45 @@
+"""Singing-voice separation with HTMD-Net: any length, flat memory, stems that add up.
+
+    import htmdsep
+    vocals, accompaniment = htmdsep.separate(mixture, sample_rate)
+
+`Separator` keeps the network loaded for many arrays, streams of blocks, or files.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import FileOptions
+from htmdsep.version import __version__
+
+if TYPE_CHECKING:
+    from htmdsep.separator import Separator, Stems, separate
+    from htmdsep.stems import FileReport
+
+__all__ = [
+    "FileOptions",
+    "FileReport",
+    "HtmdsepError",
+    "Separator",
+    "Stems",
+    "__version__",
+    "separate",
+]
+
+_LATE = {
+    "FileReport": "htmdsep.stems",
+    "Separator": "htmdsep.separator",
+    "Stems": "htmdsep.separator",
+    "separate": "htmdsep.separator",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what needs PyTorch when it is first asked for, so that `htmdsep --help` is quick."""
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LATE[name]), name)

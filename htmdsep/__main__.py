@@ -1,0 +1,5 @@
+"""`python -m htmdsep` is `htmdsep`."""
+
+from htmdsep.cli import main
+
+main()

@@ -1,0 +1,87 @@
+"""Cut a stream into overlapping segments and put it together again."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Segment(NamedTuple):
+    """A piece of the stream, zero-padded at the end of the last one."""
+
+    samples: np.ndarray  # (segment_length, channels) float32
+    valid: int  # how many of its frames are the stream's
+
+
+def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np.ndarray]:
+    """Cut a stream of blocks of any length into blocks of one length; the last may be shorter."""
+    pending: list[np.ndarray] = []
+    held = 0
+    for block in blocks:
+        pending.append(block)
+        held += len(block)
+        if held >= block_length:
+            joined = np.concatenate(pending)
+            whole = held - held % block_length
+            yield from np.split(joined[:whole], whole // block_length)
+            pending, held = [joined[whole:]], held - whole
+    if held:
+        yield np.concatenate(pending)
+
+
+def cut_segments(
+    blocks: Iterable[np.ndarray], segment_length: int, hop_length: int
+) -> Iterator[Segment]:
+    """Cut a stream of (frames, channels) blocks into segments that start every hop.
+
+    Every frame is in at least one segment; an empty stream has none.
+    """
+    assert 0 < hop_length <= segment_length
+    held = None
+    for block in equal_blocks(blocks, hop_length):
+        held = block if held is None else np.concatenate([held, block])
+        if len(held) > segment_length:
+            yield Segment(held[:segment_length], segment_length)
+            held = held[hop_length:]
+    # At most a segment is left, and more than the segment before it covers: that one was cut
+    # only when more than segment_length - hop_length frames remained behind its hop.
+    if held is not None:
+        padding = ((0, segment_length - len(held)), (0, 0))
+        yield Segment(np.pad(held, padding), len(held))
+
+
+def overlap_add(
+    segments: Iterable[Segment], segment_length: int, hop_length: int
+) -> Iterator[np.ndarray]:
+    """Join segments into a stream of blocks, fading from one to the next over the overlap.
+
+    Each sum is divided by the sum of its weights, so segments that agree are returned as they
+    were, for any hop: sum(w x) / sum(w) = x.
+    """
+    weights = fade_weights(segment_length, hop_length)[:, None]  # (segment_length, 1)
+    total = weight_sum = np.zeros((0, 1), np.float32)
+    valid = 0
+    for segment in segments:
+        if valid:
+            yield total[:hop_length] / weight_sum[:hop_length]
+        total = _add_shifted(total[hop_length:], segment.samples * weights)
+        weight_sum = _add_shifted(weight_sum[hop_length:], weights)
+        valid = segment.valid
+    if valid:
+        yield total[:valid] / weight_sum[:valid]
+
+
+def fade_weights(segment_length: int, hop_length: int) -> np.ndarray:
+    """Return the weights of a segment: 1, but for linear ramps over the overlaps, never 0."""
+    overlap_length = min(segment_length - hop_length, segment_length // 2)
+    ramp = np.linspace(0, 1, overlap_length + 2, dtype=np.float32)[1:-1]
+    middle = np.ones(segment_length - 2 * overlap_length, np.float32)
+    return np.concatenate([ramp, middle, ramp[::-1]])
+
+
+def _add_shifted(carried: np.ndarray, added: np.ndarray) -> np.ndarray:
+    result = added.copy()
+    result[: len(carried)] += carried
+    return result

@@ -1,0 +1,302 @@
+"""The command line. Everything heavy is imported once the arguments are known to be right."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, NoReturn
+
+import click
+
+from htmdsep.batch import STANDARD_STREAM, PlanError
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import (
+    CLIP_MODES,
+    DEFAULT_OVERLAP,
+    DEFAULT_STEREO,
+    DEFAULT_WEIGHTS,
+    FILE_FORMATS,
+    MAX_OVERLAP,
+    MAX_SEGMENT_SECONDS,
+    STEM_NAMES,
+    STEREO_MODES,
+    ClipMode,
+    Existing,
+    FileFormat,
+    StemName,
+    StereoMode,
+    Subtype,
+)
+from htmdsep.version import __version__
+
+# Spellings from other separators, and underscores for hyphens, are taken silently.
+FOREIGN_FLAGS = {
+    "output-path": "out",
+    "output-dir": "out",
+    "filename-format": "filename",
+    "codec": "format",
+    "model": "name",
+    "offset": "start",
+}
+
+
+def _normalise(word: str) -> str:
+    hyphenated = word.replace("_", "-")
+    return FOREIGN_FLAGS.get(hyphenated, hyphenated)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The command line's arguments; FileOptions and Separator say what each means."""
+
+    inputs: tuple[str, ...]
+    out: str
+    filename: str
+    recursive: bool
+    name: str | None
+    weights: Path | None
+    device: str
+    segment_seconds: float | None
+    overlap: float
+    batch_size: int | None
+    jobs: int
+    stereo: StereoMode
+    stems: StemName | Literal["both"]
+    file_format: FileFormat
+    subtype: Subtype | None
+    sample_rate: int | None
+    start_seconds: float
+    duration_seconds: float | None
+    clip_mode: ClipMode | None
+    existing: Existing | None
+    as_json: bool
+    quiet: bool
+    verbose: bool
+    list_models: bool
+    keras_file: Path | None
+    self_test: bool
+
+
+@click.command(
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": _normalise,
+        "max_content_width": 100,
+    }
+)
+@click.argument("inputs", nargs=-1, metavar="INPUTS...")
+@click.option(
+    "-o",
+    "--out",
+    default="separated",
+    show_default=True,
+    metavar="DIR",
+    help="Folder for the stems; - writes one stem of one input to standard output.",
+)
+@click.option(
+    "--filename",
+    default="{track}/{stem}.{ext}",
+    show_default=True,
+    metavar="TEMPLATE",
+    help="Path below --out; {trackext} and {foldername} are known, too.",
+)
+@click.option("-r", "--recursive", is_flag=True, help="Look into the folders below, too.")
+@click.option(
+    "-n",
+    "--name",
+    metavar="NAME",
+    help=f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]",
+)
+@click.option(
+    "--weights", type=click.Path(path_type=Path), metavar="FILE", help="Weights from a file."
+)
+@click.option(
+    "-d", "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
+)
+@click.option(
+    "--segment",
+    "segment_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(0, MAX_SEGMENT_SECONDS, min_open=True),
+    help="Length of the pieces the network sees.  [default: as trained]",
+)
+@click.option(
+    "--overlap",
+    type=click.FloatRange(0, MAX_OVERLAP),
+    default=DEFAULT_OVERLAP,
+    show_default=True,
+    metavar="SHARE",
+    help="Share of a piece that the next repeats.",
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Pieces at once.  [default: 1 on CPU, 16 on a GPU]",
+)
+@click.option(
+    "-j",
+    "--jobs",
+    type=click.IntRange(1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Files at once; they share the processor's cores.",
+)
+@click.option(
+    "--stereo",
+    type=click.Choice(STEREO_MODES),
+    default=DEFAULT_STEREO,
+    show_default=True,
+    help="Network on the channels' mean, spread by a gain; or on each channel.",
+)
+@click.option(
+    "--stems",
+    type=click.Choice([*STEM_NAMES, "both"]),
+    default="both",
+    show_default=True,
+    help="What to write.",
+)
+@click.option("--two-stems", type=click.Choice(STEM_NAMES), expose_value=False, hidden=True)
+@click.option(
+    "-c",
+    "--format",
+    "file_format",
+    type=click.Choice(FILE_FORMATS),
+    default="wav",
+    show_default=True,
+    help="Format of the stems.",
+)
+@click.option("--flac", "file_format", flag_value="flac", hidden=True)
+@click.option("--int16", "subtype", flag_value="PCM_16", help="16-bit integers.")
+@click.option("--int24", "subtype", flag_value="PCM_24", help="24-bit integers.")
+@click.option(
+    "--float32",
+    "subtype",
+    flag_value="FLOAT",
+    help="32-bit floats (WAV).  [default: as deep as the input]",
+)
+@click.option(
+    "--sample-rate",
+    type=click.IntRange(1, 768_000),
+    metavar="HZ",
+    help="Sample rate of the stems.  [default: the input's]",
+)
+@click.option(
+    "--start",
+    "start_seconds",
+    type=click.FloatRange(0),
+    default=0.0,
+    metavar="SECONDS",
+    help="Where to begin.",
+)
+@click.option(
+    "--duration",
+    "duration_seconds",
+    type=click.FloatRange(0, min_open=True),
+    metavar="SECONDS",
+    help="How much to separate.  [default: to the end]",
+)
+@click.option(
+    "--clip-mode",
+    type=click.Choice(CLIP_MODES),
+    help="Beyond full scale: clamp both stems, rescale both by one gain, or (with "
+    "--float32) none.  [default: clamp; none for floats]",
+)
+@click.option(
+    "--skip-existing", "existing", flag_value="skip", help="Pass over files whose stems exist."
+)
+@click.option("--overwrite", "existing", flag_value="overwrite", help="Replace stems that exist.")
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print errors only.")
+@click.option("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
+@click.option("--list-models", is_flag=True, help="Show the weights there are, and exit.")
+@click.option(
+    "--import-weights",
+    "keras_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.h5",
+    help="Convert published Keras weights for use by --name, and exit.",
+)
+@click.option(
+    "--self-test", is_flag=True, help="Separate a built-in mixture, check the result, and exit."
+)
+@click.version_option(__version__, prog_name="htmdsep")
+def command(**arguments: Any) -> None:
+    """Separate INPUTS (audio or video files, folders, or - for standard input) into vocals and
+    accompaniment.
+
+    \b
+    htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav
+    htmdsep -r music/ -o stems/ -c flac     a whole collection
+    htmdsep --stems vocals -o - song.mp3    vocals to standard output
+
+    Exit status: 0 all done, 1 some file failed, 2 wrong usage, 130 or 143 interrupted.
+    """
+    settings = Settings(**arguments)
+    _check(settings)
+    try:
+        sys.exit(_run(settings))
+    except HtmdsepError as error:
+        if settings.verbose:
+            raise
+        click.echo(f"htmdsep: {error}", err=True)
+        sys.exit(2 if isinstance(error, PlanError) else 1)
+
+
+def _check(settings: Settings) -> None:
+    """Refuse combinations that make no sense, with exit status 2."""
+    actions = (settings.list_models, settings.keras_file is not None, settings.self_test)
+    if not settings.inputs and not any(actions):
+        raise click.UsageError("nothing to separate; name files or folders (see --help)")
+    if settings.file_format == "flac" and settings.subtype == "FLOAT":
+        raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
+    if settings.clip_mode == "none" and settings.subtype in ("PCM_16", "PCM_24"):
+        raise click.UsageError("--clip-mode none needs --float32")
+    if settings.name and settings.weights:
+        raise click.UsageError("give --name or --weights, not both")
+    if settings.out == STANDARD_STREAM:
+        if settings.stems == "both" or settings.as_json:
+            raise click.UsageError(
+                "standard output takes one stem and nothing else; give --stems and drop --json"
+            )
+        if sys.stdout.isatty():
+            raise click.UsageError("standard output is a terminal; redirect it to a file or pipe")
+
+
+def _run(settings: Settings) -> int:
+    """Do what is asked for, and return the exit status."""
+    if settings.list_models:
+        from htmdsep.listing import list_models
+
+        return list_models(as_json=settings.as_json)
+    if settings.keras_file is not None:
+        from htmdsep.catalogue import import_weights
+
+        located = import_weights(settings.keras_file, settings.name)
+        click.echo(f"{settings.keras_file} is now --name {located.name} ({located.path})", err=True)
+        return 0
+    if settings.self_test:
+        from htmdsep.selftest import self_test
+
+        return self_test(settings.name or settings.weights, settings.device)
+    from htmdsep.session import run_session
+
+    return run_session(settings)
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
+    # Unwinds every `with`, so that temporary files are removed on the way out.
+    raise SystemExit(128 + number)
+
+
+def main() -> None:
+    """Run the command line; SIGINT and SIGTERM end it with status 130 and 143."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit_on_signal)
+    command()

@@ -1,0 +1,193 @@
+"""The two decoders: libsndfile for uncompressed files, FFmpeg's libraries (PyAV) for the rest.
+
+libsndfile stops without a word where an MP3's header, a FLAC's header or a chained Ogg says less
+than the file holds (measured with 1.2.2), and its MP3 decoder writes to standard error; FFmpeg
+tells of every frame it decodes.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import av
+import numpy as np
+import soundfile
+from av.audio.frame import AudioFrame
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import Subtype
+
+# The first bytes of WAV, RF64, BW64, big-endian WAV, Wave64, AIFF, AU (both orders) and CAF.
+UNCOMPRESSED_MAGIC = (
+    b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
+)  # fmt: skip
+SIZE_UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # data sizes that a pipe's writer leaves in the header
+CONCEALED_CODECS = ("mp3", "mp3float", "aac")  # where players, too, skip a damaged packet
+MAX_CONCEALED_SHARE = 0.01  # of the packets; beyond it the file counts as damaged
+
+
+@dataclass
+class Decoded:
+    """An open audio file: its format, and its samples as they come."""
+
+    sample_rate: int  # Hz
+    channels: int
+    frames: int | None  # as announced; None where unknown
+    exact: bool  # whether the announced number is meant exactly
+    subtype: Subtype  # the output depth that keeps what the file holds
+    blocks: Iterator[np.ndarray]  # (frames, channels) float32
+    tags: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)  # what a user should know, one line each
+
+
+@contextmanager
+def decode(path: Path, block_length: int) -> Iterator[Decoded]:
+    """Open an audio file, with the decoder that fits its first bytes.
+
+    Raises HtmdsepError where neither decoder knows it, and OSError where it cannot be opened.
+    """
+    with path.open("rb") as file:
+        magic = file.read(4)
+    if not magic:
+        raise HtmdsepError("the file is empty (0 bytes)")
+    if magic in UNCOMPRESSED_MAGIC:
+        try:
+            sound = soundfile.SoundFile(path)
+        except soundfile.LibsndfileError:
+            pass  # a compressed stream in a WAV or CAF: FFmpeg may know it
+        else:
+            with sound:
+                yield _decode_soundfile(sound, block_length)
+                return
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except av.FFmpegError as error:
+        raise HtmdsepError(f"no audio that can be decoded ({_reason(error)})") from error
+    with container:
+        if not container.streams.audio:
+            raise HtmdsepError("it holds no audio stream")
+        yield _decode_av(container)
+
+
+def _decode_soundfile(sound: soundfile.SoundFile, block_length: int) -> Decoded:
+    deep: dict[str, Subtype] = {
+        "PCM_24": "PCM_24",
+        "PCM_32": "PCM_24",
+        "FLOAT": "FLOAT",
+        "DOUBLE": "FLOAT",
+    }
+
+    def blocks() -> Iterator[np.ndarray]:
+        try:
+            while len(block := sound.read(block_length, dtype="float32", always_2d=True)):
+                yield block
+        except soundfile.LibsndfileError as error:
+            raise HtmdsepError(f"damaged after {sound.tell()} frames ({error})") from error
+
+    return Decoded(
+        sample_rate=sound.samplerate,
+        channels=sound.channels,
+        frames=_announced_frames(sound),
+        exact=True,
+        subtype=deep.get(sound.subtype, "PCM_16"),
+        blocks=blocks(),
+        tags={name: text for name, text in sound.copy_metadata().items() if text},
+    )
+
+
+def _announced_frames(sound: soundfile.SoundFile) -> int:
+    """Return the frames that the header promises; libsndfile's own number is cut to the file."""
+    found = re.search(
+        r"^(?:data|SSND) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
+    )
+    frames = int(sound.frames)
+    if found and int(found[1]) not in SIZE_UNKNOWN and int(found[2]):
+        return frames * int(found[1]) // int(found[2])
+    return frames
+
+
+def _decode_av(container: av.container.InputContainer) -> Decoded:
+    stream = container.streams.audio[0]
+    codec = stream.codec_context
+    lossless = (
+        codec.codec.name in ("flac", "alac", "tta", "wavpack") or codec.codec.name[:4] == "pcm_"
+    )
+    deep = codec.format is not None and codec.format.bytes > 2
+    frames = None
+    if stream.duration is not None and stream.time_base is not None and codec.sample_rate:
+        frames = round(stream.duration * stream.time_base * codec.sample_rate)
+    decoded = Decoded(
+        sample_rate=codec.sample_rate or 0,
+        channels=codec.layout.nb_channels,
+        frames=frames,
+        exact=codec.codec.name == "flac",
+        subtype="PCM_24" if lossless and deep else "PCM_16",
+        blocks=iter(()),
+        tags={**_lower(container.metadata), **_lower(stream.metadata)},
+    )
+    decoded.blocks = _av_blocks(container, stream, decoded)
+    return decoded
+
+
+def _av_blocks(
+    container: av.container.InputContainer, stream: av.AudioStream, decoded: Decoded
+) -> Iterator[np.ndarray]:
+    """Yield each frame as float32; a frame that differs in rate or channels is an error."""
+    to_float = av.AudioResampler(format="flt")
+    for frame in _av_frames(container, stream, decoded):
+        layout = (frame.sample_rate, frame.layout.nb_channels)
+        if layout != (decoded.sample_rate, decoded.channels):
+            raise HtmdsepError(
+                f"the stream changes from {decoded.sample_rate} Hz, {decoded.channels} channels to "
+                f"{layout[0]} Hz, {layout[1]} channels; cut it there and separate the parts"
+            )
+        for converted in to_float.resample(frame):
+            yield converted.to_ndarray().reshape(-1, decoded.channels)  # (frames, channels)
+
+
+def _av_frames(
+    container: av.container.InputContainer, stream: av.AudioStream, decoded: Decoded
+) -> Iterator[AudioFrame]:
+    """Decode packet by packet; silence takes the place of a damaged one inside an MP3 or AAC."""
+    packets, frames, damaged, gap = 0, 0, 0, 0
+    last = None
+    for packet in container.demux(stream):
+        packets += 1
+        try:
+            decoded_frames = packet.decode()
+        except av.FFmpegError as error:
+            if stream.codec_context.codec.name not in CONCEALED_CODECS:
+                raise HtmdsepError(f"damaged after {frames} frames ({_reason(error)})") from error
+            damaged, gap = damaged + 1, gap + 1
+            continue
+        for frame in decoded_frames:
+            assert isinstance(frame, AudioFrame)
+            while gap and last is not None:
+                yield _silent_like(last)
+                frames, gap = frames + last.samples, gap - 1
+            frames, gap, last = frames + frame.samples, 0, frame
+            yield frame
+    if damaged > max(MAX_CONCEALED_SHARE * packets, gap):
+        raise HtmdsepError(f"{damaged} of {packets} packets are damaged")
+    if damaged > gap:
+        decoded.notes.append(f"{damaged - gap} damaged packets were replaced by silence")
+
+
+def _silent_like(frame: AudioFrame) -> AudioFrame:
+    silent = AudioFrame.from_ndarray(
+        np.zeros_like(frame.to_ndarray()), frame.format.name, frame.layout.name
+    )
+    silent.sample_rate = frame.sample_rate
+    return silent
+
+
+def _lower(metadata: dict[str, str]) -> dict[str, str]:
+    return {name.lower(): text for name, text in metadata.items()}
+
+
+def _reason(error: av.FFmpegError) -> str:
+    return str(error.strerror or error).rstrip(".")

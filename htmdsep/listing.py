@@ -1,0 +1,56 @@
+"""Show the weights there are."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+import click
+import torch
+
+from htmdsep.catalogue import available
+from htmdsep.model import build_network, parameter_count
+from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.published import PUBLISHED
+from htmdsep.weights import read_info
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the list."""
+
+    name: str
+    parameters: int | None  # None for weights that are not on this machine
+    sample_rate: int | None  # Hz
+    licence: str
+    where: str  # a path, or the address it would be fetched from
+
+
+def list_models(*, as_json: bool) -> int:
+    """Print the weights on this machine and those that can be fetched; return the exit status."""
+    for row in _rows():
+        if as_json:
+            click.echo(json.dumps(asdict(row)))
+            continue
+        name = f"{row.name} (default)" if row.name == DEFAULT_WEIGHTS else row.name
+        parameters = f"{row.parameters / 1e6:.1f} M" if row.parameters else "-"
+        rate = f"{row.sample_rate} Hz" if row.sample_rate else "-"
+        click.echo(f"{name:<22} {parameters:>7} {rate:>9}  {row.licence}\n    {row.where}")
+    return 0
+
+
+def _rows() -> Iterator[Row]:
+    here = set()
+    for located in available():
+        info = read_info(located.path)
+        with torch.device("meta"):  # shapes without memory
+            parameters = parameter_count(build_network(info.config))
+        here.add(located.name)
+        yield Row(
+            located.name, parameters, info.config.sample_rate, info.licence, str(located.path)
+        )
+    for published in PUBLISHED:
+        if published.name not in here:
+            where = f"fetched by --name {published.name} from {published.url}"
+            yield Row(published.name, None, None, published.licence, where)

@@ -1,0 +1,37 @@
+"""The choices a user has, in one light module that the command line can afford to import."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+StemName = Literal["vocals", "accompaniment"]
+FileFormat = Literal["wav", "flac"]
+Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
+ClipMode = Literal["clamp", "rescale", "none"]
+StereoMode = Literal["mean", "channels"]
+Existing = Literal["refuse", "skip", "overwrite"]  # what to do where outputs exist
+
+STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
+FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
+SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
+CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
+STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
+
+DEFAULT_WEIGHTS = "htmdnet"
+DEFAULT_STEREO: StereoMode = "mean"
+DEFAULT_OVERLAP = 0.25  # share of a segment
+MAX_OVERLAP = 0.9
+MAX_SEGMENT_SECONDS = 600.0
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """How stems are written; None stands for "as the source is"."""
+
+    file_format: FileFormat = "wav"
+    subtype: Subtype | None = None  # None: the depth that keeps what the source holds
+    sample_rate: int | None = None  # Hz
+    start_seconds: float = 0.0
+    duration_seconds: float | None = None
+    clip_mode: ClipMode | None = None  # None: clamp for integers, none for floats

@@ -1,0 +1,75 @@
+"""Progress bars on standard error: one over the files, one for each file in work."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tqdm import tqdm
+
+from htmdsep.stems import Progress
+
+FILE_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+FILE_BAR_OPEN = "{desc} {n:.0f} s [{elapsed}]"  # where the length is unknown
+
+
+class Bars:
+    """The bars of a run; all of them hidden with `shown=False`."""
+
+    def __init__(self, files: int, *, shown: bool) -> None:
+        self._shown = shown
+        self._files = tqdm(
+            total=files,
+            desc="files",
+            unit="file",
+            disable=not (shown and files > 1),
+            file=sys.stderr,
+            position=0,
+        )
+        self._positions: list[int] = []
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def file(self, label: str) -> Iterator[Progress]:
+        """Show a bar for one file; yields the function to report progress to."""
+        with (
+            self._position() as position,
+            tqdm(
+                desc=label,
+                bar_format=FILE_BAR_OPEN,
+                disable=not self._shown,
+                file=sys.stderr,
+                position=position,
+                leave=False,
+            ) as bar,
+        ):
+
+            def report(seconds: float, total_seconds: float | None) -> None:
+                if total_seconds is not None:
+                    bar.total = max(seconds, total_seconds)
+                    bar.bar_format = FILE_BAR
+                bar.update(seconds - bar.n)
+
+            yield report
+
+    def finish_file(self) -> None:
+        """Count a file as dealt with."""
+        self._files.update()
+
+    def close(self) -> None:
+        """Take the bars off the screen."""
+        self._files.close()
+
+    @contextmanager
+    def _position(self) -> Iterator[int]:
+        """Reserve the lowest free line below the bar over the files."""
+        with self._lock:
+            position = next(line for line in range(1, 1000) if line not in self._positions)
+            self._positions.append(position)
+        try:
+            yield position
+        finally:
+            with self._lock:
+                self._positions.remove(position)

@@ -1,0 +1,73 @@
+"""Put a mixture and its vocals on the output's grid so that both stems add up to it exactly."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from htmdsep.options import Subtype
+
+BITS = {"PCM_16": 16, "PCM_24": 24}
+FLOAT_BITS = 24  # of a float32's significand
+
+
+class Quantised(NamedTuple):
+    """Three signals on one grid, mixture = vocals + accompaniment in every sample.
+
+    For PCM they are int32 in units of the least significant bit, for FLOAT they are float32.
+    """
+
+    mixture: np.ndarray
+    vocals: np.ndarray
+    accompaniment: np.ndarray
+    clipped_samples: int  # samples of the mixture beyond full scale
+
+
+def quantise(
+    mixture: np.ndarray, vocals: np.ndarray, subtype: Subtype, *, clamp: bool
+) -> Quantised:
+    """Round a mixture and its vocals, float32 of one shape, so that the accompaniment is exact.
+
+    PCM: both are rounded to integers and the vocals clamped to where the accompaniment, too, fits
+    the range. FLOAT: both are rounded to a grid of 2^-23 (coarser beyond +-2), on which
+    differences and sums are exact in float32; `clamp` holds all three within +-1.
+    """
+    if subtype == "FLOAT":
+        return _quantise_float(mixture.astype(np.float64), vocals.astype(np.float64), clamp)
+    scale = 2.0 ** (BITS[subtype] - 1)
+    rounded = np.rint(mixture.astype(np.float64) * scale)
+    wanted = np.rint(vocals.astype(np.float64) * scale)
+    low, high = -scale, scale - 1
+    clipped = int(np.count_nonzero(np.abs(mixture) > 1))
+    whole = np.clip(rounded, low, high)
+    part = np.clip(wanted, np.maximum(low, whole - high), np.minimum(high, whole - low))
+    return Quantised(
+        whole.astype(np.int32), part.astype(np.int32), (whole - part).astype(np.int32), clipped
+    )
+
+
+def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Quantised:
+    clipped = int(np.count_nonzero(np.abs(mixture) > 1)) if clamp else 0
+    if clamp:
+        mixture = np.clip(mixture, -1, 1)
+        vocals = np.clip(vocals, np.maximum(-1, mixture - 1), np.minimum(1, mixture + 1))
+    # With every magnitude below 2^e and the grid at 2^(e - 24), all three are whole multiples of
+    # the grid with at most 24 bits: representable in float32, and so is the sum. The factor
+    # leaves room for the rounding itself.
+    largest = np.maximum(np.maximum(np.abs(mixture), np.abs(vocals)), np.abs(mixture - vocals))
+    exponent = np.maximum(np.frexp(largest * (1 + 2.0**-20))[1], 1)
+    grid = np.ldexp(1.0, exponent - FLOAT_BITS)
+    whole = np.rint(mixture / grid) * grid
+    part = np.rint(vocals / grid) * grid
+    return Quantised(
+        whole.astype(np.float32),
+        part.astype(np.float32),
+        (whole - part).astype(np.float32),
+        clipped,
+    )
+
+
+def dequantise(values: np.ndarray, subtype: Subtype) -> np.ndarray:
+    """Return quantised values as floats with full scale at 1."""
+    return values if subtype == "FLOAT" else values / 2.0 ** (BITS[subtype] - 1)

@@ -1,0 +1,28 @@
+"""Streaming sample-rate conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], channels: int, from_rate: int, to_rate: int
+) -> Iterator[np.ndarray]:
+    """Convert (frames, channels) float32 blocks from one sample rate (Hz) to another.
+
+    Equal to converting the whole signal at once; a round trip may end a sample longer or shorter.
+    """
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="HQ")
+    for block in blocks:
+        converted = stream.resample_chunk(np.ascontiguousarray(block))
+        if len(converted):
+            yield converted
+    tail = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+    if len(tail):
+        yield tail

@@ -1,0 +1,88 @@
+"""Write a stem's file, and read it back on its grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import soundfile
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import FileFormat, Subtype
+from htmdsep.quantise import BITS
+
+BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
+WAV_LIMIT = 2**32 - 2**20  # bytes: RIFF's sizes have 32 bits; a MiB for headers and tags
+# Formats with an estimated length must fit RIFF even if the estimate is off by this factor.
+LENGTH_MARGIN = 2
+TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "copyright", "comment")
+
+
+class StemWriter:
+    """An open stem file: write quantised blocks of shape (frames, channels)."""
+
+    def __init__(self, sound: soundfile.SoundFile, subtype: Subtype) -> None:
+        self._sound = sound
+        self._subtype = subtype
+        self._room = None if sound.format != "WAV" else WAV_LIMIT // BYTES[subtype]
+
+    def write(self, values: np.ndarray) -> None:
+        """Append a block in the subtype's units: int32 least significant bits, or float32."""
+        if self._room is not None:
+            self._room -= values.size
+            if self._room < 0:
+                raise HtmdsepError(
+                    "the file is far longer than announced and outgrows a WAV; use --format flac"
+                )
+        if self._subtype == "PCM_16":
+            values = values.astype(np.int16)
+        elif self._subtype == "PCM_24":
+            values = values << 8  # libsndfile takes the upper 24 of 32 bits
+        self._sound.write(values)
+
+
+@contextmanager
+def open_stem(
+    path: Path,
+    *,
+    file_format: FileFormat,
+    subtype: Subtype,
+    sample_rate: int,
+    channels: int,
+    frames: int | None,
+    tags: Mapping[str, str],
+) -> Iterator[StemWriter]:
+    """Open a stem file for writing; a WAV that may pass 4 GiB is written as RF64.
+
+    `frames` is the expected length, None where unknown. Raises HtmdsepError where the format
+    cannot hold the subtype, rate or channels, where the folder cannot be written, and where
+    the disk is full.
+    """
+    kind = "FLAC"
+    if file_format == "wav":
+        size = None if frames is None else frames * channels * BYTES[subtype] * LENGTH_MARGIN
+        kind = "WAV" if size is not None and size < WAV_LIMIT else "RF64"
+    elif subtype == "FLOAT":
+        raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
+    try:
+        with soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=kind) as sound:
+            for name in TAGS:
+                if name in tags:
+                    setattr(sound, name, tags[name])
+            yield StemWriter(sound, subtype)
+    except soundfile.LibsndfileError as error:
+        raise HtmdsepError(
+            f"cannot write {file_format} ({subtype}, {sample_rate} Hz, {channels} channels) into "
+            f"{path.parent}: {error.error_string}; check the space and the permissions there, or "
+            "choose another --out"
+        ) from error
+
+
+def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:
+    """Yield a stem file's blocks in its subtype's units, as `StemWriter.write` took them."""
+    with soundfile.SoundFile(path) as sound:
+        dtype = "float32" if subtype == "FLOAT" else "int32"
+        while len(block := sound.read(block_length, dtype=dtype, always_2d=True)):
+            yield block if subtype == "FLOAT" else block >> (32 - BITS[subtype])

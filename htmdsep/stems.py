@@ -1,0 +1,229 @@
+"""From one audio file to its stem files: complete, closed and checked, or not at all."""
+
+from __future__ import annotations
+
+import shutil
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from htmdsep.atomic import atomic_paths
+from htmdsep.audio import AudioReader, open_audio
+from htmdsep.errors import HtmdsepError
+from htmdsep.meters import LevelMeter
+from htmdsep.options import STEM_NAMES, ClipMode, FileFormat, FileOptions, StemName, Subtype
+from htmdsep.quantise import BITS, dequantise, quantise
+from htmdsep.resample import resample_blocks
+from htmdsep.spool import Spool
+from htmdsep.stemfile import BYTES, open_stem, read_stem
+from htmdsep.streaming import BLOCK_LENGTH, Pair
+
+Progress = Callable[[float, float | None], None]
+Separate = Callable[[Iterable[np.ndarray], int], Iterator[Pair]]
+
+
+@dataclass
+class StemReport:
+    """Where a stem is, and its level (full scale at 1)."""
+
+    path: str
+    peak: float
+    rms: float
+
+
+@dataclass
+class FileReport:
+    """What was done with one file."""
+
+    seconds: float
+    sample_rate: int
+    channels: int
+    subtype: Subtype
+    mixture_peak: float
+    stems: dict[str, StemReport]
+    clipped_samples: int  # of the mixture, beyond full scale
+    gain: float  # applied to both stems by clip mode "rescale"
+    closure: bool | None  # whether the files read back add up to the mixture; None for one stem
+    vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
+    weights: str | None = None
+    weights_sha256: str | None = None
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """What the options come to for one source."""
+
+    file_format: FileFormat
+    subtype: Subtype
+    sample_rate: int
+    channels: int
+    frames: int | None  # expected
+    clip_mode: ClipMode
+    tags: Mapping[str, str]
+
+    @property
+    def seconds(self) -> float | None:
+        return None if self.frames is None else self.frames / self.sample_rate
+
+
+def write_stems(
+    source: Path,
+    targets: Mapping[StemName, Path],
+    separate: Separate,
+    options: FileOptions,
+    progress: Progress | None = None,
+) -> FileReport:
+    """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
+    with ExitStack() as stack:
+        excerpt = open_audio(
+            source,
+            start_seconds=options.start_seconds,
+            duration_seconds=options.duration_seconds,
+        )
+        reader = stack.enter_context(excerpt)
+        output = _plan(reader, options)
+        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
+        folder = temporaries[0].parent
+        _check_space(output, folder, len(targets))
+        blocks = resample_blocks(
+            reader.blocks(), reader.channels, reader.sample_rate, output.sample_rate
+        )
+        pairs = _reported(separate(blocks, output.sample_rate), output, progress)
+        gain = 1.0
+        if output.clip_mode == "rescale":
+            spool = stack.enter_context(Spool(folder, output.channels))
+            gain = spool.fill(pairs, _full_scale(output.subtype))
+            pairs = spool.scaled(gain)
+        report = _write(dict(zip(targets, temporaries, strict=True)), pairs, output)
+    for name, target in targets.items():
+        report.stems[name].path = str(target)
+    report.gain = gain
+    report.notes.extend([*reader.notes, *_clip_notes(report)])
+    return report
+
+
+def _plan(reader: AudioReader, options: FileOptions) -> _Output:
+    """Settle what the options leave to the source; raise HtmdsepError for what cannot be."""
+    subtype = options.subtype or reader.subtype
+    if options.file_format == "flac" and options.subtype is None and subtype == "FLOAT":
+        subtype = "PCM_24"  # as much of it as FLAC can hold
+    clip_mode = options.clip_mode or ("none" if subtype == "FLOAT" else "clamp")
+    if clip_mode == "none" and subtype != "FLOAT":
+        raise HtmdsepError(
+            f"{subtype} holds nothing beyond full scale, so --clip-mode none needs --float32"
+        )
+    sample_rate = options.sample_rate or reader.sample_rate
+    frames = reader.frames
+    if frames is not None:
+        frames = round(frames * sample_rate / reader.sample_rate)
+    return _Output(
+        file_format=options.file_format,
+        subtype=subtype,
+        sample_rate=sample_rate,
+        channels=reader.channels,
+        frames=frames,
+        clip_mode=clip_mode,
+        tags=reader.tags,
+    )
+
+
+def _check_space(output: _Output, folder: Path, stems: int) -> None:
+    """Refuse early what the disk cannot hold, where the length is known."""
+    needed = (output.frames or 0) * output.channels * BYTES[output.subtype] * stems
+    if output.file_format == "flac":
+        needed //= 4  # as small as FLAC makes music, roughly; the disk may still run full
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise HtmdsepError(
+            f"the stems need {needed / 1e6:.0f} MB, and {folder} has {free / 1e6:.0f} MB free; "
+            "make room or choose another --out"
+        )
+
+
+def _reported(pairs: Iterable[Pair], output: _Output, progress: Progress | None) -> Iterator[Pair]:
+    """Pass pairs on, and tell how far they have come."""
+    frames = 0
+    for pair in pairs:
+        yield pair
+        frames += len(pair.mixture)
+        if progress is not None:
+            progress(frames / output.sample_rate, output.seconds)
+
+
+def _full_scale(subtype: Subtype) -> float:
+    return 1.0 if subtype == "FLOAT" else 1 - 2.0 ** (1 - BITS[subtype])
+
+
+def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Output) -> FileReport:
+    """Write the stems, and read them back: the files themselves must add up to the mixture."""
+    meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
+    frames = clipped = checksum = 0
+    with ExitStack() as stack:
+        writers = {
+            name: stack.enter_context(
+                open_stem(
+                    path,
+                    file_format=output.file_format,
+                    subtype=output.subtype,
+                    sample_rate=output.sample_rate,
+                    channels=output.channels,
+                    frames=output.frames,
+                    tags=output.tags,
+                )
+            )
+            for name, path in paths.items()
+        }
+        for mixture, vocals in pairs:
+            block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
+            for name, meter in meters.items():
+                meter.add(dequantise(getattr(block, name), output.subtype))
+            for name, writer in writers.items():
+                writer.write(getattr(block, name))
+            frames += len(mixture)
+            clipped += block.clipped_samples
+            checksum = zlib.crc32(block.mixture.tobytes(), checksum)
+    closure = None
+    if len(paths) == len(STEM_NAMES):
+        closure = _sum_checksum(paths, output.subtype) == checksum
+        if not closure:
+            raise HtmdsepError(
+                "the files read back do not add up to the mixture; the disk may be faulty"
+            )
+    return FileReport(
+        seconds=frames / output.sample_rate,
+        sample_rate=output.sample_rate,
+        channels=output.channels,
+        subtype=output.subtype,
+        mixture_peak=meters["mixture"].peak,
+        stems={
+            name: StemReport(str(path), meters[name].peak, meters[name].rms)
+            for name, path in paths.items()
+        },
+        clipped_samples=clipped,
+        gain=1.0,
+        closure=closure,
+        vocals_share=meters["vocals"].active_share(),
+    )
+
+
+def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
+    """Return the CRC-32 of the sum of the stem files, sample by sample."""
+    stems = [read_stem(path, subtype, BLOCK_LENGTH) for path in paths.values()]
+    checksum = 0
+    for vocals, accompaniment in zip(*stems, strict=False):
+        checksum = zlib.crc32((vocals + accompaniment).tobytes(), checksum)
+    return checksum
+
+
+def _clip_notes(report: FileReport) -> list[str]:
+    if not report.clipped_samples:
+        return []
+    return [
+        f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
+        "--clip-mode rescale or --float32 keeps them"
+    ]
