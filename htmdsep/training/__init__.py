@@ -1,0 +1,1 @@
+"""Everything that turns a folder of music into weights."""

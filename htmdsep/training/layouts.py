@@ -1,0 +1,167 @@
+"""Which files of a folder are songs, voices and accompaniments: MUSDB18, its HQ form, or plain.
+
+Plain folders hold `songs/<title>/{vocals,accompaniment}.*` or `{mixture,vocals}.*`, and
+`voices/*` and `accompaniment/*` for random mixing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+
+from htmdsep.errors import HtmdsepError
+
+AUDIO_SUFFIXES = frozenset(
+    ".aac .aif .aiff .ape .caf .flac .m4a .m4b .mka .mp3 .mp4 .oga .ogg .opus .wav .webm .wma .wv".split()
+)
+MUSDB_MIXTURE, MUSDB_VOCALS = 0, 4  # streams of a .stem.mp4; 1 drums, 2 bass, 3 other
+LAYOUTS = (
+    "train/*.stem.mp4 (MUSDB18), train/<name>/{mixture,vocals}.wav (MUSDB18-HQ), "
+    "songs/<title>/{vocals,accompaniment}.* or {mixture,vocals}.*, voices/*, accompaniment/*"
+)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One decoded stream of a file, times a factor."""
+
+    path: Path
+    stream: int = 0
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A signal by its name in the folder, as the sum of terms."""
+
+    name: str
+    terms: tuple[Term, ...]
+    loose: bool = False  # unpaired: left out, not an error, where it is silent
+
+
+@dataclass(frozen=True)
+class Song:
+    """An aligned pair of stems; their sum is the mixture."""
+
+    title: str
+    vocals: Stem
+    accompaniment: Stem
+
+
+@dataclass
+class Library:
+    """What a folder offers."""
+
+    songs: list[Song] = field(default_factory=list)
+    test_songs: list[Song] = field(default_factory=list)
+    voices: list[Stem] = field(default_factory=list)
+    accompaniments: list[Stem] = field(default_factory=list)
+    is_musdb: bool = False
+
+    def stems(self) -> Iterator[Stem]:
+        """Yield every stem that training may read."""
+        for song in self.songs:
+            yield song.vocals
+            yield song.accompaniment
+        yield from self.voices
+        yield from self.accompaniments
+
+
+def find_library(folder: Path) -> Library:
+    """Recognise a folder's layout and list what it holds, without decoding anything.
+
+    Raises HtmdsepError where the folder is missing, a song lacks a stem, or there is nothing to
+    train on.
+    """
+    if not folder.is_dir():
+        raise HtmdsepError(f"{folder} is not a folder; give the folder that holds {LAYOUTS}")
+    library = Library(
+        songs=_musdb_songs(folder / "train"), test_songs=_musdb_songs(folder / "test")
+    )
+    library.is_musdb = bool(library.songs)
+    if not library.is_musdb:
+        library.songs = [_plain_song(path) for path in _subfolders(folder / "songs")]
+        library.voices = _loose_stems(folder, "voices")
+        library.accompaniments = _loose_stems(folder, "accompaniment")
+    if not library.songs and not (library.voices and library.accompaniments):
+        raise HtmdsepError(f"no song found in {folder}; looked for {LAYOUTS}")
+    return library
+
+
+def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name fits one of the glob patterns."""
+    return any(fnmatchcase(stem_or_title, pattern) for pattern in patterns)
+
+
+def _musdb_songs(folder: Path) -> list[Song]:
+    packed = [_packed_song(path) for path in sorted(folder.glob("*.stem.mp4"))]
+    unpacked = [
+        _folder_song(path) for path in _subfolders(folder) if (path / "mixture.wav").exists()
+    ]
+    return packed or unpacked
+
+
+def _packed_song(path: Path) -> Song:
+    title = path.name.removesuffix(".stem.mp4")
+    vocals = Term(path, MUSDB_VOCALS)
+    return _song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals)
+
+
+def _folder_song(folder: Path) -> Song:
+    vocals = _stem_file(folder, "vocals")
+    return _song_less_vocals(folder.name, Term(folder / "mixture.wav"), Term(vocals))
+
+
+def _plain_song(folder: Path) -> Song:
+    vocals = Term(_stem_file(folder, "vocals"))
+    if found := _find_audio(folder, "accompaniment"):
+        return Song(
+            folder.name,
+            Stem(f"songs/{folder.name}/vocals", (vocals,)),
+            Stem(f"songs/{folder.name}/accompaniment", (Term(found),)),
+        )
+    return _song_less_vocals(folder.name, Term(_stem_file(folder, "mixture")), vocals)
+
+
+def _song_less_vocals(title: str, mixture: Term, vocals: Term) -> Song:
+    """Take the accompaniment as mixture minus vocals, as the paper does."""
+    less = Term(vocals.path, vocals.stream, -1.0)
+    return Song(
+        title,
+        Stem(f"songs/{title}/vocals", (vocals,)),
+        Stem(f"songs/{title}/accompaniment", (mixture, less)),
+    )
+
+
+def _stem_file(folder: Path, name: str) -> Path:
+    found = _find_audio(folder, name)
+    if found is None:
+        raise HtmdsepError(
+            f"{folder} has no {name} file; a song needs vocals.* and accompaniment.* or mixture.*"
+        )
+    return found
+
+
+def _find_audio(folder: Path, name: str) -> Path | None:
+    found = [path for path in _audio_files(folder) if path.stem == name]
+    if len(found) > 1:
+        raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
+    return found[0] if found else None
+
+
+def _loose_stems(root: Path, kind: str) -> list[Stem]:
+    return [
+        Stem(f"{kind}/{path.name}", (Term(path),), loose=True) for path in _audio_files(root / kind)
+    ]
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

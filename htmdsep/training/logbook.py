@@ -1,0 +1,26 @@
+"""A CSV row for every validation."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from htmdsep.atomic import atomic_path
+
+
+def read_rows(path: Path) -> list[dict[str, str]]:
+    """Return the rows of a log; none where there is no log yet."""
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+def append_row(path: Path, row: dict[str, float]) -> None:
+    """Add a row to a log; columns that are new are added to the earlier rows, empty."""
+    rows: list[dict[str, str]] = [*read_rows(path), {key: str(row[key]) for key in row}]
+    columns = list(dict.fromkeys(key for one in rows for key in one))
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, columns)
+        writer.writeheader()
+        writer.writerows(rows)

@@ -1,0 +1,84 @@
+"""A run's state, and its exact form on disk."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from htmdsep.atomic import atomic_path
+from htmdsep.errors import HtmdsepError
+from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
+from htmdsep.training.ema import MovingAverage
+
+FORMAT = "htmdsep-checkpoint-1"
+
+
+@dataclass
+class RunState:
+    """Everything a run needs to go on as if it had not been cut."""
+
+    network: Network
+    average: MovingAverage
+    optimiser: torch.optim.Optimizer
+    settings: dict[str, Any]  # of the run, as plain values; the same on resume
+    step: int = 0
+    seconds: float = 0.0  # of wall time spent so far
+    waited_seconds: float = 0.0  # of them, for data
+    audio_seconds: float = 0.0
+    stale_validations: int = 0
+    best: dict[str, float] = field(default_factory=dict)  # by "loss" and by "sdr"
+
+
+def save_state(path: Path, state: RunState) -> None:
+    """Write a checkpoint in one piece."""
+    saved = {
+        "format": FORMAT,
+        "config": config_to_dict(state.network.config),
+        "network": state.network.state_dict(),
+        "average": state.average.network.state_dict(),
+        "average_updates": state.average.updates,
+        "optimiser": state.optimiser.state_dict(),
+        "random": torch.get_rng_state(),
+        "settings": state.settings,
+        "step": state.step,
+        "seconds": state.seconds,
+        "waited_seconds": state.waited_seconds,
+        "audio_seconds": state.audio_seconds,
+        "stale_validations": state.stale_validations,
+        "best": state.best,
+    }
+    with atomic_path(path) as temporary:
+        torch.save(saved, temporary)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Return a checkpoint's values on the CPU; raise HtmdsepError where it is not one."""
+    try:
+        saved = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, ValueError) as error:
+        raise HtmdsepError(f"cannot read the checkpoint {path}: {error}") from error
+    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
+        raise HtmdsepError(f"{path} is not a checkpoint of htmdsep-train ({FORMAT})")
+    return saved
+
+
+def restore(state: RunState, saved: dict[str, Any]) -> None:
+    """Put a checkpoint's values into a fresh state, and into PyTorch's random generator."""
+    state.network.load_state_dict(saved["network"])
+    state.average.network.load_state_dict(saved["average"])
+    state.average.updates = saved["average_updates"]
+    state.optimiser.load_state_dict(saved["optimiser"])
+    torch.set_rng_state(saved["random"])
+    for name in ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations"):
+        setattr(state, name, saved[name])
+    state.best = dict(saved["best"])
+
+
+def averaged_network(saved: dict[str, Any]) -> Network:
+    """Build the network of a checkpoint with its averaged weights, in evaluation mode."""
+    network = build_network(config_from_dict(saved["config"]))
+    network.load_state_dict(saved["average"])
+    return network.eval()
