@@ -7,7 +7,6 @@ they were, so skip connections and upsampled features stay aligned.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htmdsep.model.config import WaveUNetConfig
@@ -54,6 +53,6 @@ class WaveUNet(nn.Module):
 
 def _double(features: Tensor) -> Tensor:
     """Interpolate linearly to twice the length; even outputs are the inputs themselves."""
-    following = F.pad(features[:, :, 1:], (0, 1), mode="replicate")
+    following = torch.cat([features[:, :, 1:], features[:, :, -1:]], dim=2)
     between = (features + following) / 2
     return torch.stack([features, between], dim=3).flatten(2)  # (batch, channels, 2 * time)

@@ -1,0 +1,57 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htmdsep.atomic import atomic_path, atomic_paths
+from htmdsep.errors import HtmdsepError
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
+    targets = [tmp_path / "deep" / "er" / name for name in ("a", "b")]
+    with atomic_paths(targets) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("new")
+        assert not any(target.exists() for target in targets)
+        assert {path.parent for path in temporaries} == {targets[0].parent}
+    assert files_below(targets[0].parent) == {"a", "b"}
+
+
+def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_paths([tmp_path / "new" / "a"]) as temporaries:
+        temporaries[0].write_text("half")
+        raise ZeroDivisionError
+    assert files_below(tmp_path) == set()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "old" / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert files_below(tmp_path) == {"old"}
+
+
+def test_all_or_none_are_renamed(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()  # no file can take its place
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot write .*b: Is a directory"),
+        atomic_paths([tmp_path / "a", tmp_path / "b"]) as temporaries,
+    ):
+        for temporary in temporaries:
+            temporary.write_text("new")
+    assert files_below(tmp_path) == {"b"}
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot make the folder .*file: .*choose another"),
+        atomic_path(tmp_path / "file" / "a"),
+    ):
+        pass

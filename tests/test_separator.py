@@ -1,0 +1,203 @@
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from htmdsep import HtmdsepError, Separator
+from htmdsep.inference import SegmentEstimator, pick_device
+from htmdsep.model import HTMDNet, NetworkOutput
+from htmdsep.options import StereoMode
+from tests.conftest import Scale, tone
+
+RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
+
+
+@pytest.mark.parametrize("sample_rate", RATES)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("stereo", ["channels", "mean"])
+def test_a_network_that_keeps_everything_keeps_everything(
+    sample_rate: int, channels: int, stereo: StereoMode
+) -> None:
+    """The whole pipeline's latency is compensated: vocals lie on the mixture, to the sample."""
+    mixture = np.repeat(tone(sample_rate, sample_rate), channels, axis=1)
+    vocals, accompaniment = Separator(Scale(), stereo=stereo).separate(mixture, sample_rate)
+    inner = slice(sample_rate // 20, -sample_rate // 20)  # the resampler's filter rings at the ends
+    assert vocals.shape == mixture.shape
+    assert np.abs(vocals - mixture)[inner].max() < 1e-3
+    assert np.array_equal(accompaniment, mixture - vocals)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    frames=st.one_of(
+        st.integers(0, 5_000), st.sampled_from([1_535, 1_536, 1_537, 2_047, 2_048, 2_049])
+    ),
+    sample_rate=st.sampled_from(RATES),
+    channels=st.integers(1, 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    stereo=st.sampled_from(["channels", "mean"]),
+)
+def test_as_many_frames_come_out_as_go_in(
+    frames: int, sample_rate: int, channels: int, overlap: float, stereo: StereoMode
+) -> None:
+    mixture = tone(frames, sample_rate, channels)
+    separator = Separator(Scale(0.5), overlap=overlap, stereo=stereo)
+    assert separator.separate(mixture, sample_rate).vocals.shape == mixture.shape
+
+
+@pytest.mark.parametrize("stereo", ["channels", "mean"])
+@pytest.mark.parametrize("block_length", [999, 40_000, 65_536, 1_000_000])
+def test_blocks_of_any_length_give_the_same_bytes_as_the_whole(
+    tiny_network: HTMDNet, rng: np.random.Generator, stereo: StereoMode, block_length: int
+) -> None:
+    mixture = (0.1 * rng.standard_normal((150_001, 2))).astype(np.float32)
+    separator = Separator(tiny_network, stereo=stereo)
+    whole = separator.separate(mixture, 44_100).vocals
+    blocks = (
+        mixture[start : start + block_length] for start in range(0, len(mixture), block_length)
+    )
+    streamed = [stems.vocals for stems in separator.separate_blocks(blocks, 44_100)]
+    assert np.array_equal(np.concatenate(streamed), whole)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7])
+def test_batches_change_rounding_only(
+    tiny_network: HTMDNet, rng: np.random.Generator, batch_size: int
+) -> None:
+    mixture = (0.1 * rng.standard_normal(22_050)).astype(np.float32)
+    single = Separator(tiny_network).separate(mixture, 22_050).vocals
+    batched = Separator(tiny_network, batch_size=batch_size).separate(mixture, 22_050).vocals
+    np.testing.assert_allclose(batched, single, atol=1e-6)
+
+
+def test_one_segment_equals_the_network_itself(tiny_network: HTMDNet) -> None:
+    mixture = tone(2_048, 22_050)[:, 0]
+    with torch.inference_mode():
+        expected = tiny_network(torch.from_numpy(mixture)[None, None]).estimate[0, 0].numpy()
+    found = Separator(tiny_network, batch_size=1).separate(mixture, 22_050).vocals
+    np.testing.assert_allclose(found, expected, atol=1e-7)
+
+
+@pytest.mark.parametrize("stereo", ["channels", "mean"])
+def test_memory_does_not_grow_with_length(stereo: StereoMode) -> None:
+    def stream(seconds: int) -> Iterator[np.ndarray]:
+        for _ in range(seconds):
+            yield np.full((8_000, 2), 0.1, np.float32)
+
+    separator = Separator(Scale(), stereo=stereo)
+
+    def peak(seconds: int) -> int:
+        tracemalloc.start()
+        frames = sum(
+            len(stems.vocals) for stems in separator.separate_blocks(stream(seconds), 8_000)
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert frames == seconds * 8_000
+        return most
+
+    peak(10)
+    assert peak(300) < 1.05 * peak(60)
+
+
+def test_silence_in_silence_out() -> None:
+    vocals, accompaniment = Separator(Scale()).separate(np.zeros((30_000, 2), np.float32), 44_100)
+    assert not vocals.any() and not accompaniment.any()
+
+
+class ShortOfMemory(Scale):
+    """Runs out of memory on batches above a size."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.seen: list[int] = []
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        self.seen.append(len(mixture))
+        if len(mixture) > self.most:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return super().forward(mixture)
+
+
+def test_out_of_memory_retreats_to_smaller_batches() -> None:
+    network = ShortOfMemory(3)
+    estimator = SegmentEstimator(network, torch.device("cpu"), batch_size=16)
+    segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
+    assert np.array_equal(estimator(segments), segments)
+    assert network.seen == [16, 8, 4, *[2] * 8]
+    assert estimator.batch_size == 2
+    assert [note.split(":")[0] for note in estimator.notes] == ["out of memory on cpu"] * 3
+
+
+def test_out_of_memory_on_one_segment_is_an_error() -> None:
+    separator = Separator(ShortOfMemory(0))
+    with pytest.raises(HtmdsepError, match="one segment of 2048 samples is too large"):
+        separator.separate(np.zeros(100, np.float32), 22_050)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cpu:0"])
+def test_devices(name: str) -> None:
+    assert pick_device(name).type in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("abacus", "unknown device 'abacus'"),
+        ("cuda:99", "no device 'cuda:99'"),
+        ("meta", "no device"),
+    ],
+)
+def test_devices_that_are_not_there(name: str, message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"overlap": 1.0}, "overlap must lie between 0 and 0.9, not 1.0"),
+        ({"batch_size": 0}, "batch size must be at least 1, not 0"),
+        ({"segment_seconds": 0}, "segment must lie between"),
+        ({"stereo": "wide"}, "stereo must be one of mean, channels, not 'wide'"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        Separator(Scale(), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "sample_rate", "message"),
+    [
+        (np.zeros((2, 3, 4)), 44_100, "must be floats of shape"),
+        (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
+        (np.zeros(10), 0, "sample rate must be a positive whole number, not 0"),
+        (np.zeros(10), 44_100.5, "sample rate must be"),
+        (np.full(10, np.nan), 44_100, "not finite"),
+    ],
+)
+def test_wrong_signals(mixture: np.ndarray, sample_rate: int, message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        Separator(Scale()).separate(mixture, sample_rate)
+
+
+def test_blocks_must_keep_their_channels() -> None:
+    blocks = [np.zeros((10, 2), np.float32), np.zeros((10, 1), np.float32)]
+    with pytest.raises(HtmdsepError, match=r"a block must be \(frames, 2\), not \(10, 1\)"):
+        list(Separator(Scale()).separate_blocks(blocks, 44_100))
+
+
+def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -> None:
+    separator = Separator(tiny_weights, segment_seconds=0.1)
+    assert separator._engine.segment_length == 2_208  # 2205, up to a multiple of 16
+    assert separator.weights_name == "tiny"

@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+from htmdsep import stemfile
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import SUBTYPES, FileFormat, Subtype
+from htmdsep.stemfile import open_stem, read_stem
+
+
+def options(**changes: Any) -> Any:
+    return {
+        "file_format": "wav",
+        "subtype": "PCM_16",
+        "sample_rate": 44_100,
+        "channels": 2,
+        "frames": 1_000,
+        "tags": {},
+        **changes,
+    }
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"),
+    [
+        ("wav", "PCM_16"),
+        ("wav", "PCM_24"),
+        ("wav", "FLOAT"),
+        ("flac", "PCM_16"),
+        ("flac", "PCM_24"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("frames", [1_000, None])
+def test_values_are_written_exactly(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    file_format: FileFormat,
+    subtype: Subtype,
+    channels: int,
+    frames: int | None,
+) -> None:
+    path = tmp_path / "stem.part"
+    if subtype == "FLOAT":
+        values = (3 * rng.standard_normal((1_000, channels))).astype(np.float32)
+    else:
+        half = 2 ** (15 if subtype == "PCM_16" else 23)
+        values = rng.integers(-half, half, (1_000, channels)).astype(np.int32)
+    changes = {"file_format": file_format, "subtype": subtype, "channels": channels}
+    with open_stem(path, **options(**changes, frames=frames)) as writer:
+        writer.write(values[:300])
+        writer.write(values[300:])
+    assert np.array_equal(np.concatenate(list(read_stem(path, subtype, 128))), values)
+    assert soundfile.info(path).subtype == subtype
+
+
+@pytest.mark.parametrize(
+    ("frames", "kind"), [(1_000, "WAV"), (None, "RF64"), (10 * 3600 * 44_100, "RF64")]
+)
+def test_what_may_outgrow_a_wav_is_rf64(tmp_path: Path, frames: int | None, kind: str) -> None:
+    path = tmp_path / "stem"
+    with open_stem(path, **options(frames=frames)) as writer:
+        writer.write(np.zeros((10, 2), np.int32))
+    assert soundfile.info(path).format == kind
+
+
+def test_a_wav_never_outgrows_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stemfile, "WAV_LIMIT", 10_000)
+    with (
+        pytest.raises(HtmdsepError, match="far longer than announced"),
+        open_stem(tmp_path / "stem", **options(frames=100)) as writer,
+    ):
+        writer.write(np.zeros((2_501, 2), np.int32))
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+def test_tags_are_written(tmp_path: Path, file_format: FileFormat) -> None:
+    path = tmp_path / "stem"
+    tags = {"title": "Übung", "artist": "Chœur", "unknown": "left out"}
+    with open_stem(path, **options(file_format=file_format, tags=tags)) as writer:
+        writer.write(np.zeros((10, 2), np.int32))
+    with soundfile.SoundFile(path) as sound:
+        found = sound.copy_metadata()
+    assert (found["title"], found["artist"]) == ("Übung", "Chœur")
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file_format": "flac", "subtype": "FLOAT"}, "FLAC holds no floats"),
+        ({"file_format": "flac", "sample_rate": 700_000}, "cannot write flac .*700000 Hz"),
+    ],
+)
+def test_what_a_format_cannot_hold(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with (
+        pytest.raises(HtmdsepError, match=message),
+        open_stem(tmp_path / "a", **options(**changes)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("subtype", SUBTYPES)
+def test_a_full_disk_is_an_error(subtype: Subtype) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot write wav .*check the space"),
+        open_stem(full, **options(subtype=subtype)) as writer,
+    ):
+        for _ in range(100):
+            writer.write(np.ones((10_000, 2), np.float32 if subtype == "FLOAT" else np.int32))
