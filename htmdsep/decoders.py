@@ -9,11 +9,13 @@ the end of some Vorbis files (128 of 44 100, measured with PyAV 18.1).
 from __future__ import annotations
 
 import mmap
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import av
 import numpy as np
@@ -56,27 +58,34 @@ def decode(path: Path, block_length: int) -> Iterator[Decoded]:
     """
     with path.open("rb") as file:
         magic = file.read(4)
-    if not magic:
-        raise HtmdsepError("the file is empty (0 bytes)")
-    if magic in UNCOMPRESSED_MAGIC or (magic == OGG_MAGIC and _is_single_ogg(path)):
+        if not magic:
+            raise HtmdsepError("the file is empty (0 bytes)")
+        if magic in UNCOMPRESSED_MAGIC or (magic == OGG_MAGIC and _is_single_ogg(file)):
+            try:
+                sound = soundfile.SoundFile(native_path(path))
+            except (soundfile.LibsndfileError, TypeError):
+                # A compressed stream in a WAV or CAF, which FFmpeg may know; or an ending of
+                # .raw, for which soundfile wants to be told what it reads.
+                pass
+            else:
+                with sound:
+                    yield _decode_soundfile(sound, block_length)
+                    return
+        file.seek(0)
         try:
-            sound = soundfile.SoundFile(path)
-        except (soundfile.LibsndfileError, TypeError):
-            # A compressed stream in a WAV or CAF, which FFmpeg may know; or an ending of .raw,
-            # for which soundfile wants to be told what it reads.
-            pass
-        else:
-            with sound:
-                yield _decode_soundfile(sound, block_length)
-                return
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except av.FFmpegError as error:
-        raise HtmdsepError(f"no audio that can be decoded ({_reason(error)})") from error
-    with container:
-        if not container.streams.audio:
-            raise HtmdsepError("it holds no audio stream")
-        yield _decode_av(container)
+            # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
+            container = av.open(file, "r", metadata_errors="replace")
+        except av.FFmpegError as error:
+            raise HtmdsepError(f"no audio that can be decoded ({_reason(error)})") from error
+        with container:
+            if not container.streams.audio:
+                raise HtmdsepError("it holds no audio stream")
+            yield _decode_av(container)
+
+
+def native_path(path: Path) -> Path | bytes:
+    """Return a path as soundfile takes it whatever bytes the name holds."""
+    return os.fsencode(path) if os.name == "posix" else path
 
 
 def _decode_soundfile(sound: soundfile.SoundFile, block_length: int) -> Decoded:
@@ -163,7 +172,7 @@ def _av_frames(
     packets = damaged = pending = frames = 0
     first_damage = None
     lossless = _is_lossless(stream.codec_context)
-    for packet in container.demux(stream):
+    for packet in _av_packets(container, stream):
         packets += 1
         try:
             decoded_frames = packet.decode()
@@ -189,13 +198,22 @@ def _av_frames(
         )
 
 
+def _av_packets(
+    container: av.container.InputContainer, stream: av.AudioStream
+) -> Iterator[av.Packet]:
+    try:
+        yield from container.demux(stream)
+    except av.FFmpegError as error:
+        raise HtmdsepError(f"damaged, or of a kind unknown here ({_reason(error)})") from error
+
+
 def _is_lossless(codec: av.AudioCodecContext) -> bool:
     return codec.codec.name in LOSSLESS_CODECS or codec.codec.name.startswith("pcm_")
 
 
-def _is_single_ogg(path: Path) -> bool:
+def _is_single_ogg(file: BinaryIO) -> bool:
     """Tell whether an Ogg file holds one stream, neither chained nor multiplexed."""
-    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         return data.find(OGG_FIRST_PAGE, 1) < 0
 
 

@@ -69,7 +69,8 @@ def synthesised_mixture() -> np.ndarray:
     noise = np.random.default_rng(0).standard_normal(len(time_axis))
     drums = noise * np.exp(-(time_axis % 0.5) * 25)
     stereo = np.stack([voice + 0.06 * chords + 0.3 * drums, voice + 0.09 * chords + 0.2 * drums], 1)
-    return (0.8 * stereo / np.abs(stereo).max()).astype(np.float32)
+    scaled: np.ndarray = (0.8 * stereo / np.abs(stereo).max()).astype(np.float32)
+    return scaled
 
 
 def levels(mixture: np.ndarray, vocals: np.ndarray) -> dict[str, float]:

@@ -86,11 +86,17 @@ def _options(settings: Settings) -> FileOptions:
 @contextmanager
 def _out_folder(settings: Settings) -> Iterator[Path]:
     """Yield the folder for the stems; for standard output one that vanishes afterwards."""
-    if settings.out != STANDARD_STREAM:
-        yield Path(settings.out)
+    if settings.out == STANDARD_STREAM:
+        with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+            yield Path(folder)
         return
-    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-        yield Path(folder)
+    out = Path(settings.out)
+    made_here = not out.exists()
+    try:
+        yield out
+    finally:
+        if made_here and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()  # nothing was written
 
 
 def _tell(outcome: Outcome, settings: Settings) -> None:
@@ -98,7 +104,8 @@ def _tell(outcome: Outcome, settings: Settings) -> None:
     label = outcome.job.source.label
     if outcome.error is not None:
         if settings.verbose:
-            _say("".join(traceback.format_exception(outcome.error)).rstrip())
+            for line in "".join(traceback.format_exception(outcome.error)).splitlines():
+                _say(line)
         _say(f"htmdsep: {label}: {_cause(outcome.error)}")
     elif not settings.quiet:
         if outcome.report is None:
@@ -115,7 +122,9 @@ def _tell(outcome: Outcome, settings: Settings) -> None:
 
 
 def _say(line: str) -> None:
-    tqdm.write(line, file=sys.stderr)
+    """Print one line on standard error; what a file name holds of control characters, escaped."""
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    tqdm.write("".join(shown), file=sys.stderr)
 
 
 def _cause(error: Exception) -> str:

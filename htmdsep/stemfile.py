@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from htmdsep.decoders import native_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import FileFormat, Subtype
 from htmdsep.quantise import BITS
@@ -67,7 +68,9 @@ def open_stem(
     elif subtype == "FLOAT":
         raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
     try:
-        with soundfile.SoundFile(path, "w", sample_rate, channels, subtype, format=kind) as sound:
+        with soundfile.SoundFile(
+            native_path(path), "w", sample_rate, channels, subtype, format=kind
+        ) as sound:
             for name in TAGS:
                 if name in tags:
                     setattr(sound, name, tags[name])
@@ -82,7 +85,7 @@ def open_stem(
 
 def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:
     """Yield a stem file's blocks in its subtype's units, as `StemWriter.write` took them."""
-    with soundfile.SoundFile(path) as sound:
+    with soundfile.SoundFile(native_path(path)) as sound:
         dtype = "float32" if subtype == "FLOAT" else "int32"
         while len(block := sound.read(block_length, dtype=dtype, always_2d=True)):
             yield block if subtype == "FLOAT" else block >> (32 - BITS[subtype])

@@ -1,0 +1,58 @@
+"""Imports go one way: cli -> separator -> parts -> model, and training stands on these."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "htmdsep"
+HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy")
+ON_TOP = ("htmdsep.training", "htmdsep.evaluation")
+
+
+def imported(path: Path) -> set[str]:
+    """Return the modules that a file imports, anywhere in it."""
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module)
+    return names
+
+
+def starts_with(name: str, packages: tuple[str, ...]) -> bool:
+    return any(name == package or name.startswith(package + ".") for package in packages)
+
+
+@pytest.mark.parametrize("statement", ["import htmdsep.cli", "import htmdsep"])
+def test_the_command_line_is_light(statement: str) -> None:
+    script = f"import sys; {statement}; print(*(m for m in {HEAVY!r} if m in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == ""
+
+
+def test_separation_knows_nothing_of_training_and_evaluation() -> None:
+    for path in PACKAGE.rglob("*.py"):
+        if not starts_with(".".join(path.relative_to(PACKAGE.parent).parts[:2]), ON_TOP):
+            assert not [name for name in imported(path) if starts_with(name, ON_TOP)], path
+
+
+def test_the_model_knows_nothing_of_files_and_arrays() -> None:
+    allowed = ("htmdsep.model", "htmdsep.errors")
+    for path in (PACKAGE / "model").glob("*.py"):
+        outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
+        assert all(starts_with(name, allowed) for name in outside), path
+        assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
+
+
+def test_only_the_command_line_imports_click() -> None:
+    allowed = {"cli.py", "session.py", "listing.py", "selftest.py"}
+    for path in PACKAGE.glob("*.py"):
+        assert path.name in allowed or "click" not in imported(path), path

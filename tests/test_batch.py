@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htmdsep.batch import PlanError, Source, find_sources, plan_jobs
+from htmdsep.options import STEM_NAMES
+
+TEMPLATE = "{track}/{stem}.{ext}"
+
+
+def make(folder: Path, *names: str) -> None:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+
+
+def targets(sources: list[Source], template: str = TEMPLATE) -> list[str]:
+    jobs = plan_jobs(sources, Path("out"), template, STEM_NAMES, "wav")
+    return [path.as_posix() for job in jobs for path in job.targets.values()]
+
+
+def test_a_folder_gives_its_audio_files_in_order(tmp_path: Path) -> None:
+    make(tmp_path, "b.mp3", "a.WAV", "cover.jpg", ".hidden.mp3", "deep/c.flac", ".trash/d.wav")
+    sources = list(find_sources([str(tmp_path)], recursive=False))
+    assert [source.path.name for source in sources] == ["a.WAV", "b.mp3"]
+    sources = list(find_sources([str(tmp_path)], recursive=True))
+    assert [source.path.name for source in sources] == ["a.WAV", "b.mp3", "c.flac"]
+    assert targets(sources)[-1] == "out/deep/c/accompaniment.wav"
+
+
+def test_a_file_is_taken_once_and_whatever_its_ending(tmp_path: Path) -> None:
+    make(tmp_path, "song.bin")
+    path = str(tmp_path / "song.bin")
+    assert len(list(find_sources([path, path], recursive=False))) == 1
+
+
+def test_an_empty_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
+    make(tmp_path, "cover.jpg")
+    (source,) = find_sources([str(tmp_path)], recursive=False)
+    assert source.problem is not None and "no audio file" in source.problem
+    assert "--recursive" in source.problem
+
+
+def test_names() -> None:
+    sources = [Source(Path("music/Chœur d'été 100%.mp3"))]
+    assert targets(sources) == [
+        "out/Chœur d'été 100%/vocals.wav",
+        "out/Chœur d'été 100%/accompaniment.wav",
+    ]
+    assert targets(sources, "{stem}/{track}.{trackext}.{ext}")[0].startswith("out/vocals/Chœur")
+    foreign = targets(sources, "{foldername}/{filename}_{instrument}.{codec}")
+    assert foreign[0] == "out/music/Chœur d'été 100%_vocals.wav"
+    assert targets([Source(Path("-"))]) == ["out/stdin/vocals.wav", "out/stdin/accompaniment.wav"]
+
+
+def test_braces_in_a_file_name_are_no_fields() -> None:
+    assert targets([Source(Path("{stem}.mp3"))])[0] == "out/{stem}/vocals.wav"
+
+
+@pytest.mark.parametrize(
+    ("names", "template", "message"),
+    [
+        (
+            ["a/song.mp3", "b/song.wav"],
+            TEMPLATE,
+            r"a/song.mp3 and b/song.wav would both be written",
+        ),
+        (["song.mp3"], "{track}.{ext}", r"would both be written to out/song.wav"),
+        (["song.mp3"], "{artist}.{ext}", r"'artist'; known fields: {track}"),
+        (["song.mp3"], "{track", "expected '}'"),
+        (["song.mp3"], "{}", "known fields"),
+        (["song.mp3"], "{track}/", "names a folder"),
+        (["song.mp3", "out/vocals.wav"], "{stem}.{ext}", "out/vocals.wav is an input"),
+    ],
+)
+def test_plans_that_cannot_be(names: list[str], template: str, message: str) -> None:
+    with pytest.raises(PlanError, match=message):
+        targets([Source(Path(name)) for name in names], template)

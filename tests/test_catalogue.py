@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from htmdsep import catalogue
+from htmdsep.catalogue import available, locate, record_hash
+from htmdsep.errors import HtmdsepError
+from htmdsep.weights import sha256
+
+
+@pytest.fixture
+def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path]:
+    """An empty package and an empty cache in place of the real ones."""
+    bundled, cache = tmp_path / "bundled", tmp_path / "cache"
+    bundled.mkdir()
+    monkeypatch.setattr(catalogue, "bundled_folder", lambda: bundled)
+    monkeypatch.setattr(catalogue, "cache_folder", lambda: cache)
+    return bundled, cache
+
+
+def put(weights: Path, folder: Path, name: str) -> Path:
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}.safetensors"
+    shutil.copy(weights, path)
+    record_hash(path, sha256(path))
+    return path
+
+
+def test_bundled_comes_before_cached(folders: tuple[Path, Path], tiny_weights: Path) -> None:
+    bundled, cache = folders
+    for name in ("htmdnet", "mine"):
+        put(tiny_weights, cache, name)
+    default = put(tiny_weights, bundled, "htmdnet")
+    assert locate(None).path == locate("htmdnet").path == default
+    assert locate("mine").path.parent == cache
+    assert locate("mine").sha256 == sha256(tiny_weights)
+    assert [located.name for located in available()] == ["htmdnet", "htmdnet", "mine"]
+
+
+@pytest.mark.usefixtures("folders")
+def test_a_path_is_taken_as_it_is(tiny_weights: Path) -> None:
+    for given in (tiny_weights, str(tiny_weights)):
+        located = locate(given)
+        assert (located.path, located.sha256) == (tiny_weights, None)
+        assert located.hash() == sha256(tiny_weights)
+    with pytest.raises(HtmdsepError, match="there is no weights file"):
+        locate(tiny_weights.with_name("absent.safetensors"))
+
+
+def test_unknown_names_are_told_the_known_ones(
+    folders: tuple[Path, Path], tiny_weights: Path
+) -> None:
+    put(tiny_weights, folders[0], "htmdnet")
+    with pytest.raises(
+        HtmdsepError, match=r"no weights named 'spleeter'; known: htmdnet, htmdnet-"
+    ):
+        locate("spleeter")
+
+
+def test_the_recorded_hash_is_what_sha256sum_reads(
+    folders: tuple[Path, Path], tiny_weights: Path
+) -> None:
+    path = put(tiny_weights, folders[0], "htmdnet")
+    line = path.with_name("htmdnet.safetensors.sha256").read_text()
+    assert line == f"{sha256(path)}  htmdnet.safetensors\n"
+
+
+def test_weights_without_a_recorded_hash_are_refused(
+    folders: tuple[Path, Path], tiny_weights: Path
+) -> None:
+    path = put(tiny_weights, folders[0], "htmdnet")
+    path.with_name("htmdnet.safetensors.sha256").unlink()
+    with pytest.raises(HtmdsepError, match="has no recorded SHA-256"):
+        locate("htmdnet")

@@ -1,0 +1,106 @@
+"""What only a process of its own can show: signals, pipes, standard output's bytes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from tests.conftest import tone
+
+RATE = 44_100
+COMMAND = [sys.executable, "-m", "htmdsep"]
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and pipes")
+
+
+@pytest.fixture(scope="module")
+def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Half an hour, far more than is separated before the signal comes."""
+    path = tmp_path_factory.mktemp("long") / "long.wav"
+    with soundfile.SoundFile(path, "w", RATE, 2) as sound:
+        minute = tone(60 * RATE, RATE, 2)
+        for _ in range(30):
+            sound.write(minute)
+    return path
+
+
+@pytest.mark.parametrize("jobs", ["1", "2"])
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_leave_no_files(
+    tmp_path: Path, tiny_weights: Path, long_song: Path, jobs: str, number: int, status: int
+) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / "music").mkdir(exist_ok=True)
+        (tmp_path / "music" / name).symlink_to(long_song)
+    out = tmp_path / "out"
+    arguments = ["music", "-o", str(out), "--weights", str(tiny_weights), "-j", jobs]
+    process = subprocess.Popen(
+        [*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 60
+    while len(list(out.rglob("*.part"))) < 2 * int(jobs):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == status
+    assert "Traceback" not in stderr
+    assert not out.exists()
+
+
+def test_a_pipe_goes_in_and_a_wav_comes_out(tmp_path: Path, tiny_weights: Path) -> None:
+    song = tmp_path / "song.wav"
+    soundfile.write(song, tone(RATE, RATE, 2), RATE)
+    arguments = ["-", "-o", "-", "--stems", "vocals", "--weights", str(tiny_weights), "-q"]
+    with song.open("rb") as file:
+        feeder = subprocess.Popen(["cat"], stdin=file, stdout=subprocess.PIPE)
+        done = subprocess.run(
+            [*COMMAND, *arguments], stdin=feeder.stdout, capture_output=True, check=True
+        )
+        assert feeder.stdout is not None
+        feeder.stdout.close()
+        feeder.wait()
+    (tmp_path / "piped.wav").write_bytes(done.stdout)
+    assert done.stderr == b""
+    piped, rate = soundfile.read(tmp_path / "piped.wav")
+    assert (piped.shape, rate) == ((RATE, 2), RATE)
+    assert np.abs(piped).max() > 0
+
+
+@pytest.mark.parametrize("arguments", [["--json"], ["-o", "-", "--stems", "vocals"]])
+def test_a_broken_pipe_is_quiet(tmp_path: Path, tiny_weights: Path, arguments: list[str]) -> None:
+    soundfile.write(tmp_path / "song.wav", tone(5 * RATE, RATE, 2), RATE)
+    process = subprocess.Popen(
+        [*COMMAND, "song.wav", "--weights", str(tiny_weights), *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    assert process.stdout is not None and process.stderr is not None
+    process.stdout.close()
+    stderr = process.stderr.read().decode()
+    process.stderr.close()
+    assert process.wait() != 0
+    assert "Traceback" not in stderr and "Error" not in stderr
+
+
+def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> None:
+    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
+    done = subprocess.run(
+        [*COMMAND, "song.wav", "--weights", str(tiny_weights), "--json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert json.loads(done.stdout)["status"] == "done"
+    assert "%" not in done.stderr  # no bar: standard error is no terminal
