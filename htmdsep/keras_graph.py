@@ -53,6 +53,13 @@ _OPERATIONS = {
 _MERGING = ("add", "multiply", "concatenate")
 
 
+def unlike(difference: str) -> HtmdsepError:
+    """Return the error for a file whose network is not HTMD-Net."""
+    return HtmdsepError(
+        f"{difference}; only an HTMD-Net that was written with Keras's Model.save can be imported"
+    )
+
+
 @dataclass(frozen=True, eq=False)
 class Layer:
     """A layer as the file describes it, with its arrays by their last name ("kernel", ...)."""
@@ -66,7 +73,7 @@ class Layer:
         for name in names:
             if name in self.weights:
                 return self.weights[name]
-        raise HtmdsepError(f"the layer {self.name!r} has no {names[0]}")
+        raise unlike(f"its layer {self.name!r} has no {names[0]}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +131,7 @@ def read_keras(path: Path) -> KerasGraph:
 def _parse(model_config: str, groups: h5py.Group, keras_version: str) -> KerasGraph:
     model = json.loads(model_config)["config"]
     if "output_layers" not in model:
-        raise HtmdsepError("its network is not a graph of layers, as HTMD-Net is")
+        raise unlike("its network is no graph of layers")
     entries = {entry["name"]: entry for entry in model["layers"]}
     layers = {
         name: Layer(name, entry["config"], _read_weights(groups, entry))
@@ -142,7 +149,7 @@ def _parse(model_config: str, groups: h5py.Group, keras_version: str) -> KerasGr
             inputs = tuple(nodes[before] for before in calls[call])
             nodes[call] = _node(entries[call.layer], layers[call.layer], inputs)
     except CycleError as error:
-        raise HtmdsepError("its graph of layers runs in a circle") from error
+        raise unlike("its graph of layers runs in a circle") from error
     outputs = tuple(nodes[call] for call in _references(model["output_layers"]))
     weighted = tuple(layer for layer in layers.values() if layer.weights)
     return KerasGraph(outputs, weighted, keras_version)
@@ -176,15 +183,12 @@ def _node(entry: dict[str, Any], layer: Layer, inputs: tuple[Node, ...]) -> Node
         return _activated(_only(inputs, layer), layer)
     operation = _OPERATIONS.get(kind)
     if operation is None:
-        raise HtmdsepError(
-            f"its layer {layer.name!r} is of the kind {kind!r}, which HTMD-Net does not have; "
-            "only HTMD-Net can be imported"
-        )
+        raise unlike(f"its layer {layer.name!r} is of the kind {kind!r}")
     if operation == _RESHAPE:
         return _only(inputs, layer)
     if operation in _MERGING:
         if len(inputs) < 2:
-            raise HtmdsepError(f"its layer {layer.name!r} joins fewer than two others")
+            raise unlike(f"its layer {layer.name!r} joins fewer than two others")
     elif operation != "input":
         _only(inputs, layer)
     return _activated(Node(operation, layer, inputs), layer)
@@ -200,14 +204,12 @@ def _activated(node: Node, layer: Layer) -> Node:
         return Node(activation, layer, (node,))
     if isinstance(activation, dict) and activation.get("class_name") == "LeakyReLU":
         return Node("leaky", Layer(layer.name, activation["config"], {}), (node,))
-    raise HtmdsepError(
-        f"its layer {layer.name!r} has the activation {activation!r}, which HTMD-Net does not have"
-    )
+    raise unlike(f"its layer {layer.name!r} has the activation {activation!r}")
 
 
 def _only(inputs: tuple[Node, ...], layer: Layer) -> Node:
     if len(inputs) != 1:
-        raise HtmdsepError(f"its layer {layer.name!r} has {len(inputs)} inputs instead of one")
+        raise unlike(f"its layer {layer.name!r} has {len(inputs)} inputs instead of one")
     return inputs[0]
 
 
@@ -227,7 +229,7 @@ def _read_weights(groups: h5py.Group, entry: dict[str, Any]) -> dict[str, np.nda
             directions = re.findall("(?:^|/)(forward|backward)_", name)
             key = f"{directions[-1] if directions else 'undirected'}_{key}"
         if key in arrays:
-            raise HtmdsepError(f"its layer {entry['name']!r} has two arrays named {key!r}")
+            raise unlike(f"its layer {entry['name']!r} has two arrays named {key!r}")
         arrays[key] = np.asarray(group[name], dtype=np.float32)
     return arrays
 

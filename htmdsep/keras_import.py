@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.keras_graph import Node, read_keras
+from htmdsep.keras_graph import Node, read_keras, unlike
 from htmdsep.keras_roles import Roles, find_roles
 from htmdsep.keras_settings import check_settings, kernel_of, read_config
 from htmdsep.model import HTMDNet
@@ -58,12 +58,12 @@ def _state(network: HTMDNet, roles: Roles) -> dict[str, Tensor]:
         for name, array in _arrays(node):
             key, layer = f"{module}.{name}", node.layer.name
             if array.shape != expected[key]:
-                raise HtmdsepError(
+                raise unlike(
                     f"the weights of its layer {layer!r} make {key} {array.shape} instead of "
-                    f"HTMD-Net's {expected[key]}; only HTMD-Net can be imported"
+                    f"{expected[key]}"
                 )
             if not np.isfinite(array).all():
-                raise HtmdsepError(f"the weights of its layer {layer!r} are not finite")
+                raise unlike(f"the weights of its layer {layer!r} are not finite")
             state[key] = torch.from_numpy(np.ascontiguousarray(array))
     assert state.keys() == expected.keys()
     return state
@@ -85,7 +85,7 @@ def _arrays(node: Node) -> Iterator[tuple[str, np.ndarray]]:
             kernel = layer.array(f"{direction}_kernel")  # (input_size, 4 * size), as i, f, c, o
             bias = layer.array(f"{direction}_bias")
             if kernel.ndim != 2 or bias.shape != kernel.shape[1:]:
-                raise HtmdsepError(f"the weights of its layer {layer.name!r} do not fit each other")
+                raise unlike(f"the weights of its layer {layer.name!r} do not fit each other")
             # Keras's one bias is the last column of the input's weights: see AveragedBiLSTM.
             yield f"weight_ih_l0{suffix}", np.concatenate([kernel.T, bias[:, None]], axis=1)
             yield f"weight_hh_l0{suffix}", layer.array(f"{direction}_recurrent_kernel").T

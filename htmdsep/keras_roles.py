@@ -11,8 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
 
-from htmdsep.errors import HtmdsepError
-from htmdsep.keras_graph import KerasGraph, Node
+from htmdsep.keras_graph import KerasGraph, Node, unlike
 
 Roles = dict[str, Node]  # by the name of our module that takes the layer's weights
 
@@ -26,7 +25,7 @@ def find_roles(graph: KerasGraph) -> Roles:
     """
     ends = [node for node in graph.outputs if node.operation == "tanh"]
     if len(ends) != 1:
-        raise _unlike(f"{len(ends)} of its outputs end in tanh instead of one")
+        raise unlike(f"{len(ends)} of its outputs end in tanh instead of one")
     output, joined = _back(ends[0], "convolution", "concatenate")
     decoder, hidden = _pair(joined, "transposed")
     roles = {
@@ -38,7 +37,7 @@ def find_roles(graph: KerasGraph) -> Roles:
     used = {node.layer for node in roles.values()}
     spare = [layer.name for layer in graph.weighted if layer not in used]
     if spare:
-        raise _unlike(f"{len(spare)} layers with weights have no part in it, first {spare[0]!r}")
+        raise unlike(f"{len(spare)} layers with weights have no part in it, first {spare[0]!r}")
     return roles
 
 
@@ -53,6 +52,8 @@ def _denoising_roles(hidden: Node, decoder: Node) -> Roles:
         skips.append(skip)
         hidden = upsampled.inputs[0]
         _expect(hidden, "leaky")
+    if not up:
+        raise unlike("its denoising part has no levels")
     lstms = []
     while _follows(hidden, "bilstm"):
         hidden = hidden.inputs[0]
@@ -61,10 +62,10 @@ def _denoising_roles(hidden: Node, decoder: Node) -> Roles:
     for skip in reversed(skips):
         _, leaky, hidden = _back(hidden, "pool", "leaky", "convolution")
         if leaky is not skip:
-            raise _unlike(f"{skip.layer.name!r} is joined to another level than its own")
+            raise unlike(f"its layer {skip.layer.name!r} is joined to another level than its own")
         down.append(hidden)
     if _back(hidden, "transposed") != [decoder]:
-        raise _unlike("the denoising part starts from something else than the masked estimate")
+        raise unlike("its denoising part starts from something else than the masked estimate")
     return {
         **_numbered("denoising.up.{}", up[::-1]),
         **_numbered("denoising.bottleneck.{}.lstm", lstms[::-1]),
@@ -85,7 +86,7 @@ def _masking_roles(decoder: Node) -> Roles:
     _expect(entry, "convolution")
     (norm,) = _back(entry, "norm")
     if len(blocks[0].features) != 1 or norm.inputs != (encoder,):
-        raise _unlike("the first temporal block does not follow the encoder")
+        raise unlike("its first temporal block does not follow the encoder")
     roles = {
         "input": _back(encoder, "input")[0],
         "masking.encoder": encoder,
@@ -130,7 +131,7 @@ class _Block:
             _expect(added, "convolution")
             if not more and added.inputs == (self.depthwise_norm,):
                 return added
-        raise _unlike(
+        raise unlike(
             f"the block of {following.skip.layer.name!r} does not follow that of "
             f"{self.skip.layer.name!r}"
         )
@@ -147,7 +148,7 @@ def _terms(node: Node) -> tuple[Node, ...]:
         else:
             terms.append(term)
         if len(terms) > _MOST_TERMS:
-            raise _unlike(f"more than {_MOST_TERMS} terms sum to the input of {node.layer.name!r}")
+            raise unlike(f"more than {_MOST_TERMS} terms sum to the input of {node.layer.name!r}")
     return tuple(terms)
 
 
@@ -156,7 +157,7 @@ def _back(node: Node, *operations: str) -> list[Node]:
     path = []
     for operation in operations:
         if len(node.inputs) != 1:
-            raise _unlike(f"{node.layer.name!r} has {len(node.inputs)} inputs instead of one")
+            raise unlike(f"its layer {node.layer.name!r} has {len(node.inputs)} inputs, not one")
         node = node.inputs[0]
         _expect(node, operation)
         path.append(node)
@@ -168,7 +169,9 @@ def _pair(node: Node, operation: str) -> tuple[Node, Node]:
     chosen = [before for before in node.inputs if before.operation == operation]
     others = [before for before in node.inputs if before.operation != operation]
     if len(chosen) != 1 or len(others) != 1:
-        raise _unlike(f"the inputs of {node.layer.name!r} are not one {operation} and one other")
+        raise unlike(
+            f"the inputs of its layer {node.layer.name!r} are not one {operation} and one other"
+        )
     return chosen[0], others[0]
 
 
@@ -178,12 +181,10 @@ def _follows(node: Node, operation: str) -> bool:
 
 def _expect(node: Node, operation: str) -> None:
     if node.operation != operation:
-        raise _unlike(f"{node.layer.name!r} is a {node.operation} where a {operation} is expected")
+        raise unlike(
+            f"its layer {node.layer.name!r} is a {node.operation} where a {operation} is expected"
+        )
 
 
 def _numbered(name: str, nodes: list[Node]) -> Roles:
     return {name.format(index): node for index, node in enumerate(nodes)}
-
-
-def _unlike(difference: str) -> HtmdsepError:
-    return HtmdsepError(f"its network is not HTMD-Net: {difference}; only HTMD-Net can be imported")

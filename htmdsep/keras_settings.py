@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.keras_graph import Layer, Node
+from htmdsep.keras_graph import Layer, Node, unlike
 from htmdsep.keras_roles import Roles
 from htmdsep.model import HTMDNetConfig
 
@@ -35,7 +35,7 @@ def kernel_of(layer: Layer) -> np.ndarray:
     """Return a convolution's kernel without its dimension of 1, of shape (width, ..., ...)."""
     kernel = layer.array("kernel", "depthwise_kernel")
     if kernel.ndim not in (3, 4):
-        raise HtmdsepError(f"its layer {layer.name!r} has a kernel of shape {kernel.shape}")
+        raise unlike(f"its layer {layer.name!r} has a kernel of shape {kernel.shape}")
     return kernel.reshape(-1, *kernel.shape[-2:])
 
 
@@ -82,7 +82,7 @@ def read_config(nodes: Collection[Node], roles: Roles, keras_version: str) -> HT
         first_kernel=first_kernel,
         down_kernel=len(kernel_of(layers[f"denoising.down.{levels - 1}"])),
         up_kernel=len(kernel_of(layers["denoising.output"])),
-        lstm_size=len(layers["denoising.bottleneck.0.lstm"].array("forward_recurrent_kernel")),
+        lstm_size=layers["denoising.bottleneck.0.lstm"].array("forward_bias").size // 4,
         lstm_layers=len(lstms),
         activation=activation,
         recurrent_activation=gate,
@@ -92,29 +92,28 @@ def read_config(nodes: Collection[Node], roles: Roles, keras_version: str) -> HT
 def _require(layer: Layer, config: dict[str, Any], required: dict[str, tuple[Any, ...]]) -> None:
     for name, values in required.items():
         if config.get(name, values[0]) not in values:
-            raise _unlike(layer, f"{name}={config[name]!r}")
+            raise _setting(layer, f"{name}={config[name]!r}")
 
 
 def _check_convolution(node: Node, encoder: Node) -> None:
     """Check what depends on the kernel's width: one of 1 is the same with and without padding."""
     layer, width = node.layer, len(kernel_of(node.layer))
     if width > 1 and layer.config.get("padding") != "same":
-        raise _unlike(layer, f"padding={layer.config.get('padding')!r}")
+        raise _setting(layer, f"padding={layer.config.get('padding')!r}")
     if node.operation == "convolution" and node is not encoder:
         _require(layer, layer.config, {"strides": _ONE})
         if width % 2 == 0:
-            raise _unlike(layer, f"an even kernel_size of {width}")
+            raise _setting(layer, f"an even kernel_size of {width}")
 
 
 def _lstm_configs(layer: Layer) -> list[dict[str, Any]]:
     """Return the settings of the forward LSTM and, where the file has them, the backward one."""
-    configs = []
-    for direction in ("layer", "backward_layer"):
-        if inner := layer.config.get(direction):
-            if inner["class_name"] != "LSTM":
-                raise _unlike(layer, f"a {inner['class_name']} inside")
-            configs.append(inner["config"])
-    return configs
+    inner = [layer.config.get("layer"), *filter(None, [layer.config.get("backward_layer")])]
+    for one in inner:
+        if not isinstance(one, dict) or one.get("class_name") != "LSTM" or "config" not in one:
+            kind = one.get("class_name") if isinstance(one, dict) else one
+            raise _setting(layer, f"a layer of the kind {kind!r} inside")
+    return [one["config"] for one in inner]
 
 
 def _activations(lstms: Sequence[Layer], keras_version: str) -> tuple[Any, Any]:
@@ -125,12 +124,11 @@ def _activations(lstms: Sequence[Layer], keras_version: str) -> tuple[Any, Any]:
         for config in _lstm_configs(layer)
     }
     if len(found) != 1:
-        raise HtmdsepError(f"its LSTM layers differ in their activations: {sorted(found)}")
+        raise unlike(f"its LSTM layers differ in their activations: {sorted(found)}")
     ((activation, gate),) = found
     if gate == "hard_sigmoid" and keras_version.startswith("3"):
-        raise HtmdsepError(
-            "its LSTM layers have the hard sigmoid of Keras 3, which is not that of Keras 2 and "
-            "of HTMD-Net; import a file that Keras 2 wrote"
+        raise unlike(
+            "its LSTM layers have the hard sigmoid of Keras 3, which is not that of Keras 2"
         )
     return activation, gate
 
@@ -143,22 +141,22 @@ def _blocks_and_repeats(layers: dict[str, Layer]) -> tuple[int, int]:
     repeats = dilations.count(1)
     blocks = len(dilations) // max(repeats, 1)
     if dilations != [2**block for block in range(blocks)] * repeats:
-        raise HtmdsepError(f"its temporal blocks have the dilations {dilations}, not 1, 2, 4, ...")
+        raise unlike(f"its temporal blocks have the dilations {dilations}, not 1, 2, 4, ...")
     return blocks, repeats
 
 
 def _segment_length(layer: Layer) -> dict[str, int]:
     """Return the length of the network's input as a config's field, or none where any fits."""
-    shape = layer.config.get("batch_input_shape") or layer.config.get("batch_shape") or []
-    if len(shape) not in (2, 3) or shape[2:] not in ([], [1]):
-        raise HtmdsepError(f"its input has the shape {shape}, not (batch, time, 1)")
+    shape = layer.config.get("batch_input_shape") or layer.config.get("batch_shape")
+    if not isinstance(shape, list) or len(shape) not in (2, 3) or shape[2:] not in ([], [1]):
+        raise unlike(f"its input has the shape {shape}, not (batch, time, 1)")
     return {} if shape[1] is None else {"segment_length": shape[1]}
 
 
 def _stride(encoder: Layer, decoder: Layer) -> int:
     strides = _size(encoder, "strides"), _size(decoder, "strides")
     if strides[0] != strides[1]:
-        raise HtmdsepError(f"its encoder and decoder have different strides: {strides}")
+        raise unlike(f"its encoder and decoder have different strides: {strides}")
     return strides[0]
 
 
@@ -167,7 +165,7 @@ def _size(layer: Layer, name: str) -> int:
     value = layer.config.get(name, 1)
     sizes = value if isinstance(value, list) else [value]
     if not sizes or not all(type(size) is int for size in sizes):
-        raise _unlike(layer, f"{name}={value!r}")
+        raise _setting(layer, f"{name}={value!r}")
     return int(max(sizes))
 
 
@@ -178,18 +176,18 @@ def _common_number(
 
     Keras keeps it as float32, and writes 0.30000001192092896 for 0.3.
     """
-    found = {
-        node.layer.config.get(next((n for n in names if n in node.layer.config), ""), default)
-        for node in nodes
-        if node.operation == operation
-    }
+    found = set()
+    for node in nodes:
+        if node.operation == operation:
+            config = node.layer.config
+            number = next((config[name] for name in names if name in config), default)
+            if not isinstance(number, (int, float)):
+                raise _setting(node.layer, f"{names[-1]}={number!r}")
+            found.add(number)
     if len(found) != 1:
-        raise HtmdsepError(f"its {operation} layers differ in {names[-1]}: {sorted(found)}")
+        raise unlike(f"its {operation} layers differ in {names[-1]}: {sorted(found)}")
     return float(f"{found.pop():.7g}")
 
 
-def _unlike(layer: Layer, setting: str) -> HtmdsepError:
-    return HtmdsepError(
-        f"its layer {layer.name!r} has {setting}, which HTMD-Net does not have; "
-        "only HTMD-Net can be imported"
-    )
+def _setting(layer: Layer, setting: str) -> HtmdsepError:
+    return unlike(f"its layer {layer.name!r} has {setting}")

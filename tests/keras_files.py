@@ -29,6 +29,7 @@ class Form:
     activation: str = "linear"
     encoder_kernel: int = 8
     encoder_stride: int = 4
+    repeats: int = 1  # of the temporal blocks
     slope: float = 0.3
     reshapes: str = "Lambda"  # or "TFOpLambda", "TensorFlowOpLayer", "Reshape", "none"
     one_sum: bool = False  # of all skips, and of all residuals so far
@@ -321,12 +322,13 @@ def _temporal_blocks(model: KerasModel, entry: Tensor) -> Tensor:
     one_sum = model.form.one_sum
     features, total = [entry], entry
     skips: list[Tensor] = []
-    for block in range(BLOCKS):
+    dilations = [2**block for block in range(BLOCKS)] * model.form.repeats
+    for block, dilation in enumerate(dilations):
         hidden = model.norm(model.leaky(model.convolution(total, WIDE, 1)))
-        hidden = model.norm(model.leaky(model.depthwise(hidden, 3, 2**block)))
+        hidden = model.norm(model.leaky(model.depthwise(hidden, 3, dilation)))
         skip = model.convolution(hidden, NARROW, 1)
         skips.append(skip if one_sum or not block else model.add(skips[-1], skip))
-        if block < BLOCKS - 1:
+        if block < len(dilations) - 1:
             features.append(model.convolution(hidden, NARROW, 1))
             total = model.add(*features) if one_sum else model.add(total, features[-1])
     return model.add(*skips) if one_sum else skips[-1]

@@ -25,6 +25,7 @@ FORMS = {
     "sums at once": Form(one_sum=True, shuffled=True),
     "other order of inputs": Form(skip_first=True),
     "functions as layers": Form(reshapes="TFOpLambda", operators=True, skip_first=True),
+    "repeated blocks": Form(repeats=2),
     "functions of TensorFlow 2.3": Form(reshapes="TensorFlowOpLayer"),
     "reshape layers": Form(reshapes="Reshape", separate_activations=True),
     "one-dimensional layers": Form(reshapes="none", nested_leaky=True),
@@ -179,6 +180,10 @@ def drop_array(kind: str, name: str) -> Edit:
     return lambda model: model.weights[model.entry(kind)["name"]].pop(name)
 
 
+def drop_input(kind: str) -> Edit:
+    return lambda model: model.entry(kind)["inbound_nodes"][0].pop()
+
+
 def add_head(model: KerasModel) -> None:
     model.outputs.append(model.convolution(model.outputs[1], 2, 3))
 
@@ -194,8 +199,10 @@ OTHER_NETWORKS: dict[str, tuple[Edit, str]] = {
         rewire("Conv1D", 7, ("BatchNormalization", 2)),  # block 1's residual from block 0
         "the block of 'layer_[0-9]+' does not follow that of",
     ),
+    "no levels": (rewire("Concatenate", 3, ("LeakyReLU", 10)), "has no levels"),
     "crossed levels": (rewire("AveragePooling1D", 1, ("LeakyReLU", 7)), "another level than its"),
     "mask of the entry": (rewire("Multiply", 0, ("Conv1D", 1)), "does not follow the encoder"),
+    "sum of one": (drop_input("Add"), "joins fewer than two"),
     "causal": (configure("DepthwiseConv2D", padding="causal"), "padding='causal'"),
     "strided": (
         lambda model: model.entry("Conv1D", -1)["config"].update(strides=[2]),
@@ -205,15 +212,18 @@ OTHER_NETWORKS: dict[str, tuple[Edit, str]] = {
     "directions joined": (configure("Bidirectional", merge_mode="concat"), "merge_mode='concat'"),
     "GRU": (
         lambda model: model.entry("Bidirectional")["config"]["layer"].update(class_name="GRU"),
-        "has a GRU inside",
+        "a layer of the kind 'GRU' inside",
     ),
+    "no LSTM": (configure("Bidirectional", layer=None), "a layer of the kind None inside"),
     "last step only": (configure_lstm(return_sequences=False), "return_sequences=False"),
     "unequal LSTMs": (configure_lstm(activation="tanh"), "differ in their activations"),
     "unequal slopes": (configure("LeakyReLU", alpha=0.1), "differ in alpha"),
+    "slope in words": (configure("LeakyReLU", alpha="steep"), "has alpha='steep'"),
     "unequal epsilons": (configure("BatchNormalization", epsilon=1e-5), "differ in epsilon"),
     "dilations": (configure("DepthwiseConv2D", dilation_rate=[4, 1]), r"dilations \[4, 2, 4\]"),
     "unequal strides": (configure("Conv2DTranspose", strides=[2, 1]), "different strides"),
     "stereo": (configure("InputLayer", batch_input_shape=[None, 32, 2]), "not .batch, time, 1"),
+    "no shape": (configure("InputLayer", batch_input_shape=None), "has the shape None"),
     "odd length": (configure("InputLayer", batch_input_shape=[None, 31, 1]), "multiple of 8"),
     "no bias": (drop_array("Conv1D", "bias"), "has no bias"),
     "flat kernel": (
@@ -223,7 +233,7 @@ OTHER_NETWORKS: dict[str, tuple[Edit, str]] = {
     "short bias": (edit_weights("Conv1D", "bias", lambda bias: bias[1:]), r"bias \(6,\) instead"),
     "narrow layer": (
         edit_weights("Conv1D", "kernel", lambda kernel: kernel[:, :, :5], position=10),
-        r"make masking.mask.1.weight \(5, 4, 1\) instead of HTMD-Net's \(7, 4, 1\)",
+        r"make masking.mask.1.weight \(5, 4, 1\) instead of \(7, 4, 1\)",
     ),
     "even kernel": (
         edit_weights("Conv1D", "kernel", lambda kernel: kernel[1:], position=-1),
@@ -234,7 +244,7 @@ OTHER_NETWORKS: dict[str, tuple[Edit, str]] = {
         "are not finite",
     ),
     "LSTM bias": (
-        edit_weights("Bidirectional", "forward_lstm/lstm_cell_7/bias", lambda bias: bias[1:]),
+        edit_weights("Bidirectional", "backward_lstm/lstm_cell_7/bias", lambda bias: bias[1:]),
         "do not fit each other",
     ),
 }
