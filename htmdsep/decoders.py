@@ -200,7 +200,7 @@ def _av_frames(
 
 def _av_packets(
     container: av.container.InputContainer, stream: av.AudioStream
-) -> Iterator[av.Packet]:
+) -> Iterator[av.Packet[av.AudioStream]]:
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:

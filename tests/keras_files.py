@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras_numpy
 import numpy as np
-from keras_numpy import ACTIVATIONS, Array
+
+from tests import keras_numpy
+from tests.keras_numpy import ACTIVATIONS, Array
 
 SEGMENT_LENGTH = 32
 LEVELS, CHANNELS, LSTM_SIZE = 3, 3, 5

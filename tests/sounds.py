@@ -1,4 +1,4 @@
-"""Write audio files of kinds that soundfile does not write, and damage files on purpose."""
+"""Synthesise signals, write files that soundfile does not write, and damage files on purpose."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ import numpy as np
 import soundfile
 
 
+def tone(frames: int, sample_rate: int, channels: int = 1, frequency: float = 440.0) -> np.ndarray:
+    """A sine at half of full scale, each channel a little quieter than the one before."""
+    wave = 0.5 * np.sin(2 * np.pi * frequency * np.arange(frames) / sample_rate)
+    return (wave[:, None] * 0.9 ** np.arange(channels)).astype(np.float32)
+
+
 def write_av(path: Path, signal: np.ndarray, sample_rate: int, codec: str, **tags: str) -> Path:
     """Encode (frames, 2) float32 with FFmpeg; the container follows from the file's ending."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=sample_rate)
+        assert isinstance(stream, av.AudioStream)
         stream.layout = "stereo"
         container.metadata.update(tags)
         for start in range(0, len(signal), 1024):

@@ -16,7 +16,7 @@ ON_TOP = ("htmdsep.training", "htmdsep.evaluation")
 
 def imported(path: Path) -> set[str]:
     """Return the modules that a file imports, anywhere in it."""
-    names = set()
+    names: set[str] = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
             names.update(alias.name for alias in node.names)

@@ -9,10 +9,10 @@ import soundfile
 
 from htmdsep.audio import AudioReader, open_audio
 from htmdsep.errors import HtmdsepError
-from tests.conftest import tone
 from tests.sounds import (
     flac_bytes,
     frames_of,
+    tone,
     with_announced_mp3_frames,
     without_length,
     write_av,

@@ -14,8 +14,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from htmdsep.cli import command
-from tests.conftest import tone
-from tests.sounds import write_av
+from tests.sounds import tone, write_av
 
 RATE = 44_100
 Run = Callable[..., Result]

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import h5py
-import keras_files
 import numpy as np
 import pytest
 import torch
-from keras_files import Form, KerasModel, build_htmdnet
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.keras_import import convert_keras
+from tests import keras_files
+from tests.keras_files import Form, KerasModel, build_htmdnet
 
 FORMS = {
     "authors": Form(),

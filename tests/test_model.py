@@ -18,7 +18,7 @@ from htmdsep.model import (
 )
 from htmdsep.model.lstm import AveragedBiLSTM
 from htmdsep.model.waveunet import _double
-from tests.conftest import TINY
+from tests.networks import TINY
 
 SMALL = (
     TINY,

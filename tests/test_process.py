@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.conftest import tone
+from tests.sounds import tone
 
 RATE = 44_100
 COMMAND = [sys.executable, "-m", "htmdsep"]

@@ -5,7 +5,7 @@ import pytest
 import soxr
 
 from htmdsep.resample import resample_blocks
-from tests.conftest import tone
+from tests.sounds import tone
 
 
 @pytest.mark.parametrize(

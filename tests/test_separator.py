@@ -3,6 +3,7 @@ from __future__ import annotations
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -15,7 +16,8 @@ from htmdsep import HtmdsepError, Separator
 from htmdsep.inference import SegmentEstimator, pick_device
 from htmdsep.model import HTMDNet, NetworkOutput
 from htmdsep.options import StereoMode
-from tests.conftest import Scale, tone
+from tests.networks import Scale, scale
+from tests.sounds import tone
 
 RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
 
@@ -28,7 +30,7 @@ def test_a_network_that_keeps_everything_keeps_everything(
 ) -> None:
     """The whole pipeline's latency is compensated: vocals lie on the mixture, to the sample."""
     mixture = np.repeat(tone(sample_rate, sample_rate), channels, axis=1)
-    vocals, accompaniment = Separator(Scale(), stereo=stereo).separate(mixture, sample_rate)
+    vocals, accompaniment = Separator(scale(), stereo=stereo).separate(mixture, sample_rate)
     inner = slice(sample_rate // 20, -sample_rate // 20)  # the resampler's filter rings at the ends
     assert vocals.shape == mixture.shape
     assert np.abs(vocals - mixture)[inner].max() < 1e-3
@@ -49,7 +51,7 @@ def test_as_many_frames_come_out_as_go_in(
     frames: int, sample_rate: int, channels: int, overlap: float, stereo: StereoMode
 ) -> None:
     mixture = tone(frames, sample_rate, channels)
-    separator = Separator(Scale(0.5), overlap=overlap, stereo=stereo)
+    separator = Separator(scale(0.5), overlap=overlap, stereo=stereo)
     assert separator.separate(mixture, sample_rate).vocals.shape == mixture.shape
 
 
@@ -92,7 +94,7 @@ def test_memory_does_not_grow_with_length(stereo: StereoMode) -> None:
         for _ in range(seconds):
             yield np.full((8_000, 2), 0.1, np.float32)
 
-    separator = Separator(Scale(), stereo=stereo)
+    separator = Separator(scale(), stereo=stereo)
 
     def peak(seconds: int) -> int:
         tracemalloc.start()
@@ -109,7 +111,7 @@ def test_memory_does_not_grow_with_length(stereo: StereoMode) -> None:
 
 
 def test_silence_in_silence_out() -> None:
-    vocals, accompaniment = Separator(Scale()).separate(np.zeros((30_000, 2), np.float32), 44_100)
+    vocals, accompaniment = Separator(scale()).separate(np.zeros((30_000, 2), np.float32), 44_100)
     assert not vocals.any() and not accompaniment.any()
 
 
@@ -130,7 +132,7 @@ class ShortOfMemory(Scale):
 
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
-    estimator = SegmentEstimator(network, torch.device("cpu"), batch_size=16)
+    estimator = SegmentEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
     assert np.array_equal(estimator(segments), segments)
     assert network.seen == [16, 8, 4, *[2] * 8]
@@ -139,7 +141,7 @@ def test_out_of_memory_retreats_to_smaller_batches() -> None:
 
 
 def test_out_of_memory_on_one_segment_is_an_error() -> None:
-    separator = Separator(ShortOfMemory(0))
+    separator = Separator(cast(HTMDNet, ShortOfMemory(0)))
     with pytest.raises(HtmdsepError, match="one segment of 2048 samples is too large"):
         separator.separate(np.zeros(100, np.float32), 22_050)
 
@@ -173,7 +175,7 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
 )
 def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
     with pytest.raises(HtmdsepError, match=message):
-        Separator(Scale(), **arguments)  # type: ignore[arg-type]
+        Separator(scale(), **arguments)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
@@ -188,13 +190,13 @@ def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
 )
 def test_wrong_signals(mixture: np.ndarray, sample_rate: int, message: str) -> None:
     with pytest.raises(HtmdsepError, match=message):
-        Separator(Scale()).separate(mixture, sample_rate)
+        Separator(scale()).separate(mixture, sample_rate)
 
 
 def test_blocks_must_keep_their_channels() -> None:
     blocks = [np.zeros((10, 2), np.float32), np.zeros((10, 1), np.float32)]
     with pytest.raises(HtmdsepError, match=r"a block must be \(frames, 2\), not \(10, 1\)"):
-        list(Separator(Scale()).separate_blocks(blocks, 44_100))
+        list(Separator(scale()).separate_blocks(blocks, 44_100))
 
 
 def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -> None:

@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, config_to_dict
 from htmdsep.weights import FORMAT, WeightsInfo, load_weights, read_info, save_weights, sha256
-from tests.conftest import TINY
+from tests.networks import TINY
 
 
 def _metadata(**changes: str) -> dict[str, str]:
