@@ -1,0 +1,211 @@
+"""Multichannel vocals from one mono estimate, by a streaming multichannel Wiener filter.
+
+The estimate V of the vocals in the mean M of the channels gives two powers per time-frequency
+bin: v = |V|^2, and r = |M - V|^2 of the accompaniment. How each is spread over the channels is a
+real covariance matrix per band, Rv and Ra, fitted so that v Rv + r Ra comes close to the
+mixture's covariance over the last seconds. The filter v Rv (v Rv + r Ra)^-1 splits the mixture:
+the model of Duong, Vincent and Gribonval, "Under-determined reverberant audio source separation
+using a full-rank spatial covariance model" (IEEE TASLP 18(7), 2010), with a fit in closed form.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from math import exp, log1p, log2
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from htmdsep.chunks import equal_blocks
+
+SpectrumFilter = Callable[[np.ndarray], np.ndarray]
+
+_SILENCE = 1e-10  # added to powers that are divided by; a full-scale tone has about 1e6
+
+
+@dataclass(frozen=True)
+class SpreadOptions:
+    """The constants of the filter, chosen by the SDR of vocals on stereo songs."""
+
+    window_seconds: float = 0.093  # rounded to a power of two in samples
+    window_hops: int = 4
+    group_frames: int = 16  # frames filtered with one fit, in which they take part
+    smoothing_seconds: float = 3.0  # time constant of what the fit remembers
+    narrowest_band: float = 400.0  # Hz, at the bottom
+    band_ratio: float = 0.7  # width over frequency, towards the top
+    regularisation: float = 1e-3
+    passband: float = 0.9  # share of the estimate's bandwidth that resampling leaves whole
+
+
+DEFAULTS = SpreadOptions()
+
+
+def spread_estimate(
+    pairs: Iterable[tuple[np.ndarray, np.ndarray]],
+    sample_rate: int,
+    *,
+    estimate_rate: int = 22_050,
+    options: SpreadOptions = DEFAULTS,
+) -> Iterator[np.ndarray]:
+    """Yield the multichannel vocals of a mixture, given a mono estimate of them.
+
+    `pairs` are blocks of the mixture (frames, channels) and of the estimate of the vocals in the
+    mean of its channels (frames, 1): aligned, float32, at `sample_rate` in Hz, of any lengths.
+    `estimate_rate` is the rate (Hz) the estimate was made at: above its bandwidth the filter is
+    extrapolated from the band below. The blocks that come out are (frames, channels) float32, as
+    many frames in all as went in, and do not depend on the lengths of those that went in.
+    """
+    window_length = 2 ** round(log2(options.window_seconds * sample_rate))
+    spread = _Spread(window_length, sample_rate, estimate_rate, options)
+    joined = (np.concatenate(pair, axis=1) for pair in pairs)
+    return filter_spectra(joined, spread, window_length, options)
+
+
+def filter_spectra(
+    blocks: Iterable[np.ndarray],
+    spectrum_filter: SpectrumFilter,
+    window_length: int,
+    options: SpreadOptions = DEFAULTS,
+) -> Iterator[np.ndarray]:
+    """Pass (frames, channels) float32 blocks through a function of their spectra.
+
+    The function gets groups of complex64 (channels, group_frames, bins), in order, and returns
+    such a group, with any number of channels. What comes out is aligned with what went in, and
+    of the same length.
+    """
+    hops = options.window_hops
+    hop_length = window_length // hops
+    delay = window_length - hop_length  # the first frame holds one hop of samples
+    window = np.hanning(window_length + 1)[:-1].astype(np.float32)  # periodic
+    squares = (window**2).reshape(hops, hop_length).sum(axis=0)
+    synthesis = window / np.tile(squares, hops)
+    group_length = options.group_frames * hop_length
+    assert window_length == hops * hop_length and group_length > delay
+    history = tail = None
+    for group in equal_blocks(_followed_by_zeros(blocks, delay), group_length):
+        samples = np.pad(group, ((0, group_length - len(group)), (0, 0))).T
+        skipped = 0
+        if history is None or tail is None:
+            history, tail, skipped = np.zeros((len(samples), delay), np.float32), 0.0, delay
+        samples = np.concatenate([history, samples], axis=1)
+        history = samples[:, -delay:]
+        frames = sliding_window_view(samples, window_length, axis=1)[:, ::hop_length]
+        spectra = np.fft.rfft(frames * window).astype(np.complex64, copy=False)
+        filtered = np.fft.irfft(spectrum_filter(spectra), window_length).astype(np.float32)
+        summed, tail = _overlap_add(filtered * synthesis, tail, hops)
+        yield summed.T[skipped : len(group)]
+
+
+def _followed_by_zeros(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
+    block = None
+    for block in blocks:
+        yield block
+    if block is not None:
+        yield np.zeros((frames, block.shape[1]), np.float32)
+
+
+def _overlap_add(
+    frames: np.ndarray, tail: np.ndarray | float, hops: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Sum (channels, frames, window) with the tail before; return what is complete, and a tail."""
+    channels, count, window_length = frames.shape
+    pieces = frames.reshape(channels, count, hops, -1)
+    summed = np.zeros((channels, count + hops - 1, window_length // hops), np.float32)
+    summed[:, : hops - 1] = tail
+    for hop in range(hops):
+        summed[:, hop : hop + count] += pieces[:, :, hop]
+    return summed[:, :count].reshape(channels, -1), summed[:, count:]
+
+
+class _Spread:
+    """The filter of one stream: holds what the fit remembers."""
+
+    def __init__(
+        self, window_length: int, sample_rate: int, estimate_rate: int, options: SpreadOptions
+    ) -> None:
+        bins = window_length // 2 + 1
+        bandwidth = sample_rate / 2
+        if estimate_rate < sample_rate:
+            bandwidth = options.passband * estimate_rate / 2
+        self._edges = _band_edges(bandwidth, options) * window_length / sample_rate
+        self._edges = np.minimum(np.ceil(self._edges).astype(int), bins)
+        hop_seconds = window_length / options.window_hops / sample_rate
+        self._decay = exp(-options.group_frames * hop_seconds / options.smoothing_seconds)
+        self._regularisation = options.regularisation
+        bands = len(self._edges) - 1
+        self._gram = np.zeros((bands, 2, 2))
+        self._moments: np.ndarray | float = 0.0  # (bands, 2, channels, channels)
+
+    def __call__(self, spectra: np.ndarray) -> np.ndarray:
+        """Return the vocals (channels, frames, bins) of a mixture stacked on its estimate."""
+        mixture, vocals = spectra[:-1], spectra[-1]
+        vocals_power = _power(vocals)
+        power = vocals_power + _power(mixture.mean(axis=0) - vocals)
+        share = vocals_power / (power + np.float32(_SILENCE))  # (frames, bins)
+        low, high = self._edges[-2:]  # the top band's
+        total = power[:, low:high].sum(axis=1, keepdims=True) + np.float32(_SILENCE)
+        share[:, high:] = vocals_power[:, low:high].sum(axis=1, keepdims=True) / total
+        self._remember(mixture, share, power)
+        result = np.empty_like(mixture)
+        starts, ends = self._edges[:-1], [*self._edges[1:-1], share.shape[1]]
+        for start, end, *basis in zip(starts, ends, *self._bases(), strict=True):
+            band = slice(start, end)
+            result[:, :, band] = _wiener(mixture[:, :, band], share[:, band], *basis)
+        return result
+
+    def _remember(self, mixture: np.ndarray, share: np.ndarray, power: np.ndarray) -> None:
+        """Take a group into the sums that the fit of v Rv + r Ra, weighted by 1/(v + r), needs.
+
+        With v = s p and r = (1 - s) p, the normal equations are
+        sum(p [s, 1-s]' [s, 1-s]) [Rv; Ra] = sum([s, 1-s]' X X').
+        """
+        grams, moments = [], []
+        for start, end in zip(self._edges[:-1], self._edges[1:], strict=True):
+            s = share[:, start:end].ravel()
+            shares = np.stack([s, 1 - s])
+            grams.append((shares * power[:, start:end].ravel()) @ shares.T)
+            x = mixture[:, :, start:end].reshape(len(mixture), -1)
+            moments.append([((x * s) @ x.conj().T).real for s in shares])
+        self._gram = self._decay * self._gram + np.asarray(grams)
+        self._moments = self._decay * self._moments + np.asarray(moments)
+
+    def _bases(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return T, T^-1 and w, per band, with Rv = T diag(w) T' and Ra = T diag(1 - w) T'."""
+        moments = np.asarray(self._moments)
+        bands, _, channels, _ = moments.shape
+        ridge = self._regularisation * np.einsum("bii->bi", self._gram) + _SILENCE
+        gram = self._gram + ridge[:, :, None] * np.eye(2)
+        fit = np.linalg.solve(gram, moments.reshape(bands, 2, -1)).reshape(moments.shape)
+        values, vectors = np.linalg.eigh(fit)
+        fit = (vectors * np.maximum(values, 0)[..., None, :]) @ vectors.swapaxes(-1, -2)
+        loading = np.einsum("bkii->b", fit) * self._regularisation / channels + _SILENCE
+        fit += loading[:, None, None, None] * np.eye(channels)
+        values, vectors = np.linalg.eigh(fit.sum(axis=1))
+        root = vectors * np.sqrt(values)[:, None, :]
+        inverse = vectors.swapaxes(-1, -2) / np.sqrt(values)[:, :, None]
+        weights, rotation = np.linalg.eigh(inverse @ fit[:, 0] @ inverse.swapaxes(-1, -2))
+        return root @ rotation, rotation.swapaxes(-1, -2) @ inverse, weights.clip(0, 1)
+
+
+def _band_edges(bandwidth: float, options: SpreadOptions) -> np.ndarray:
+    """Return band edges in Hz: of equal width at the bottom, of equal ratio at the top."""
+    bend = options.narrowest_band / options.band_ratio
+    span = log1p(bandwidth / bend)
+    count = max(1, round(span / log1p(options.band_ratio)))
+    return bend * np.expm1(np.linspace(0, span, count + 1))
+
+
+def _power(spectra: np.ndarray) -> np.ndarray:
+    return spectra.real**2 + spectra.imag**2
+
+
+def _wiener(
+    mixture: np.ndarray, share: np.ndarray, basis: np.ndarray, inverse: np.ndarray, w: np.ndarray
+) -> np.ndarray:
+    """Return v Rv (v Rv + r Ra)^-1 X of (channels, frames, bins): a gain per basis vector."""
+    vocals = w.astype(np.float32)[:, None, None] * share
+    rest = (1 - w).astype(np.float32)[:, None, None] * (1 - share)
+    gains = vocals / (vocals + rest + np.float32(_SILENCE))
+    parts = np.tensordot(inverse.astype(np.float32), mixture, axes=1) * gains
+    return np.tensordot(basis.astype(np.float32), parts, axes=1)
