@@ -29,9 +29,8 @@ def self_test(weights: str | Path | None, device: str) -> int:
     separator = Separator(weights, device=device)
     mixture = synthesised_mixture()
     started = time.monotonic()
-    pairs = list(separator.pairs([mixture], SAMPLE_RATE))
+    vocals = separator.separate(mixture, SAMPLE_RATE).vocals
     wall_seconds = time.monotonic() - started
-    vocals = np.concatenate([pair.vocals for pair in pairs])
     stems = quantise(mixture, vocals, "PCM_16", clamp=True) if len(vocals) == len(mixture) else None
     closed = stems is not None and bool(
         np.array_equal(stems.vocals + stems.accompaniment, stems.mixture)

@@ -72,8 +72,8 @@ class Separator:
             network = weights
         else:
             located = locate(weights)
-            network, info = load_weights(located.path, expected_sha256=located.sha256)
-            self.weights_name, self.weights_sha256 = info.name, located.hash()
+            network, _ = load_weights(located.path, expected_sha256=located.sha256)
+            self.weights_name, self.weights_sha256 = located.name, located.hash()
         self.stereo = stereo
         segment_length = _segment_length(network, segment_seconds)
         self._engine = Engine(

@@ -73,7 +73,7 @@ def separate_mean(
         mono = (block.mean(axis=1, keepdims=True) for block in delayed.tap(tapped))
         estimates = separate_channels(engine, mono, sample_rate, 1)
         pairs = ((delayed.take(len(pair.vocals)), pair.vocals) for pair in estimates)
-        return spread_estimate(pairs, sample_rate, engine.sample_rate)
+        return spread_estimate(pairs, sample_rate, estimate_rate=engine.sample_rate)
 
     assert channels > 1
     return beside_mixture(equal_blocks(blocks, BLOCK_LENGTH), chain)
