@@ -7,23 +7,23 @@ import json
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 
 import numpy as np
-import soxr
-from numpy.typing import NDArray
 from tqdm import tqdm
 
 from htmdsep.atomic import atomic_path
+from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.decoding import mono_blocks
-from htmdsep.training.layouts import Stem, Term
+from htmdsep.training.layouts import Stem
 
 VERSION = 1  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
-LENGTH_TOLERANCE_SECONDS = 0.1  # of terms that are summed; encoders pad by less
+LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 SILENCE_RMS = 1e-4  # -80 dBFS
-EMPTY_BYTES = 128  # of an array file without samples, which cannot be mapped
+BLOCK_LENGTH = 1 << 16  # samples decoded at once
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
 
 
@@ -32,9 +32,9 @@ class CachedStem:
     """A decoded stem: `name` as in its folder, `samples` memory-mapped int16."""
 
     name: str
-    samples: NDArray[np.int16]
+    samples: np.ndarray
 
-    def read(self, start: int, length: int) -> NDArray[np.float32]:
+    def read(self, start: int, length: int) -> np.ndarray:
         """Return `length` samples from `start`, zeros past either end."""
         first, last = max(start, 0), min(start + length, len(self.samples))
         excerpt = np.zeros(length, np.float32)
@@ -49,19 +49,18 @@ def cache_stems(
 ) -> dict[str, CachedStem]:
     """Decode every stem that is not in the cache folder yet, and map them all by name.
 
-    Raises HtmdsepError for stems that cannot be decoded, are silent but not loose, hold values that are not
-    finite, exceed full scale by 6 dB, or whose terms differ in length.
+    Loose stems that are silent are left out, with a line on standard error. Raises HtmdsepError
+    for stems that cannot be decoded, hold values that are not finite, exceed full scale by 6 dB,
+    are silent without being loose, or whose terms differ in length.
     """
     cached = {}
     for stem in tqdm(list(stems), desc="cache", unit="stem", disable=not progress):
-        path = folder / f"{_key(stem, sample_rate)}.npy"
+        path = folder / f"{_key(stem, sample_rate)}.i16"
         if not path.exists():
-            samples = _decode(stem, sample_rate)
-            with atomic_path(path) as temporary, temporary.open("wb") as file:
-                np.save(file, samples)
-        samples = np.load(path, mmap_mode="r" if path.stat().st_size > EMPTY_BYTES else None)
-        if len(samples):
-            cached[stem.name] = CachedStem(stem.name, samples)
+            with atomic_path(path) as temporary:
+                _decode(stem, sample_rate, temporary)
+        if path.stat().st_size:
+            cached[stem.name] = CachedStem(stem.name, np.memmap(path, np.int16, mode="r"))
         else:
             tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
     return cached
@@ -87,51 +86,47 @@ def _fingerprint(path: Path) -> str:
     return f"{size}-{digest.hexdigest()}"
 
 
-def _decode(stem: Stem, sample_rate: int) -> NDArray[np.int16]:
-    signals = [_decode_term(term, sample_rate) for term in stem.terms]
-    lengths = [len(signal) for signal in signals]
+def _decode(stem: Stem, sample_rate: int, path: Path) -> None:
+    """Write a stem's samples to a file, which stays empty where a loose stem is silent."""
+    energy, length = 0.0, 0
+    with path.open("wb") as file:
+        for block in _summed_blocks(stem, sample_rate):
+            _check(stem, block)
+            energy += float(np.sum(block.astype(np.float64) ** 2))
+            length += len(block)
+            file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
+        if length == 0 or energy / length < SILENCE_RMS**2:
+            if not stem.loose:
+                raise HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
+            file.truncate(0)
+
+
+def _summed_blocks(stem: Stem, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield the sum of a stem's terms, to the end of the shortest."""
+    lengths = [0] * len(stem.terms)
+    streams = [
+        equal_blocks(mono_blocks(term.path, term.stream, sample_rate), BLOCK_LENGTH)
+        for term in stem.terms
+    ]
+    nothing = np.zeros((0, 1), np.float32)
+    for blocks in zip_longest(*streams, fillvalue=nothing):
+        for index, block in enumerate(blocks):
+            lengths[index] += len(block)
+        shortest = min(len(block) for block in blocks)
+        total = np.zeros(shortest, np.float32)
+        for term, block in zip(stem.terms, blocks, strict=True):
+            total += term.factor * block[:shortest, 0]
+        yield total
     if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * sample_rate:
-        listed = ", ".join(
+        seconds = ", ".join(
             f"{term.path.name} {length / sample_rate:.2f} s"
             for term, length in zip(stem.terms, lengths, strict=True)
         )
-        raise HtmdsepError(f"{stem.name}: stems of different length ({listed}); align them")
-    total = np.zeros(min(lengths), np.float32)
-    for term, signal in zip(stem.terms, signals, strict=True):
-        total += term.factor * signal[: len(total)]
-    _check(stem, total)
-    if _is_silent(total):
-        total = total[:0]
-    return np.round(total * (32_767 / FULL_SCALE)).astype(np.int16)
+        raise HtmdsepError(f"{stem.name}: signals of different length ({seconds}); align them")
 
 
-def _check(stem: Stem, signal: NDArray[np.float32]) -> None:
-    paths = ", ".join(str(term.path) for term in stem.terms)
-    if not np.isfinite(signal).all():
-        raise HtmdsepError(f"{paths} holds NaN or infinite samples; re-export or remove it")
-    if _is_silent(signal) and not stem.loose:
-        raise HtmdsepError(f"{paths} is silent; remove it, or the song it belongs to")
-    if (peak := float(np.abs(signal).max())) >= FULL_SCALE:
-        raise HtmdsepError(f"{paths} peaks at {peak:.1f}, above {FULL_SCALE}; lower its gain")
-
-
-def _is_silent(signal: NDArray[np.float32]) -> bool:
-    return not len(signal) or bool(np.sqrt(np.mean(signal**2)) < SILENCE_RMS)
-
-
-def _decode_term(term: Term, sample_rate: int) -> NDArray[np.float32]:
-    resampler: soxr.ResampleStream | None = None
-    parts = []
-    for rate, block in mono_blocks(term.path, term.stream):
-        if resampler is None:
-            resampler = soxr.ResampleStream(rate, sample_rate, 1, dtype="float32")
-        parts.append(resampler.resample_chunk(block))
-    if resampler is None:
-        return np.zeros(0, np.float32)
-    parts.append(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
-    return np.concatenate(parts)
-
-
-def total_seconds(stems: Iterator[CachedStem], sample_rate: int) -> float:
-    """Return the summed duration of stems."""
-    return sum(len(stem.samples) for stem in stems) / sample_rate
+def _check(stem: Stem, block: np.ndarray) -> None:
+    if not np.isfinite(block).all():
+        raise HtmdsepError(f"{stem.paths} holds NaN or infinite samples; export it again")
+    if len(block) and (peak := float(np.abs(block).max())) >= FULL_SCALE:
+        raise HtmdsepError(f"{stem.paths} peaks at {peak:.1f}; keep it below {FULL_SCALE}")

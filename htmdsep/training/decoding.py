@@ -3,26 +3,68 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import av
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
+from av.audio.frame import AudioFrame
 
+from htmdsep.audio import open_audio
 from htmdsep.errors import HtmdsepError
+from htmdsep.resample import resample_blocks
 
-BLOCK_LENGTH = 1 << 18  # frames
+STEM_SUFFIX = ".stem.mp4"  # several audio streams in one file
 
 
-def mono_blocks(path: Path, stream: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-    """Yield (sample_rate, mean of the channels) block by block.
+def mono_blocks(path: Path, stream: int, sample_rate: int) -> Iterator[np.ndarray]:
+    """Yield (frames, 1) float32 blocks at a rate in Hz: the mean of the channels, resampled.
 
-    Raises HtmdsepError where the file cannot be decoded.
+    Raises HtmdsepError, with the file's name, where the file cannot be decoded.
     """
-    assert stream == 0
     try:
-        with soundfile.SoundFile(path) as file:
-            for block in file.blocks(BLOCK_LENGTH, dtype="float32", always_2d=True):
-                yield file.samplerate, block.mean(axis=1)
-    except soundfile.LibsndfileError as error:
-        raise HtmdsepError(f"cannot decode {path}: {error}") from error
+        with _open(path, stream) as (rate, blocks):
+            means = (block.mean(axis=1, keepdims=True) for block in blocks)
+            yield from resample_blocks(means, 1, rate, sample_rate)
+    except HtmdsepError as error:
+        raise HtmdsepError(f"{path}: {error}") from error
+
+
+@contextmanager
+def _open(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    if path.name.endswith(STEM_SUFFIX):
+        with _open_stream(path, stream) as opened:
+            yield opened
+    else:
+        assert stream == 0
+        with open_audio(path) as audio:
+            yield audio.sample_rate, audio.blocks()
+
+
+@contextmanager
+def _open_stream(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError) as error:
+        raise HtmdsepError(f"cannot be opened ({error.strerror})") from error
+    with container:
+        if stream >= len(container.streams.audio):
+            raise HtmdsepError(
+                f"it holds {len(container.streams.audio)} audio streams; a MUSDB18 stem file has "
+                "5: mixture, drums, bass, other, vocals"
+            )
+        audio = container.streams.audio[stream]
+        yield int(audio.codec_context.sample_rate or 0), _stream_blocks(container, audio)
+
+
+def _stream_blocks(
+    container: av.container.InputContainer, audio: av.AudioStream
+) -> Iterator[np.ndarray]:
+    planar = av.AudioResampler(format="fltp")
+    try:
+        for frame in container.decode(audio):
+            assert isinstance(frame, AudioFrame)
+            for converted in planar.resample(frame):
+                yield converted.to_ndarray().T  # (frames, channels)
+    except av.FFmpegError as error:
+        raise HtmdsepError(f"damaged ({error.strerror})") from error

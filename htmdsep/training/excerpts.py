@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from htmdsep.training.cache import CachedStem
 
@@ -21,24 +20,22 @@ class Pool:
     """Stems to draw from, each with its probability."""
 
     stems: tuple[CachedStem, ...]
-    odds: NDArray[np.float64]
+    odds: np.ndarray
 
-    def draw(self, rng: np.random.Generator, length: int) -> NDArray[np.float32]:
+    def draw(self, rng: np.random.Generator, length: int) -> np.ndarray:
         """Return `length` samples from a random place of a random stem, silent only if unlucky."""
-        for _ in range(ATTEMPTS):
-            stem = self.stems[rng.choice(len(self.stems), p=self.odds)]
-            excerpt = stem.read(random_start(rng, stem, length), length)
-            if is_active(excerpt):
-                break
-        return excerpt
+        stem = self.stems[rng.choice(len(self.stems), p=self.odds)]
+        return stem.read(random_active_start(rng, stem, length), length)
 
 
-def make_pool(stems: Sequence[CachedStem]) -> Pool:
+def make_pool(stems: Sequence[CachedStem]) -> Pool | None:
     """Weigh sources by the square root of their duration, and their files by duration.
 
-    Files whose names begin with the same letters (`anna-01.wav`, `anna-02.wav`) are one source,
-    such as one singer.
+    Files of a folder whose names begin with the same letters (`anna-01.wav`, `anna-02.wav`) are
+    one source, such as one singer; every song is a source. None where there are no stems.
     """
+    if not stems:
+        return None
     sources: dict[str, float] = defaultdict(float)
     for stem in stems:
         sources[_source(stem)] += len(stem.samples)
@@ -52,12 +49,14 @@ def _source(stem: CachedStem) -> str:
     return f"{folder}/{letters.group() if letters and folder != 'songs' else name}"
 
 
-def random_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
-    """Draw a first sample; a stem shorter than `length` starts within the excerpt."""
+def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
+    """Draw the first sample of an excerpt that is not silent, unless five attempts fail.
+
+    A stem shorter than `length` starts within the excerpt, which is then negative.
+    """
     spare = len(stem.samples) - length
-    return int(rng.integers(min(spare, 0), max(spare, 0) + 1))
-
-
-def is_active(excerpt: NDArray[np.float32]) -> bool:
-    """Tell whether an excerpt is louder than -50 dBFS."""
-    return float(np.sqrt(np.mean(excerpt**2))) > ACTIVE_RMS
+    for _ in range(ATTEMPTS):
+        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+        if float(np.sqrt(np.mean(stem.read(start, length) ** 2))) > ACTIVE_RMS:
+            break
+    return start

@@ -14,7 +14,27 @@ from pathlib import Path
 from htmdsep.errors import HtmdsepError
 
 AUDIO_SUFFIXES = frozenset(
-    ".aac .aif .aiff .ape .caf .flac .m4a .m4b .mka .mp3 .mp4 .oga .ogg .opus .wav .webm .wma .wv".split()
+    f".{suffix}"
+    for suffix in [
+        "aac",
+        "aif",
+        "aiff",
+        "ape",
+        "caf",
+        "flac",
+        "m4a",
+        "m4b",
+        "mka",
+        "mp3",
+        "mp4",
+        "oga",
+        "ogg",
+        "opus",
+        "wav",
+        "webm",
+        "wma",
+        "wv",
+    ]
 )
 MUSDB_MIXTURE, MUSDB_VOCALS = 0, 4  # streams of a .stem.mp4; 1 drums, 2 bass, 3 other
 LAYOUTS = (
@@ -39,6 +59,11 @@ class Stem:
     name: str
     terms: tuple[Term, ...]
     loose: bool = False  # unpaired: left out, not an error, where it is silent
+
+    @property
+    def paths(self) -> str:
+        """The stem's files, for messages."""
+        return " and ".join(str(term.path) for term in self.terms)
 
 
 @dataclass(frozen=True)

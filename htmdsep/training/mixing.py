@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from htmdsep.training.augment.damage import drop_weak_bins, soft_clip
@@ -16,7 +15,7 @@ from htmdsep.training.augment.rooms import place
 from htmdsep.training.augment.timbre import shift_formants
 from htmdsep.training.augment.warp import MelodyRange, melody_curves, resample_along
 from htmdsep.training.cache import CachedStem
-from htmdsep.training.excerpts import ATTEMPTS, Pool, is_active, random_start
+from htmdsep.training.excerpts import Pool, random_active_start
 
 PAIR, SONG_VOICE, VOICE, VOICELESS = range(4)
 HARMONIES = (-12.0, -5.0, -4.0, -3.0, 0.0, 3.0, 4.0, 7.0, 12.0)  # semitones of a second voice
@@ -81,7 +80,7 @@ class RandomMixes:
         mixture, vocals = _master(rng, vocals + accompaniment, vocals, self.settings)
         return mixture[:, None], vocals[:, None]
 
-    def _kinds(self, rng: np.random.Generator) -> NDArray[np.int64]:
+    def _kinds(self, rng: np.random.Generator) -> np.ndarray:
         wanted = self.settings
         odds = np.array([wanted.pairs, wanted.song_voices, 0.0, wanted.voiceless])
         odds[VOICE] = 1 - odds.sum()
@@ -90,7 +89,7 @@ class RandomMixes:
         odds[VOICE] *= self.sources.voices is not None
         return rng.choice(4, size=self.batch_size, p=odds / odds.sum())
 
-    def _read(self, rng: np.random.Generator, kinds: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+    def _read(self, rng: np.random.Generator, kinds: np.ndarray) -> tuple[Tensor, Tensor]:
         """Read the sources of a batch, unaltered: two of (rows, source_length)."""
         length = self.settings.melody.source_length(self.segment_length)
         vocals = np.zeros((len(kinds), length), np.float32)
@@ -106,21 +105,15 @@ class RandomMixes:
             accompaniment[row] = self.sources.accompaniments.draw(rng, length)
         return torch.from_numpy(vocals), torch.from_numpy(accompaniment)
 
-    def _draw_pair(
-        self, rng: np.random.Generator, length: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        for _ in range(ATTEMPTS):
-            vocals, accompaniment = self.sources.pairs[rng.integers(len(self.sources.pairs))]
-            start = random_start(rng, vocals, length)
-            excerpt = vocals.read(start, length)
-            if is_active(excerpt):
-                break
-        return excerpt, accompaniment.read(start, length)
+    def _draw_pair(self, rng: np.random.Generator, length: int) -> tuple[np.ndarray, np.ndarray]:
+        vocals, accompaniment = self.sources.pairs[rng.integers(len(self.sources.pairs))]
+        start = random_active_start(rng, vocals, length)
+        return vocals.read(start, length), accompaniment.read(start, length)
 
     def _perform(
         self,
         rng: np.random.Generator,
-        kinds: NDArray[np.int64],
+        kinds: np.ndarray,
         vocals: Tensor,
         accompaniment: Tensor,
     ) -> tuple[Tensor, Tensor]:
@@ -154,7 +147,7 @@ class RandomMixes:
         )
         return vocals, music
 
-    def _curves(self, rng: np.random.Generator, melodic: NDArray[np.bool_]) -> Tensor:
+    def _curves(self, rng: np.random.Generator, melodic: np.ndarray) -> Tensor:
         return melody_curves(
             rng,
             len(melodic),
@@ -169,7 +162,7 @@ class RandomMixes:
         rng: np.random.Generator,
         source: Tensor,
         curves: Tensor,
-        free: NDArray[np.bool_],
+        free: np.ndarray,
     ) -> Tensor:
         """Sing along the curves; shift formants; double some of the `free` rows."""
         rows = len(source)
@@ -195,9 +188,7 @@ class RandomMixes:
         vocals[doubled] += gain * takes[rows:]
         return vocals
 
-    def _more_music(
-        self, rng: np.random.Generator, kinds: NDArray[np.int64], music: Tensor
-    ) -> Tensor:
+    def _more_music(self, rng: np.random.Generator, kinds: np.ndarray, music: Tensor) -> Tensor:
         """Return what joins the first accompaniment: a second source, or a solo lead."""
         settings, (rows, length) = self.settings, music.shape
         more = torch.zeros_like(music)
@@ -220,9 +211,7 @@ def _rms(signal: Tensor) -> Tensor:
     return signal.square().mean(dim=-1).sqrt()
 
 
-def _choir(
-    rng: np.random.Generator, vocals: Tensor, singing: NDArray[np.bool_], share: float
-) -> Tensor:
+def _choir(rng: np.random.Generator, vocals: Tensor, singing: np.ndarray, share: float) -> Tensor:
     """Let another singing row's voice join, in a share of the singing rows."""
     order = rng.permutation(len(vocals))
     joined = singing & singing[order] & (rng.random(len(vocals)) < share)
@@ -233,7 +222,7 @@ def _choir(
 
 def _balance(
     rng: np.random.Generator,
-    kinds: NDArray[np.int64],
+    kinds: np.ndarray,
     vocals: Tensor,
     accompaniment: Tensor,
     settings: MixSettings,

@@ -1,17 +1,24 @@
-"""From a folder to what the trainer needs: sources to mix, and validation windows."""
+"""From a folder to what the trainer needs: sources to learn from, and validation windows."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.cache import CachedStem, cache_stems
+from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
 from htmdsep.training.excerpts import make_pool
-from htmdsep.training.holdout import HeldOut, hold_out, read_holdout
-from htmdsep.training.layouts import Library, find_library
-from htmdsep.training.mixing import Sources
-from htmdsep.training.validation import ValidationSet, make_validation_set
+from htmdsep.training.holdout import HeldOut, describe, hold_out
+from htmdsep.training.layouts import Library, Song, find_library
+from htmdsep.training.loading import Batches
+from htmdsep.training.mixing import MixSettings, RandomMixes, Sources
+from htmdsep.training.segments import SongSegments
+from htmdsep.training.settings import Preset
+from htmdsep.training.windows import ValidationSet, make_validation_set
+from htmdsep.training.world import World
+
+Pair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 @dataclass(frozen=True)
@@ -20,32 +27,75 @@ class Prepared:
 
     training: Library
     held_out: list[HeldOut]
-    cached: dict[str, CachedStem]
+    cached: Mapping[str, CachedStem]
+    sample_rate: int
 
-    def sources(self) -> Sources:
-        """Return what random mixing draws from."""
-        songs, cached = self.training.songs, self.cached
-        voices = [cached[stem.name] for stem in self.training.voices if stem.name in cached]
-        music = [cached[stem.name] for stem in self.training.accompaniments if stem.name in cached]
-        music += [cached[song.accompaniment.name] for song in songs]
-        if not music:
-            raise HtmdsepError("nothing is left to train on; hold out less")
-        return Sources(
-            pairs=tuple(
-                (cached[song.vocals.name], cached[song.accompaniment.name]) for song in songs
-            ),
-            song_voices=make_pool([cached[song.vocals.name] for song in songs]) if songs else None,
-            voices=make_pool(voices) if voices else None,
-            accompaniments=make_pool(music),
+    def windows(self) -> list[ValidationSet]:
+        """Choose the validation windows."""
+        return [make_validation_set(one, self.cached, self.sample_rate) for one in self.held_out]
+
+    def batches(self, preset: Preset, seed: int, world: World) -> Batches:
+        """Return the batches that a preset asks for."""
+        if preset.random_mixes:
+            return RandomMixes(
+                self._sources(),
+                MixSettings(),
+                self.sample_rate,
+                preset.segment_length,
+                preset.batch_size,
+                seed,
+                world.rank,
+            )
+        if not self.training.songs:
+            raise HtmdsepError(
+                "the paper's protocol needs songs/<title> with aligned stems, and none is left to "
+                "train on; use --preset ours for voices/ and accompaniment/"
+            )
+        return SongSegments(
+            self._pairs(), preset.segment_length, preset.batch_size, seed, world.rank, world.size
         )
 
-    def windows(self, sample_rate: int) -> list[ValidationSet]:
-        """Cut the validation windows."""
-        return [make_validation_set(one, self.cached, sample_rate) for one in self.held_out]
+    def _pairs(self) -> tuple[Pair, ...]:
+        return tuple(
+            (self.cached[song.vocals.name], self.cached[song.accompaniment.name])
+            for song in self.training.songs
+        )
+
+    def _sources(self) -> Sources:
+        """Return what random mixing draws from: songs serve as pairs and as loose stems."""
+        pairs = self._pairs()
+        voices, music = (
+            [self.cached[stem.name] for stem in stems if stem.name in self.cached]
+            for stems in (self.training.voices, self.training.accompaniments)
+        )
+        accompaniments = make_pool([*music, *(accompaniment for _, accompaniment in pairs)])
+        if accompaniments is None or not (pairs or voices):
+            raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
+        song_voices = make_pool([vocals for vocals, _ in pairs])
+        return Sources(pairs, song_voices, make_pool(voices), accompaniments)
 
 
-def prepare(folder: Path, cache: Path, held_out: Path, sample_rate: int) -> Prepared:
-    """Find, split and decode a folder."""
+def prepare(
+    folder: Path, cache: Path, recipe: str | None, sample_rate: int, *, progress: bool = True
+) -> Prepared:
+    """Find, split and decode a folder; `recipe` names or holds what is held out.
+
+    Raises HtmdsepError for whatever is wrong with it.
+    """
     library = find_library(folder)
-    training, sets = hold_out(library, read_holdout(held_out))
-    return Prepared(training, sets, cache_stems(library.stems(), cache, sample_rate))
+    training, held_out = hold_out(library, describe(library, recipe))
+    cached = cache_stems(library.stems(), cache, sample_rate, progress=progress)
+    for song in library.songs:
+        _check_lengths(song, cached, sample_rate)
+    return Prepared(training, held_out, cached, sample_rate)
+
+
+def _check_lengths(song: Song, cached: Mapping[str, CachedStem], sample_rate: int) -> None:
+    vocals, music = (
+        len(cached[stem.name].samples) / sample_rate for stem in (song.vocals, song.accompaniment)
+    )
+    if abs(vocals - music) > LENGTH_TOLERANCE_SECONDS:
+        raise HtmdsepError(
+            f"songs/{song.title}: stems of different length (vocals {vocals:.2f} s, "
+            f"accompaniment {music:.2f} s); align them"
+        )

@@ -18,12 +18,19 @@ class Schedule:
     plateau_patience: int = 5  # validations without a better loss
     plateau_factor: float = 0.5
 
-    def at(self, step: int, progress: float, stale_validations: int) -> float:
-        """Return the learning rate before `step`, at a progress of 0 to 1 through the run."""
+    def at(self, step: int, progress: float, reductions: int) -> float:
+        """Return the learning rate of a step, at a progress of 0 to 1 through the run.
+
+        `reductions` counts how often the plateau's patience has been spent.
+        """
         rate = self.learning_rate * min(1.0, (step + 1) / max(1, self.warmup_steps))
         if self.decay == "cosine":
             cosine = 0.5 + 0.5 * math.cos(math.pi * min(1.0, max(0.0, progress)))
             rate *= self.final_share + (1 - self.final_share) * cosine
-        return rate * self.plateau_factor ** (
-            stale_validations // self.plateau_patience if self.decay == "plateau" else 0
-        )
+        elif self.decay == "plateau":
+            rate *= self.plateau_factor**reductions
+        return rate
+
+    def is_spent(self, stale_validations: int) -> bool:
+        """Tell whether this many validations without a better loss call for a reduction."""
+        return stale_validations > 0 and stale_validations % self.plateau_patience == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from htmdsep.model import Network, build_network, config_from_dict, config_to_di
 from htmdsep.training.ema import MovingAverage
 
 FORMAT = "htmdsep-checkpoint-1"
+COUNTERS = ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations", "reductions")
 
 
 @dataclass
@@ -23,13 +25,16 @@ class RunState:
     network: Network
     average: MovingAverage
     optimiser: torch.optim.Optimizer
-    settings: dict[str, Any]  # of the run, as plain values; the same on resume
+    settings: dict[str, Any]  # plain values that must be the same on resume
+    provenance: dict[str, Any] = field(default_factory=dict)  # command, commit, data
     step: int = 0
     seconds: float = 0.0  # of wall time spent so far
     waited_seconds: float = 0.0  # of them, for data
     audio_seconds: float = 0.0
-    stale_validations: int = 0
+    stale_validations: int = 0  # since the loss was best
+    reductions: int = 0  # of the learning rate, on plateaus
     best: dict[str, float] = field(default_factory=dict)  # by "loss" and by "sdr"
+    means: dict[str, float] = field(default_factory=dict)  # running, of training figures
 
 
 def save_state(path: Path, state: RunState) -> None:
@@ -43,12 +48,10 @@ def save_state(path: Path, state: RunState) -> None:
         "optimiser": state.optimiser.state_dict(),
         "random": torch.get_rng_state(),
         "settings": state.settings,
-        "step": state.step,
-        "seconds": state.seconds,
-        "waited_seconds": state.waited_seconds,
-        "audio_seconds": state.audio_seconds,
-        "stale_validations": state.stale_validations,
+        "provenance": state.provenance,
         "best": state.best,
+        "means": state.means,
+        **{name: getattr(state, name) for name in COUNTERS},
     }
     with atomic_path(path) as temporary:
         torch.save(saved, temporary)
@@ -58,23 +61,37 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's values on the CPU; raise HtmdsepError where it is not one."""
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, ValueError) as error:
-        raise HtmdsepError(f"cannot read the checkpoint {path}: {error}") from error
+    except (OSError, RuntimeError, EOFError, ValueError, pickle.UnpicklingError) as error:
+        reason = str(error).partition("\n")[0]
+        raise HtmdsepError(f"cannot read the checkpoint {path}: {reason}") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise HtmdsepError(f"{path} is not a checkpoint of htmdsep-train ({FORMAT})")
     return saved
 
 
 def restore(state: RunState, saved: dict[str, Any]) -> None:
-    """Put a checkpoint's values into a fresh state, and into PyTorch's random generator."""
+    """Put a checkpoint's values into a fresh state, and into PyTorch's random generator.
+
+    Raises HtmdsepError where the checkpoint's run had other settings.
+    """
+    odd = sorted(
+        name
+        for name in state.settings.keys() | saved["settings"].keys()
+        if state.settings.get(name) != saved["settings"].get(name)
+    )
+    if odd:
+        raise HtmdsepError(
+            f"the run to resume had other settings ({', '.join(odd)}); repeat its options, or "
+            "train into another --out"
+        )
     state.network.load_state_dict(saved["network"])
     state.average.network.load_state_dict(saved["average"])
     state.average.updates = saved["average_updates"]
     state.optimiser.load_state_dict(saved["optimiser"])
     torch.set_rng_state(saved["random"])
-    for name in ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations"):
+    state.best, state.means = dict(saved["best"]), dict(saved["means"])
+    for name in COUNTERS:
         setattr(state, name, saved[name])
-    state.best = dict(saved["best"])
 
 
 def averaged_network(saved: dict[str, Any]) -> Network:

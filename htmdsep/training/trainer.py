@@ -2,140 +2,118 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
 from htmdsep.training.loading import Batches, load
-from htmdsep.training.losses import Losses, LossSettings, supervise
-from htmdsep.training.schedule import Schedule
-from htmdsep.training.scores import sdr
+from htmdsep.training.losses import Losses, supervise
+from htmdsep.training.running import add_figures, bar_figures, log_figures
+from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.validation import ValidationSet, score
+from htmdsep.training.stopping import Clock, Stop
+from htmdsep.training.validation import score
+from htmdsep.training.windows import ValidationSet
 from htmdsep.training.world import World
 
-MANY_STEPS = 1 << 40  # where only the time ends a run
-SMOOTHING = 0.98  # of the loss and SDR shown and logged
-
-
-@dataclass(frozen=True)
-class TrainerSettings:
-    """How to run; what the gradients are is in the loss, the schedule and the batches."""
-
-    loss: LossSettings
-    schedule: Schedule
-    clip_norm: float | None = None
-    bf16: bool = False
-    steps: int | None = None  # in all
-    max_minutes: float | None = None  # of wall time in all, over resumed runs
-    epoch_steps: int = 1000  # between validations
-    epoch_minutes: float | None = None  # instead, by the clock
-    patience: int | None = None  # validations without a better loss
-    validation_stride: int = 1  # every n-th window
-    freeze_statistics_at: float = 2.0  # progress from which batch norm is frozen; 2: never
-    workers: int = 1
-
-
-class Stop:
-    """Becomes true once the process is asked to end."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        """Take SIGTERM and SIGINT as the wish to save and end."""
-        wanted = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self) for number in wanted}
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
+ENDLESS = 1 << 40  # steps, where only the time ends a run
+LAST, BEST_LOSS, BEST_SDR = "last.pt", "best-loss.pt", "best-sdr.pt"
 
 Report = Callable[[dict[str, float]], None]
 
 
-def train(
-    state: RunState,
-    batches: Batches,
-    windows: Sequence[ValidationSet],
-    settings: TrainerSettings,
-    folder: Path,
-    report: Report,
-    *,
-    forward: nn.Module | None = None,
-    world: World | None = None,
-) -> None:
+@dataclass(frozen=True)
+class Run:
+    """One process's share of a training run."""
+
+    state: RunState
+    batches: Batches
+    windows: Sequence[ValidationSet]  # the chief's; others need none
+    settings: TrainerSettings
+    folder: Path  # of the checkpoints
+    report: Report  # gets a row of figures at every validation
+    forward: nn.Module  # the network, perhaps compiled or made parallel
+    world: World = field(default_factory=World)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the network is on."""
+        return next(self.state.network.parameters()).device
+
+
+def train(run: Run) -> None:
     """Train until the steps, the minutes or the patience are spent, or a signal asks to end.
 
-    `forward` is the network as compiled or made parallel, where it is. `report` gets a row of
-    figures at every validation. Checkpoints go to `folder`: `last.pt`, and `best-loss.pt` and
-    `best-sdr.pt`.
+    `last.pt` is written at every validation and at the end, `best-loss.pt` and `best-sdr.pt`
+    whenever they improve, averaged over the validation sets.
     """
-    forward, world = forward or state.network, world or World()
-    device = next(state.network.parameters()).device
-    last = settings.steps or MANY_STEPS
-    clock = _Clock(state, settings)
-    smooth = _Smooth()
-    progress_bar = tqdm(
+    state, settings, world = run.state, run.settings, run.world
+    last = settings.steps if settings.steps is not None else ENDLESS
+    clock = Clock(state, settings)
+    bar = tqdm(
         total=settings.steps,
         initial=state.step,
         unit="step",
-        mininterval=10,
+        mininterval=1,
         disable=not world.is_chief,
     )
-    with Stop().listening() as stop, progress_bar:
-        stream = load(batches, state.step, last, settings.workers, pin=device.type == "cuda")
+    with Stop().listening() as stop, bar:
+        stream = load(
+            run.batches, state.step, last, settings.workers, pin=run.device.type == "cuda"
+        )
         while state.step < last:
-            progress = _progress(state, settings)
-            rate = settings.schedule.at(state.step, progress, state.stale_validations)
-            rate, progress, ending = world.agree(rate, progress, stop.asked or clock.is_over())
+            progress = settings.progress(state.step, state.seconds)
+            rate = settings.schedule.at(state.step, progress, state.reductions)
+            over = stop.asked or clock.is_over() or _is_stale(run)
+            rate, progress, ending = world.agree(rate, progress, over)
             if ending:
                 break
-            set_training_mode(state.network, frozen=progress >= settings.freeze_statistics_at)
             waiting = time.monotonic()
-            mixture, vocals = (part.to(device, non_blocking=True) for part in next(stream))
+            mixture, vocals = (part.to(run.device, non_blocking=True) for part in next(stream))
             state.waited_seconds += time.monotonic() - waiting
-            for group in state.optimiser.param_groups:
-                group["lr"] = rate
-            losses, estimate = descend(state, forward, mixture, vocals, settings)
+            set_mode(state.network, frozen=_is_frozen(settings, progress))
+            losses, estimate = descend(run, mixture, vocals, rate)
             state.average.update(state.network)
             state.step += 1
-            state.audio_seconds += mixture.shape[0] * mixture.shape[2] * world.size / _rate(state)
+            state.audio_seconds += world.size * mixture.numel() / state.network.config.sample_rate
             clock.tick()
-            if not world.is_chief:
-                continue
-            smooth.add(losses, vocals, estimate)
-            progress_bar.update()
-            progress_bar.set_postfix(smooth.shown(state), refresh=False)
-            if clock.is_due() and state.step < last:
-                _validate(state, windows, settings, folder, smooth, report)
-                clock.validated()
-                save_state(folder / "last.pt", state)
-                if _is_stale(state, settings):
-                    stop.asked = True
-        if world.is_chief:
-            if not stop.asked:
-                _validate(state, windows, settings, folder, smooth, report)
-            save_state(folder / "last.pt", state)
+            if world.is_chief:
+                add_figures(state, losses, vocals, estimate)
+                bar.update()
+                bar.set_postfix(bar_figures(state), refresh=False)
+                if clock.is_due() or state.step == last:
+                    validate(run)
+                    clock.validated()
+                    save_state(run.folder / LAST, state)
+    if world.is_chief:
+        if clock.is_over() and not stop.asked:
+            validate(run)
+        save_state(run.folder / LAST, state)
 
 
-def set_training_mode(network: nn.Module, *, frozen: bool) -> None:
-    """Train; where `frozen`, with batch norm as in evaluation, which the last steps profit by."""
+def descend(run: Run, mixture: Tensor, vocals: Tensor, rate: float) -> tuple[Losses, Tensor]:
+    """Take one step down the gradient at a learning rate; return the losses and the estimate."""
+    state, settings = run.state, run.settings
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(mixture.device.type, torch.bfloat16, enabled=settings.bf16):
+        output = run.forward(mixture)
+    losses = supervise(output, mixture, vocals, settings.loss)
+    losses.total.backward()  # type: ignore[no-untyped-call]
+    if settings.clip_norm is not None:
+        nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
+    state.optimiser.step()
+    return losses, output.estimate.detach()
+
+
+def set_mode(network: nn.Module, *, frozen: bool) -> None:
+    """Train; where `frozen`, with batch norm as in evaluation, so that the last steps fit it."""
     network.train()
     if frozen:
         for module in network.modules():
@@ -143,134 +121,47 @@ def set_training_mode(network: nn.Module, *, frozen: bool) -> None:
                 module.eval()
 
 
-class _Clock:
-    """Wall time spent, over resumed runs, and when the next validation is due."""
-
-    def __init__(self, state: RunState, settings: TrainerSettings) -> None:
-        self.state, self.settings = state, settings
-        self.started = time.monotonic() - state.seconds
-        self.next_minutes = state.seconds / 60 + (settings.epoch_minutes or 0)
-
-    def tick(self) -> None:
-        self.state.seconds = time.monotonic() - self.started
-
-    def is_over(self) -> bool:
-        limit = self.settings.max_minutes
-        return limit is not None and self.state.seconds >= 60 * limit
-
-    def is_due(self) -> bool:
-        if self.settings.epoch_minutes is not None:
-            return self.state.seconds / 60 >= self.next_minutes
-        return self.state.step % self.settings.epoch_steps == 0
-
-    def validated(self) -> None:
-        self.tick()
-        self.next_minutes = self.state.seconds / 60 + (self.settings.epoch_minutes or 0)
-
-
-def descend(
-    state: RunState,
-    forward: nn.Module,
-    mixture: Tensor,
-    vocals: Tensor,
-    settings: TrainerSettings,
-) -> tuple[Losses, Tensor]:
-    """Take one step down the gradient; return the losses and the estimate."""
-    state.optimiser.zero_grad(set_to_none=True)
-    with torch.autocast(mixture.device.type, torch.bfloat16, enabled=settings.bf16):
-        output = forward(mixture)
-    losses = supervise(output, mixture, vocals, settings.loss)
-    losses.total.backward()
-    if settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
-    state.optimiser.step()
-    return losses, output.estimate.detach().float()
-
-
-def _progress(state: RunState, settings: TrainerSettings) -> float:
-    if settings.steps is not None:
-        return state.step / settings.steps
-    if settings.max_minutes is not None:
-        return state.seconds / (60 * settings.max_minutes)
-    return 0.0
-
-
-def _rate(state: RunState) -> int:
-    return state.network.config.sample_rate
-
-
-def _is_stale(state: RunState, settings: TrainerSettings) -> bool:
-    return settings.patience is not None and state.stale_validations >= settings.patience
-
-
-def _validate(
-    state: RunState,
-    windows: Sequence[ValidationSet],
-    settings: TrainerSettings,
-    folder: Path,
-    smooth: _Smooth,
-    report: Report,
-) -> None:
+def validate(run: Run) -> None:
     """Score the averaged weights, keep the best by loss and by SDR, and report a row."""
-    device = next(state.network.parameters()).device
-    row: dict[str, float] = {
-        "step": state.step,
-        "minutes": round(state.seconds / 60, 2),
-        "audio_hours": round(state.audio_seconds / 3600, 3),
-        "audio_seconds_per_second": round(state.audio_seconds / max(state.seconds, 1e-9), 2),
-        "waited_share": round(state.waited_seconds / max(state.seconds, 1e-9), 4),
-        **smooth.row(),
-    }
+    state, settings = run.state, run.settings
+    row = log_figures(state)
     losses, ratios = [], []
-    for one in windows:
-        scores = score(state.average.network, one.every(settings.validation_stride), device)
-        row |= scores.as_row(one.name)
-        losses.append(scores.final_loss)
+    for windows in run.windows:
+        scores = score(
+            state.average.network,
+            windows.every(settings.validation_stride),
+            run.device,
+            settings.loss,
+        )
+        row |= scores.as_row(windows.name)
+        losses.append(scores.loss)
         ratios.append(scores.sdr)
-    if windows:
-        _keep_best(state, folder, sum(losses) / len(losses), sum(ratios) / len(ratios))
-    report(row)
+    if run.windows:
+        _keep_best(run, sum(losses) / len(losses), sum(ratios) / len(ratios))
+    run.report(row)
 
 
-def _keep_best(state: RunState, folder: Path, loss: float, ratio: float) -> None:
+def _keep_best(run: Run, loss: float, ratio: float) -> None:
+    state = run.state
     state.stale_validations += 1
-    if loss < state.best.get("loss", float("inf")):
+    better_loss = loss < state.best.get("loss", float("inf"))
+    better_ratio = ratio > state.best.get("sdr", float("-inf"))
+    if better_loss:
         state.best["loss"] = loss
         state.stale_validations = 0
-        save_state(folder / "best-loss.pt", state)
-    if ratio > state.best.get("sdr", float("-inf")):
+    state.reductions += run.settings.schedule.is_spent(state.stale_validations)
+    if better_ratio:
         state.best["sdr"] = ratio
-        save_state(folder / "best-sdr.pt", state)
+    if better_loss:
+        save_state(run.folder / BEST_LOSS, state)
+    if better_ratio:
+        save_state(run.folder / BEST_SDR, state)
 
 
-class _Smooth:
-    """Exponential means of the training figures."""
+def _is_stale(run: Run) -> bool:
+    patience = run.settings.patience
+    return patience is not None and run.state.stale_validations >= patience
 
-    def __init__(self) -> None:
-        self.values: dict[str, float] = {}
 
-    def add(self, losses: Losses, vocals: Tensor, estimate: Tensor) -> None:
-        ratio = sdr(vocals.flatten(1), estimate.flatten(1))
-        sung = ratio[vocals.flatten(1).square().mean(dim=1) > 1e-8]
-        new: dict[str, Any] = {
-            "loss": losses.total.detach(),
-            "final_loss": losses.final,
-            "masked_loss": losses.masked,
-        }
-        if len(sung):
-            new["sdr"] = sung.clamp(-30, 30).mean()
-        for name, value in new.items():
-            self.values[name] = SMOOTHING * self.values.get(name, float(value)) + (
-                1 - SMOOTHING
-            ) * float(value)
-
-    def shown(self, state: RunState) -> dict[str, str]:
-        speed = state.audio_seconds / max(state.seconds, 1e-9)
-        return {
-            "loss": f"{self.values['loss']:.4f}",
-            "SDR": f"{self.values.get('sdr', float('nan')):.2f}",
-            "audio s/s": f"{speed:.1f}",
-        }
-
-    def row(self) -> dict[str, float]:
-        return {f"train_{name}": round(value, 5) for name, value in self.values.items()}
+def _is_frozen(settings: TrainerSettings, progress: float) -> bool:
+    return settings.freeze_statistics_at is not None and progress >= settings.freeze_statistics_at

@@ -6,11 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 
 import torch
-from torch import nn
 from torch import distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(hours=12)  # with the chief, which decodes and validates alone
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,8 @@ def join_world(device: torch.device) -> Iterator[World]:
     if size == 1:
         yield World()
         return
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), size)
     finally:

@@ -20,7 +20,7 @@ def solo_leads(rng: np.random.Generator, rows: int, length: int, sample_rate: in
     note = torch.from_numpy(rng.uniform(LOWEST_NOTE, HIGHEST_NOTE, (rows, 1)))
     hertz = 440 * torch.exp2((note + curve - 69) / 12)
     phase = torch.cumsum(hertz * (2 * np.pi / sample_rate), dim=1)
-    drive = torch.from_numpy(np.exp(rng.uniform(*np.log(DRIVE), (rows, 1))))
+    drive = torch.from_numpy(np.exp(rng.uniform(np.log(DRIVE[0]), np.log(DRIVE[1]), (rows, 1))))
     offset = torch.from_numpy(rng.uniform(0, 0.6, (rows, 1)))  # brings even harmonics
     wave = torch.tanh(drive * (torch.sin(phase) + offset)).float()
     wave = wave - wave.mean(dim=1, keepdim=True)

@@ -58,7 +58,8 @@ def place(
     if reverb_share:
         response = room_responses(rng, rows, min(length, sample_rate), sample_rate, reverb_share)
         spectrum = spectrum * torch.fft.rfft(response, size)
-    return torch.fft.irfft(spectrum, size)[:, :length]
+    placed: Tensor = torch.fft.irfft(spectrum, size)[:, :length]
+    return placed
 
 
 def lowpass_curves(

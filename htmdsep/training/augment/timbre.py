@@ -46,7 +46,8 @@ def shift_formants(signal: Tensor, ratios: Tensor) -> Tensor:
     below = envelope.gather(1, index[:, :, None].expand_as(envelope))
     above = envelope.gather(1, (index + 1)[:, :, None].expand_as(envelope))
     gain = (below + (above - below) * fraction - envelope).clamp(-GAIN_LIMIT, GAIN_LIMIT)
-    return torch.istft(spectrum * gain.exp(), FRAME, HOP, window=window, length=length)
+    shifted: Tensor = torch.istft(spectrum * gain.exp(), FRAME, HOP, window=window, length=length)
+    return shifted
 
 
 def _log_envelope(magnitude: Tensor) -> Tensor:
@@ -54,4 +55,5 @@ def _log_envelope(magnitude: Tensor) -> Tensor:
     floor = magnitude.amax(dim=(1, 2), keepdim=True) * 1e-4 + 1e-8
     cepstrum = torch.fft.irfft((magnitude + floor).log(), dim=1)
     cepstrum[:, ENVELOPE_QUEFRENCY:-ENVELOPE_QUEFRENCY] = 0
-    return torch.fft.rfft(cepstrum, dim=1).real
+    envelope: Tensor = torch.fft.rfft(cepstrum, dim=1).real
+    return envelope

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 CONTROL_STEP = 64  # samples between the points of a curve; interpolated linearly in between
@@ -37,7 +36,7 @@ def melody_curves(
     length: int,
     sample_rate: int,
     *,
-    melodic: NDArray[np.bool_],
+    melodic: np.ndarray,
     ranges: MelodyRange,
 ) -> Tensor:
     """Draw curves of semitones, (rows, length); rows not `melodic` keep one note a row."""
@@ -59,8 +58,8 @@ def melody_curves(
 
 
 def _notes(
-    rng: np.random.Generator, rows: int, seconds: NDArray[np.float64], ranges: MelodyRange
-) -> NDArray[np.float64]:
+    rng: np.random.Generator, rows: int, seconds: np.ndarray, ranges: MelodyRange
+) -> np.ndarray:
     shortest, longest = ranges.note_seconds
     count = int(seconds[-1] / shortest) + 2
     ends = np.cumsum(rng.uniform(shortest, longest, (rows, count)), axis=1)
@@ -73,17 +72,17 @@ def _notes(
 
 
 def _vibrato(
-    rng: np.random.Generator, rows: int, seconds: NDArray[np.float64], ranges: MelodyRange
-) -> NDArray[np.float64]:
+    rng: np.random.Generator, rows: int, seconds: np.ndarray, ranges: MelodyRange
+) -> np.ndarray:
     depth = ranges.vibrato_depth * rng.uniform(0, 1, (rows, 1)) ** 2  # mostly shallow
     hertz = rng.uniform(*ranges.vibrato_hertz, (rows, 1))
     phase = rng.uniform(0, 2 * np.pi, (rows, 1))
     swell = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.2, 1.0, (rows, 1)) * seconds + phase * 3)
-    vibrato: NDArray[np.float64] = depth * swell * np.sin(2 * np.pi * hertz * seconds + phase)
+    vibrato: np.ndarray = depth * swell * np.sin(2 * np.pi * hertz * seconds + phase)
     return vibrato
 
 
-def _smooth(curve: NDArray[np.float64], half_widths: NDArray[np.int64]) -> NDArray[np.float64]:
+def _smooth(curve: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
     """Take a moving average over 2 * half_width + 1 points, one width a row."""
     widest = int(half_widths.max())
     padded = np.pad(curve, ((0, 0), (widest + 1, widest)), mode="edge")
@@ -91,7 +90,7 @@ def _smooth(curve: NDArray[np.float64], half_widths: NDArray[np.int64]) -> NDArr
     centre = np.arange(curve.shape[1]) + widest + 1
     upper = np.take_along_axis(sums, centre + half_widths[:, None], axis=1)
     lower = np.take_along_axis(sums, centre - half_widths[:, None] - 1, axis=1)
-    mean: NDArray[np.float64] = (upper - lower) / (2 * half_widths[:, None] + 1)
+    mean: np.ndarray = (upper - lower) / (2 * half_widths[:, None] + 1)
     return mean
 
 

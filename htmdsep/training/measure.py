@@ -1,0 +1,89 @@
+"""What the networks cost: parameters, multiply-adds, training speed, memory."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
+from htmdsep.training.losses import VARIANTS, supervise
+
+WARMUP_STEPS = 2
+TIMED_STEPS = 4
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Costs of training; `multiply_adds` are a forward pass's, a second of audio."""
+
+    parameters: int
+    multiply_adds: float
+    audio_seconds_per_second: float
+    peak_gigabytes: float
+
+
+def multiply_adds(network: Network) -> int:
+    """Count the multiplications of convolutions and LSTMs over one second of audio."""
+    counted = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal counted
+        if isinstance(module, nn.ConvTranspose1d):
+            counted += inputs[0].numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Conv1d):
+            counted += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.LSTM):
+            counted += inputs[0].shape[1] * sum(value.numel() for value in module.parameters())
+
+    hooks = [module.register_forward_hook(count) for module in network.modules()]
+    length = network.config.segment_length
+    with torch.inference_mode():
+        network.eval()(torch.zeros(1, 1, length))
+    for hook in hooks:
+        hook.remove()
+    return round(counted * network.config.sample_rate / length)
+
+
+def measure(
+    config: NetworkConfig, batch_size: int, device: torch.device, *, bf16: bool, compiled: bool
+) -> Cost:
+    """Train a few steps on noise and return what they cost."""
+    network = build_network(config)
+    cost = multiply_adds(network)
+    network.to(device).train()
+    forward = torch.compile(network) if compiled else network
+    optimiser = torch.optim.Adam(network.parameters())
+    audio = torch.randn(2, batch_size, 1, config.segment_length, device=device) / 10
+    for step in range(WARMUP_STEPS + TIMED_STEPS):
+        if step == WARMUP_STEPS:
+            started = _now(device)
+        optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(device.type, torch.bfloat16, enabled=bf16):
+            output = forward(audio[0])
+        supervise(output, audio[0], audio[1], VARIANTS["mae-mae"]).total.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+    seconds = (_now(device) - started) / TIMED_STEPS
+    return Cost(
+        parameters=parameter_count(network),
+        multiply_adds=cost,
+        audio_seconds_per_second=batch_size * config.segment_length / config.sample_rate / seconds,
+        peak_gigabytes=_peak_bytes(device) / 1e9,
+    )
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _peak_bytes(device: torch.device) -> int:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

@@ -1,0 +1,231 @@
+"""Options of the training command in titled groups, and what they change in a preset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from htmdsep.training.losses import VARIANTS
+from htmdsep.training.presets import PRESETS, Architecture
+from htmdsep.training.settings import Preset
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists options under the titles of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                title = getattr(parameter, "group", "Options")
+                groups.setdefault(title, []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class GroupedOption(click.Option):
+    """An option that belongs to a group of the help."""
+
+    def __init__(self, *arguments: Any, group: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.group = group
+
+
+def grouped(group: str, *options: tuple[str, dict[str, Any]]) -> Callable[[Command], Command]:
+    """Decorate a command with the options of one group, in their order."""
+
+    def decorate(command: Command) -> Command:
+        for names, settings in reversed(options):
+            click.option(*names.split(), cls=GroupedOption, group=group, **settings)(command)
+        return command
+
+    return decorate
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `htmdsep-train run`; None leaves the preset's value."""
+
+    folder: Path
+    out: Path
+    cache: Path
+    held_out: str | None
+    preset: str
+    architecture: Architecture
+    loss: str | None
+    learning_rate: float | None
+    batch_size: int | None
+    segment_length: int | None
+    seed: int
+    epochs: int | None
+    steps: int | None
+    max_minutes: float | None
+    patience: int | None
+    epoch_minutes: float | None
+    validation_stride: int | None
+    resume: bool
+    device: str
+    threads: int | None
+    workers: int
+    bf16: bool | None
+    compiled: bool
+    tensorboard: bool
+
+    def chosen_preset(self) -> Preset:
+        """Return the preset with every option that was given."""
+        preset = PRESETS[self.preset]
+        trainer = _given(
+            preset.trainer,
+            steps=self.steps,
+            max_minutes=self.max_minutes,
+            patience=self.patience,
+            epoch_minutes=self.epoch_minutes,
+            validation_stride=self.validation_stride,
+            workers=self.workers,
+            loss=None if self.loss is None else VARIANTS[self.loss],
+            schedule=_given(preset.trainer.schedule, learning_rate=self.learning_rate),
+        )
+        return _given(
+            preset,
+            batch_size=self.batch_size,
+            segment_length=self.segment_length,
+            epochs=self.epochs,
+            trainer=trainer,
+        )
+
+
+Settings = TypeVar("Settings")
+
+
+def _given(settings: Settings, **changes: Any) -> Settings:
+    """Replace the fields whose new value is not None."""
+    known = {name: value for name, value in changes.items() if value is not None}
+    replaced: Settings = replace(settings, **known)  # type: ignore[type-var]
+    return replaced
+
+
+PATH = click.Path(path_type=Path)
+
+data_options = grouped(
+    "Data",
+    (
+        "--out",
+        {"type": PATH, "required": True, "help": "Folder for checkpoints, log and curve."},
+    ),
+    (
+        "--cache",
+        {
+            "type": PATH,
+            "default": Path("cache"),
+            "show_default": True,
+            "help": "Folder for decoded audio, filled once: 160 MB an hour.",
+        },
+    ),
+    (
+        "--held-out",
+        {
+            "metavar": "NAME|FILE",
+            "help": "What to validate on: musdb-3-1, musdb-86-14, open-corpus or a JSON file.  "
+            "[default: musdb-3-1, or every seventh song]",
+        },
+    ),
+)
+recipe_options = grouped(
+    "Recipe",
+    (
+        "--preset",
+        {
+            "type": click.Choice(sorted(PRESETS)),
+            "default": "ours",
+            "show_default": True,
+            "help": "paper: the slides' protocol. ours: random mixing and augmentation.",
+        },
+    ),
+    (
+        "--architecture",
+        {
+            "type": click.Choice(["htmdnet", "convtasnet", "waveunet"]),
+            "default": "htmdnet",
+            "show_default": True,
+            "help": "HTMD-Net, or one of the slides' two baselines.",
+        },
+    ),
+    (
+        "--loss",
+        {
+            "type": click.Choice(sorted(VARIANTS)),
+            "help": "A variant of the slides: distance at the masked estimate, then at the "
+            "output; mse and mae have no first.",
+        },
+    ),
+    ("--learning-rate", {"type": click.FloatRange(0, min_open=True), "help": "Adam's."}),
+    ("--batch-size", {"type": click.IntRange(1), "help": "Segments a step and process."}),
+    (
+        "--segment-length",
+        {"type": click.IntRange(1), "help": "Samples a segment, at 22 050 Hz."},
+    ),
+    (
+        "--seed",
+        {"type": click.IntRange(0), "default": 0, "show_default": True, "help": "Of everything."},
+    ),
+)
+length_options = grouped(
+    "Length",
+    ("--epochs", {"type": click.IntRange(1), "help": "Passes over the songs (preset paper)."}),
+    ("--steps", {"type": click.IntRange(1), "help": "Batches in all, instead."}),
+    (
+        "--max-minutes",
+        {
+            "type": click.FloatRange(0, min_open=True),
+            "help": "End within this time, resumed runs included; the decay of preset ours "
+            "ends with it.",
+        },
+    ),
+    ("--patience", {"type": click.IntRange(1), "help": "Validations without a better loss."}),
+    (
+        "--epoch-minutes",
+        {"type": click.FloatRange(0, min_open=True), "help": "Time between validations."},
+    ),
+    (
+        "--validation-stride",
+        {"type": click.IntRange(1), "help": "Validate on every N-th window only."},
+    ),
+    ("--resume", {"is_flag": True, "help": "Go on from last.pt in --out."}),
+)
+machine_options = grouped(
+    "Machine",
+    (
+        "--device",
+        {"default": "auto", "show_default": True, "help": "auto, cpu, cuda or cuda:N."},
+    ),
+    ("--threads", {"type": click.IntRange(1), "help": "CPU threads of the network."}),
+    (
+        "--workers",
+        {
+            "type": click.IntRange(0),
+            "default": 1,
+            "show_default": True,
+            "help": "Processes that prepare batches; 0: none of their own.",
+        },
+    ),
+    (
+        "--bf16/--no-bf16",
+        {
+            "default": None,
+            "help": "Autocast to bfloat16.  [default: where the hardware has it, preset ours]",
+        },
+    ),
+    (
+        "--compile compiled",
+        {"is_flag": True, "help": "torch.compile: 5 % faster on the CPU measured, 80 s to start."},
+    ),
+    ("--tensorboard", {"is_flag": True, "help": "Write TensorBoard events to --out, too."}),
+)

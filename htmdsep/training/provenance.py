@@ -1,0 +1,46 @@
+"""Where weights come from: command, commit, data and their credits."""
+
+from __future__ import annotations
+
+import csv
+import shlex
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+
+from htmdsep.errors import HtmdsepError
+
+
+def describe_command(arguments: Sequence[str]) -> str:
+    """Return a command line without the folders of its paths, which are nobody's business."""
+    return shlex.join(
+        Path(word).name if Path(word).is_absolute() else word for word in map(str, arguments)
+    )
+
+
+def current_commit() -> str:
+    """Return the commit that the package runs from, "unknown" outside a repository."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def read_credits(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file with at least the columns source and licence, a row a source of audio."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise HtmdsepError(f"cannot read the credits {path}: {error}") from error
+    if not rows or not {"source", "licence"} <= rows[0].keys():
+        raise HtmdsepError(f"{path} must be a CSV file with the columns source and licence")
+    return rows

@@ -1,0 +1,199 @@
+"""Build a run from options, and keep its log."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+from tqdm import tqdm
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.inference import pick_device
+from htmdsep.model import NetworkConfig, build_network, initialise_like_keras
+from htmdsep.training.ema import MovingAverage
+from htmdsep.training.logbook import append_row, read_rows
+from htmdsep.training.options import Options
+from htmdsep.training.prepare import Prepared, prepare
+from htmdsep.training.presets import network_config
+from htmdsep.training.provenance import current_commit, describe_command
+from htmdsep.training.segments import SongSegments
+from htmdsep.training.settings import Preset, comparable
+from htmdsep.training.state import RunState, read_checkpoint, restore
+from htmdsep.training.trainer import LAST, Report, Run, train
+from htmdsep.training.world import World, join_world
+
+BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # of /proc/cpuinfo, x86 and ARM
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to train, on what, and where to."""
+
+    config: NetworkConfig
+    preset: Preset
+    seed: int
+    out: Path
+    device: torch.device
+    resume: bool = False
+    compiled: bool = False
+    tensorboard: bool = False
+
+
+def train_with(options: Options) -> None:
+    """Train as the options say; raise HtmdsepError for what a user can mend."""
+    device = _device(options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
+    preset = _with_precision(options.chosen_preset(), options.bf16, device)
+    job = Job(
+        config=network_config(preset, options.architecture),
+        preset=preset,
+        seed=options.seed,
+        out=options.out,
+        device=device,
+        resume=options.resume,
+        compiled=options.compiled,
+        tensorboard=options.tensorboard,
+    )
+    if (job.out / LAST).exists() and not job.resume:
+        raise HtmdsepError(f"{job.out / LAST} is there already; give --resume, or another --out")
+    with join_world(device) as world:
+        fit(job, _prepare(options, job.config.sample_rate, world), world)
+
+
+def fit(job: Job, prepared: Prepared, world: World) -> RunState:
+    """Train a job's network on a prepared library, and return where it ended."""
+    batches = prepared.batches(job.preset, job.seed, world)
+    if isinstance(batches, SongSegments):
+        job = replace(job, preset=_with_epochs(job.preset, batches.steps_per_epoch))
+    state = _fresh_state(job)
+    if job.resume:
+        restore(state, read_checkpoint(job.out / LAST))
+    network = torch.compile(state.network) if job.compiled else state.network
+    assert isinstance(network, nn.Module)
+    train(
+        Run(
+            state=state,
+            batches=batches,
+            windows=prepared.windows() if world.is_chief else (),
+            settings=job.preset.trainer,
+            folder=job.out,
+            report=reporter(job.out, tensorboard=job.tensorboard),
+            forward=world.parallel(network),
+            world=world,
+        )
+    )
+    return state
+
+
+def _prepare(options: Options, sample_rate: int, world: World) -> Prepared:
+    """Prepare the folder, the chief first, so that nothing is decoded twice."""
+    for turn in (True, False):
+        if world.is_chief == turn:
+            prepared = prepare(
+                options.folder,
+                options.cache,
+                options.held_out,
+                sample_rate,
+                progress=world.is_chief,
+            )
+        world.agree(0.0)
+    return prepared
+
+
+def _device(options: Options) -> torch.device:
+    """Return the device, of several processes each its own."""
+    device = pick_device(options.device)
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+def _fresh_state(job: Job) -> RunState:
+    torch.manual_seed(job.seed)
+    network = build_network(job.config)
+    initialise_like_keras(network, torch.Generator().manual_seed(job.seed))
+    network.to(job.device)
+    return RunState(
+        network=network,
+        average=MovingAverage(network, job.preset.average_decay),
+        optimiser=torch.optim.Adam(
+            network.parameters(), betas=job.preset.betas, fused=job.device.type == "cuda"
+        ),
+        settings=comparable(job.preset, job.config, job.seed),
+        provenance={"command": describe_command(sys.argv), "commit": current_commit()},
+    )
+
+
+def _with_epochs(preset: Preset, steps_per_epoch: int) -> Preset:
+    """Validate every epoch, and end after the preset's epochs unless steps are given."""
+    trainer = replace(preset.trainer, epoch_steps=steps_per_epoch)
+    if trainer.steps is None and preset.epochs is not None:
+        trainer = replace(trainer, steps=preset.epochs * steps_per_epoch)
+    return replace(preset, trainer=trainer)
+
+
+def _with_precision(preset: Preset, wanted: bool | None, device: torch.device) -> Preset:
+    bf16 = preset.trainer.bf16 and _has_fast_bf16(device) if wanted is None else wanted
+    return replace(preset, trainer=replace(preset.trainer, bf16=bf16))
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported())
+    try:
+        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
+    except OSError:
+        return False
+    return bool({*BF16_FLAGS} & {*flags})
+
+
+def reporter(folder: Path, *, tensorboard: bool) -> Report:
+    """Return what logs a row: CSV, picture where matplotlib is there, and standard error."""
+    add_events = _event_writer(folder) if tensorboard else None
+
+    def report(row: dict[str, float]) -> None:
+        append_row(folder / "log.csv", row)
+        _draw(folder)
+        if add_events is not None:
+            add_events(row)
+        shown = ", ".join(
+            f"{name} {value:g}"
+            for name, value in row.items()
+            if name in ("step", "minutes", "train_loss") or name.endswith("_sdr")
+        )
+        tqdm.write(shown, file=sys.stderr)
+
+    return report
+
+
+def _draw(folder: Path) -> None:
+    try:
+        from htmdsep.training.curve import draw_curve
+
+        draw_curve(read_rows(folder / "log.csv"), folder / "curve.png")
+    except ImportError:
+        pass  # matplotlib is an extra; the log holds the figures
+
+
+def _event_writer(folder: Path) -> Callable[[dict[str, float]], None]:
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise HtmdsepError("--tensorboard needs pip install 'htmdsep[tensorboard]'") from error
+    writer = SummaryWriter(str(folder / "events"))
+
+    def add(row: dict[str, float]) -> None:
+        for name, value in row.items():
+            writer.add_scalar(name, value, int(row["step"]))
+        writer.flush()
+
+    return add

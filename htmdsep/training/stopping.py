@@ -1,0 +1,65 @@
+"""When a run ends and when it validates."""
+
+from __future__ import annotations
+
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from htmdsep.training.settings import TrainerSettings
+from htmdsep.training.state import RunState
+
+
+class Stop:
+    """Becomes true once the process is asked to end."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
+        self.asked = True
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Take SIGTERM and SIGINT as the wish to save and end."""
+        wanted = (signal.SIGTERM, signal.SIGINT)
+        before = {number: signal.signal(number, self) for number in wanted}
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+class Clock:
+    """Wall time spent, over resumed runs, and when the next validation is due."""
+
+    def __init__(self, state: RunState, settings: TrainerSettings) -> None:
+        self.state, self.settings = state, settings
+        self.started = time.monotonic() - state.seconds
+        self._plan()
+
+    def tick(self) -> None:
+        """Bring the state's seconds up to now."""
+        self.state.seconds = time.monotonic() - self.started
+
+    def is_over(self) -> bool:
+        """Tell whether the minutes are spent."""
+        limit = self.settings.max_minutes
+        return limit is not None and self.state.seconds >= 60 * limit
+
+    def is_due(self) -> bool:
+        """Tell whether to validate after this step."""
+        if self.settings.epoch_minutes is not None:
+            return self.state.seconds / 60 >= self.next_minutes
+        return self.state.step % self.settings.epoch_steps == 0
+
+    def validated(self) -> None:
+        """Count the time that validation took, and plan the next."""
+        self.tick()
+        self._plan()
+
+    def _plan(self) -> None:
+        self.next_minutes = self.state.seconds / 60 + (self.settings.epoch_minutes or 0)

@@ -1,0 +1,81 @@
+"""One of two processes that take two steps together, from a seed that both share.
+
+Usage: ddp_worker.py OUTPUT; ranks and address come from the environment, as torchrun gives them.
+"""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
+from htmdsep.training.ema import MovingAverage
+from htmdsep.training.loading import Batch
+from htmdsep.training.losses import VARIANTS
+from htmdsep.training.schedule import Schedule
+from htmdsep.training.settings import TrainerSettings
+from htmdsep.training.state import RunState, save_state
+from htmdsep.training.trainer import Run, train
+from htmdsep.training.world import World, join_world
+
+CONFIG = HTMDNetConfig(
+    segment_length=1024,
+    encoder_channels=16,
+    bottleneck_channels=8,
+    block_channels=16,
+    blocks=2,
+    denoiser_levels=3,
+    denoiser_channels=4,
+    lstm_size=8,
+    lstm_layers=1,
+)
+# Batch norm is frozen: its statistics are each process's own, so that with them in play two
+# halves of a batch are not the whole.
+SETTINGS = TrainerSettings(
+    loss=VARIANTS["mse-mae"],
+    schedule=Schedule(1e-2),
+    clip_norm=0.05,
+    steps=3,
+    freeze_statistics_at=0.0,
+    workers=0,
+)
+
+
+@dataclass(frozen=True)
+class Halves:
+    """Rank r's rows of a batch of four; alone, all of them."""
+
+    world: World
+
+    def batch(self, step: int) -> Batch:
+        both = torch.randn(2, 4, 1, 1024, generator=torch.Generator().manual_seed(step)) / 3
+        rows = slice(self.world.rank, None, self.world.size)
+        return both[0, rows], both[1, rows]
+
+
+def initial_network() -> HTMDNet:
+    """Return the network that every process begins with."""
+    network = HTMDNet(CONFIG)
+    initialise_like_keras(network, torch.Generator().manual_seed(5))
+    return network
+
+
+def run(folder: Path, world: World) -> RunState:
+    """Train three steps, saving only the chief's state."""
+    torch.set_num_threads(1)
+    network = initial_network()
+    optimiser = torch.optim.SGD(network.parameters(), momentum=0.5)
+    state = RunState(network, MovingAverage(network, 0.5), optimiser, {})
+    forward = world.parallel(network)
+    train(Run(state, Halves(world), (), SETTINGS, folder, lambda _row: None, forward, world))
+    return state
+
+
+if __name__ == "__main__":
+    output = Path(sys.argv[1])
+    with join_world(torch.device("cpu")) as joined:
+        ended = run(output, joined)
+        save_state(output / f"rank{joined.rank}.pt", ended)

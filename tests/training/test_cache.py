@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.training.cache import FULL_SCALE, CachedStem, cache_stems
+from htmdsep.training.layouts import Stem, Term, find_library
+
+RATE = 22_050
+STEP = FULL_SCALE / 32_768
+
+
+def tone(hertz: float, rate: int, seconds: float = 1.0, level: float = 0.5) -> np.ndarray:
+    return np.asarray(
+        level * np.sin(2 * np.pi * hertz * np.arange(int(rate * seconds)) / rate), np.float32
+    )
+
+
+def cached(folder: Path, *terms: Term, loose: bool = False) -> CachedStem | None:
+    stem = Stem("songs/x/vocals", terms, loose)
+    return cache_stems([stem], folder / "cache", RATE, progress=False).get(stem.name)
+
+
+def test_a_stem_is_the_mean_of_its_channels_to_sixteen_bits(tmp_path: Path) -> None:
+    left, right = tone(200, RATE), tone(330, RATE)
+    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, "FLOAT")
+    stem = cached(tmp_path, Term(tmp_path / "a.wav"))
+    assert stem is not None
+    assert isinstance(stem.samples, np.memmap)
+    np.testing.assert_allclose(stem.read(0, RATE), (left + right) / 2, atol=STEP)
+
+
+def test_a_stem_is_resampled(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(440, 48_000), 48_000, "FLOAT")
+    stem = cached(tmp_path, Term(tmp_path / "a.wav"))
+    assert stem is not None
+    assert abs(len(stem.samples) - RATE) <= 1
+    middle = slice(2000, RATE - 2000)
+    np.testing.assert_allclose(stem.read(0, RATE)[middle], tone(440, RATE)[middle], atol=2e-3)
+
+
+def test_terms_are_summed_with_their_factors(tmp_path: Path) -> None:
+    mixture, vocals = tone(200, RATE, 9.0), tone(330, RATE, 9.0, 0.2)
+    soundfile.write(tmp_path / "m.wav", mixture, RATE, "FLOAT")
+    soundfile.write(tmp_path / "v.wav", vocals, RATE, "FLOAT")
+    stem = cached(tmp_path, Term(tmp_path / "m.wav"), Term(tmp_path / "v.wav", factor=-1.0))
+    assert stem is not None
+    np.testing.assert_allclose(stem.read(0, len(mixture)), mixture - vocals, atol=STEP)
+
+
+def test_reading_past_either_end_gives_zeros() -> None:
+    stem = CachedStem("a", np.full(10, 16_384, np.int16))
+    np.testing.assert_array_equal(stem.read(-3, 6), [0, 0, 0, 1, 1, 1])
+    np.testing.assert_array_equal(stem.read(8, 4), [1, 1, 0, 0])
+    np.testing.assert_array_equal(stem.read(20, 2), [0, 0])
+
+
+def test_what_is_cached_is_not_decoded_again_until_the_file_changes(tmp_path: Path) -> None:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, tone(200, RATE), RATE)
+    cached(tmp_path, Term(path))
+    (entry,) = (tmp_path / "cache").iterdir()
+    before = entry.stat().st_mtime_ns
+    cached(tmp_path, Term(path))
+    assert entry.stat().st_mtime_ns == before
+    soundfile.write(path, tone(300, RATE), RATE)
+    stem = cached(tmp_path, Term(path))
+    assert stem is not None
+    assert len(list((tmp_path / "cache").iterdir())) == 2
+    np.testing.assert_allclose(stem.read(0, RATE), tone(300, RATE), atol=2 * STEP)
+
+
+def broken(kind: str) -> np.ndarray:
+    sound = tone(200, RATE)
+    if kind == "nan":
+        sound[5000] = np.nan
+    elif kind == "loud":
+        sound *= 8
+    elif kind == "silent":
+        sound *= 0
+    return sound
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [("nan", "not finite|NaN"), ("loud", "peaks at 4.0"), ("silent", "a.wav is silent")],
+)
+def test_unusable_samples_are_errors_that_name_the_file(
+    tmp_path: Path, kind: str, message: str
+) -> None:
+    soundfile.write(tmp_path / "a.wav", broken(kind), RATE, "FLOAT")
+    with pytest.raises(HtmdsepError, match=message) as caught:
+        cached(tmp_path, Term(tmp_path / "a.wav"))
+    assert "a.wav" in str(caught.value)
+    assert not any((tmp_path / "cache").glob("*"))
+
+
+def test_a_silent_loose_stem_is_left_out_and_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    soundfile.write(tmp_path / "a.wav", broken("silent"), RATE)
+    assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None
+    assert "is silent and left out" in capsys.readouterr().err
+    assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None  # from the cache
+
+
+def test_terms_of_different_length_are_an_error(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "m.wav", tone(200, RATE, 2.0), RATE)
+    soundfile.write(tmp_path / "v.wav", tone(200, RATE, 1.5), RATE)
+    with pytest.raises(HtmdsepError, match=r"different length \(m.wav 2.00 s, v.wav 1.50 s\)"):
+        cached(tmp_path, Term(tmp_path / "m.wav"), Term(tmp_path / "v.wav", factor=-1.0))
+
+
+def test_a_file_that_is_no_audio_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "a.wav").write_bytes(b"nothing of the kind")
+    with pytest.raises(HtmdsepError, match=r"a\.wav: "):
+        cached(tmp_path, Term(tmp_path / "a.wav"))
+
+
+def write_stem_file(path: Path, tones: list[float], rate: int = 44_100) -> None:
+    """Write tones of one second as the AAC streams of one MP4."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4") as container:
+        streams = [container.add_stream("aac", rate=rate, layout="stereo") for _ in tones]
+        for stream, hertz in zip(streams, tones, strict=True):
+            sound = np.tile(tone(hertz, rate), (2, 1))
+            for first in range(0, sound.shape[1], 1024):
+                frame = av.AudioFrame.from_ndarray(
+                    np.ascontiguousarray(sound[:, first : first + 1024]), "fltp", "stereo"
+                )
+                frame.sample_rate, frame.pts = rate, first
+                container.mux(stream.encode(frame))
+            container.mux(stream.encode(None))
+
+
+def test_musdb_stem_files_are_read_by_stream(tmp_path: Path) -> None:
+    write_stem_file(tmp_path / "train" / "A - B.stem.mp4", [500, 100, 150, 200, 300])
+    (song,) = find_library(tmp_path).songs
+    stems = cache_stems([song.vocals, song.accompaniment], tmp_path / "cache", RATE, progress=False)
+    for stem, wanted in ((song.vocals, {300}), (song.accompaniment, {500, 300})):
+        spectrum = np.abs(np.fft.rfft(stems[stem.name].read(2000, RATE // 2)))
+        peaks = {2 * int(index) for index in np.flatnonzero(spectrum > spectrum.max() / 4)}
+        assert peaks == wanted
+
+
+def test_a_stem_file_with_too_few_streams_is_an_error(tmp_path: Path) -> None:
+    write_stem_file(tmp_path / "train" / "A - B.stem.mp4", [500, 100])
+    (song,) = find_library(tmp_path).songs
+    with pytest.raises(HtmdsepError, match=r"holds 2 audio streams; .* 5: mixture"):
+        cache_stems([song.vocals], tmp_path / "cache", RATE, progress=False)

@@ -1,0 +1,139 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from htmdsep.training.cache import CachedStem
+from htmdsep.training.excerpts import make_pool, random_active_start
+from htmdsep.training.mixing import MixSettings, RandomMixes, Sources
+
+RATE = 22_050
+LENGTH = 8_192
+
+
+def stem(name: str, hertz: float, seconds: float = 4.0) -> CachedStem:
+    time = np.arange(int(seconds * RATE)) / RATE
+    return CachedStem(name, np.round(4000 * np.sin(2 * np.pi * hertz * time)).astype(np.int16))
+
+
+PAIRS = ((stem("songs/a/vocals", 400), stem("songs/a/accompaniment", 90)),)
+SOURCES = Sources(
+    pairs=PAIRS,
+    song_voices=make_pool([PAIRS[0][0]]),
+    voices=make_pool([stem("voices/anna_1", 300), stem("voices/bert_1", 200)]),
+    accompaniments=make_pool([stem("accompaniment/x", 80), PAIRS[0][1]]),  # type: ignore[arg-type]
+)
+PLAIN = MixSettings(
+    doubled=0,
+    choir=0,
+    formants=0,
+    gaps=0,
+    reverb=0,
+    second_source=0,
+    leads=0,
+    voiceless_leads=0,
+    bare=0,
+    clipped=0,
+    coded=0,
+)
+
+
+def mixes(
+    settings: MixSettings, *, batch_size: int = 12, seed: int = 0, rank: int = 0
+) -> RandomMixes:
+    return RandomMixes(SOURCES, settings, RATE, LENGTH, batch_size, seed, rank)
+
+
+def test_a_batch_depends_on_seed_step_and_rank_alone() -> None:
+    first = mixes(MixSettings()).batch(3)
+    again = mixes(MixSettings()).batch(3)
+    for one, other in zip(first, again, strict=True):
+        assert torch.equal(one, other)
+    for odd in (
+        mixes(MixSettings()).batch(4),
+        mixes(MixSettings(), seed=1).batch(3),
+        mixes(MixSettings(), rank=1).batch(3),
+    ):
+        assert not torch.equal(first[0], odd[0])
+
+
+def test_batches_are_finite_and_within_full_scale() -> None:
+    for step in range(6):
+        mixture, vocals = mixes(MixSettings()).batch(step)
+        assert mixture.shape == vocals.shape == (12, 1, LENGTH)
+        assert mixture.isfinite().all()
+        assert vocals.isfinite().all()
+        assert mixture.abs().max() <= 1 + 1e-5
+
+
+def test_voiceless_rows_have_no_vocals_and_music_all_the_same() -> None:
+    mixture, vocals = mixes(replace(MixSettings(), pairs=0, song_voices=0, voiceless=1.0)).batch(0)
+    assert (vocals == 0).all()
+    assert (mixture.abs().amax(dim=2) > 0.001).all()
+
+
+def test_bare_rows_are_vocals_alone() -> None:
+    mixture, vocals = mixes(replace(PLAIN, bare=1.0, voiceless=0.0)).batch(0)
+    torch.testing.assert_close(mixture, vocals)
+
+
+@pytest.mark.parametrize("level", [-12.0, 5.0])
+def test_levels_are_those_asked_for(level: float) -> None:
+    settings = replace(PLAIN, pairs=0.0, voiceless=0.0, level=(level, level))
+    mixture, vocals = mixes(settings).batch(1)
+    music = mixture - vocals
+    found = 10 * torch.log10(vocals.square().mean(dim=2) / music.square().mean(dim=2))
+    torch.testing.assert_close(found, torch.full_like(found, level), atol=0.05, rtol=0)
+
+
+def test_pairs_move_together() -> None:
+    settings = replace(PLAIN, pairs=1.0, song_voices=0.0, voiceless=0.0)
+    mixture, vocals = mixes(settings).batch(2)
+    window = torch.hann_window(LENGTH)
+    peaks = [
+        torch.fft.rfft(signal[:, 0] * window).abs().argmax(dim=1) * RATE / LENGTH
+        for signal in (vocals, mixture - vocals)
+    ]
+    keys = [12 * torch.log2(peak / hertz) for peak, hertz in zip(peaks, (400.0, 90.0), strict=True)]
+    assert keys[0].std() > 0.5
+    torch.testing.assert_close(keys[0], keys[1], atol=0.6, rtol=0)  # a bin at 90 Hz
+
+
+def test_a_library_without_songs_or_without_voices_still_mixes() -> None:
+    for sources in (
+        replace(SOURCES, pairs=(), song_voices=None),
+        replace(SOURCES, voices=None),
+    ):
+        _, vocals = RandomMixes(sources, MixSettings(), RATE, LENGTH, 16, 0).batch(0)
+        assert (vocals.abs().amax(dim=2) > 0).float().mean() > 0.4
+
+
+def test_sources_are_weighed_by_the_root_of_their_duration() -> None:
+    pool = make_pool(
+        [
+            stem("voices/anna_1", 300, 1),
+            stem("voices/anna-2", 300, 3),
+            stem("voices/bert_1", 200, 1),
+        ]
+    )
+    assert pool is not None
+    np.testing.assert_allclose(pool.odds, [1 / 6, 3 / 6, 2 / 6], rtol=1e-3)
+    assert make_pool([]) is None
+
+
+def test_excerpts_avoid_silence() -> None:
+    samples = np.zeros(10_000, np.int16)
+    samples[9000:] = 5000
+    quiet = CachedStem("voices/x", samples)
+    starts = [random_active_start(np.random.default_rng(seed), quiet, 500) for seed in range(200)]
+    sounding = np.mean([start > 8500 for start in starts])
+    assert sounding > 0.25  # 0.05 by chance, 0.4 after five attempts
+
+
+def test_short_stems_start_within_the_excerpt() -> None:
+    short = stem("voices/x", 300, 0.1)
+    start = random_active_start(np.random.default_rng(0), short, 4000)
+    assert 2205 - 4000 <= start <= 0

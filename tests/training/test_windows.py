@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.training.cache import CachedStem
+from htmdsep.training.holdout import HeldOut
+from htmdsep.training.layouts import Song, Stem
+from htmdsep.training.losses import VARIANTS
+from htmdsep.training.prepare import prepare
+from htmdsep.training.validation import score, separate_windows
+from htmdsep.training.windows import ValidationSet, make_validation_set
+
+RATE = 1000
+CPU = torch.device("cpu")
+
+
+def noise(name: str, seconds: int, silent: slice = slice(0)) -> CachedStem:
+    samples = np.random.default_rng(len(name)).integers(-3000, 3000, seconds * RATE)
+    samples[silent] = 0
+    return CachedStem(name, samples.astype(np.int16))
+
+
+def held_song(level: float | None, silent: slice = slice(0)) -> ValidationSet:
+    song = Song("a", Stem("v", ()), Stem("acc", ()))
+    cached = {"v": noise("v", 45, silent), "acc": noise("acc", 45)}
+    held = HeldOut("x", (song,), (), (), level, 0, 0)
+    return make_validation_set(held, cached, RATE)
+
+
+class Factor(nn.Module):
+    """A stand-in for a network that multiplies."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.config = HTMDNetConfig(segment_length=4096, sample_rate=RATE)
+        self.factor = factor
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        return NetworkOutput(self.factor * mixture, mixture)
+
+
+def test_vocals_lie_at_the_level_and_mixtures_within_full_scale() -> None:
+    windows = held_song(-5.0)
+    assert len(windows.windows) == 4
+    for mixtures, vocals in windows.batches():
+        music = mixtures - vocals
+        ratio = 10 * torch.log10(vocals.square().mean(1) / music.square().mean(1))
+        torch.testing.assert_close(ratio, torch.full_like(ratio, -5.0), atol=1e-3, rtol=0)
+        assert mixtures.abs().max() <= 0.95 + 1e-6
+
+
+def test_windows_without_singing_are_taken_only_as_they_are() -> None:
+    silent = slice(9 * RATE, 21 * RATE)
+    assert len(held_song(-5.0, silent).windows) == 3
+    natural = held_song(None, silent)
+    assert len(natural.windows) == 4
+    (batch,) = natural.batches()
+    assert (batch[1][1] == 0).all()
+
+
+def test_mixed_windows_take_every_group_alike() -> None:
+    cached = {name: noise(name, 20) for name in ("a", "bb", "ccc", "m")}
+    held = HeldOut(
+        "x",
+        (),
+        ((Stem("a", ()), Stem("bb", ())), (Stem("ccc", ()),)),
+        (Stem("m", ()),),
+        -5.0,
+        12,
+        3,
+    )
+    windows = make_validation_set(held, cached, RATE)
+    names = [window.vocals.name for window in windows.windows]
+    assert sorted(names) == ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 6
+    assert windows == make_validation_set(held, cached, RATE)
+    assert [window.vocals.name for window in windows.every(5).windows] == names[::5]
+
+
+def test_windows_are_separated_in_segments_without_a_seam(tiny_config: HTMDNetConfig) -> None:
+    mixtures = torch.randn(3, 10_000) / 10
+    network = Factor(0.5)
+    output = separate_windows(network, mixtures)  # type: ignore[arg-type]
+    torch.testing.assert_close(output.estimate, mixtures / 2)
+    assert output.masked_estimate is not None
+    torch.testing.assert_close(output.masked_estimate, mixtures)
+    real = separate_windows(HTMDNet(tiny_config).eval(), mixtures)
+    assert real.estimate.shape == mixtures.shape
+
+
+def test_scores_of_the_mixture_are_those_of_its_level() -> None:
+    scores = score(Factor(1.0), held_song(-5.0), CPU, VARIANTS["mae-mae"])  # type: ignore[arg-type]
+    assert scores.sdr == pytest.approx(-5.0, abs=0.01)
+    assert scores.sdr_lower == pytest.approx(-5.0, abs=0.01)
+    assert scores.loss == pytest.approx(1.5 * scores.final_loss, rel=1e-4)
+    assert math.isnan(scores.pes)
+    silence = score(Factor(0.0), held_song(-5.0), CPU, VARIANTS["mae-mae"])  # type: ignore[arg-type]
+    assert silence.sdr == pytest.approx(0.0, abs=0.01)
+    assert silence.accompaniment_sdr == pytest.approx(5.0, abs=0.01)
+
+
+def test_windows_without_vocals_count_for_the_energy_and_not_for_the_ratio() -> None:
+    windows = held_song(None, slice(0, 10 * RATE))
+    scores = score(Factor(1.0), windows, CPU, VARIANTS["mae-mae"])  # type: ignore[arg-type]
+    assert -35 < scores.pes < -15
+    assert abs(scores.sdr) < 1  # vocals and accompaniment are equally loud
+
+
+def test_a_folder_is_prepared_whole(corpus: Path, cache: Path) -> None:
+    prepared = prepare(corpus, cache, None, 22_050, progress=False)
+    assert [song.title for song in prepared.training.songs] == ["song 1", "song 2"]
+    (windows,) = prepared.windows()
+    assert len(windows.windows) == 1
