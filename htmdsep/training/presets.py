@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from htmdsep.model import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, WaveUNetConfig
-from htmdsep.training.losses import VARIANTS, LossSettings
+from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import Preset, TrainerSettings
 
@@ -20,6 +20,7 @@ PAPER = Preset(
     encoder_kernel=16,
     encoder_stride=8,
     betas=(0.9, 0.999),
+    keras_weights=True,
     average_decay=0.0,
     epochs=150,
     trainer=TrainerSettings(loss=VARIANTS["mae-mae"], schedule=Schedule(1e-4), patience=20),
@@ -33,13 +34,14 @@ OURS = Preset(
     encoder_kernel=32,
     encoder_stride=16,
     betas=(0.9, 0.99),
+    keras_weights=False,
     average_decay=0.995,
     trainer=TrainerSettings(
-        loss=LossSettings("mae", 0.5, "mae", 1.0, spectral=0.3, balanced=1.0),
-        schedule=Schedule(1e-3, decay="cosine", warmup_steps=120),
+        loss=RATIO,
+        schedule=Schedule(1e-3, decay="cosine", warmup_steps=60),
         clip_norm=1.0,
         bf16=True,
-        epoch_minutes=15.0,
+        epoch_minutes=12.0,
         validation_stride=3,
         freeze_statistics_at=0.8,
     ),

@@ -120,7 +120,8 @@ def _device(options: Options) -> torch.device:
 def _fresh_state(job: Job) -> RunState:
     torch.manual_seed(job.seed)
     network = build_network(job.config)
-    initialise_like_keras(network, torch.Generator().manual_seed(job.seed))
+    if job.preset.keras_weights:
+        initialise_like_keras(network, torch.Generator().manual_seed(job.seed))
     network.to(job.device)
     return RunState(
         network=network,

@@ -44,6 +44,7 @@ class Preset:
     encoder_kernel: int
     encoder_stride: int
     betas: tuple[float, float]  # Adam's
+    keras_weights: bool  # initial weights drawn as Keras does; otherwise as PyTorch does
     average_decay: float  # of the weights' moving average; 0: none
     trainer: TrainerSettings
     epochs: int | None = None
