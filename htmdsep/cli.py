@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import click
 
-from htmdsep.batch import STANDARD_STREAM, PlanError
+from htmdsep.batch import PlanError
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import (
     CLIP_MODES,
@@ -23,13 +22,8 @@ from htmdsep.options import (
     MAX_SEGMENT_SECONDS,
     STEM_NAMES,
     STEREO_MODES,
-    ClipMode,
-    Existing,
-    FileFormat,
-    StemName,
-    StereoMode,
-    Subtype,
 )
+from htmdsep.settings import Settings, check_settings
 from htmdsep.version import __version__
 
 # Spellings from other separators, and underscores for hyphens, are taken silently.
@@ -46,38 +40,6 @@ FOREIGN_FLAGS = {
 def _normalise(word: str) -> str:
     hyphenated = word.replace("_", "-")
     return FOREIGN_FLAGS.get(hyphenated, hyphenated)
-
-
-@dataclass(frozen=True)
-class Settings:
-    """The command line's arguments; FileOptions and Separator say what each means."""
-
-    inputs: tuple[str, ...]
-    out: str
-    filename: str
-    recursive: bool
-    name: str | None
-    weights: Path | None
-    device: str
-    segment_seconds: float | None
-    overlap: float
-    batch_size: int | None
-    jobs: int
-    stereo: StereoMode
-    stems: StemName | Literal["both"]
-    file_format: FileFormat
-    subtype: Subtype | None
-    sample_rate: int | None
-    start_seconds: float
-    duration_seconds: float | None
-    clip_mode: ClipMode | None
-    existing: Existing | None
-    as_json: bool
-    quiet: bool
-    verbose: bool
-    list_models: bool
-    keras_file: Path | None
-    self_test: bool
 
 
 @click.command(
@@ -239,7 +201,7 @@ def command(**arguments: Any) -> None:
     Exit status: 0 all done, 1 some file failed, 2 wrong usage, 130 or 143 interrupted.
     """
     settings = Settings(**arguments)
-    _check(settings)
+    check_settings(settings)
     try:
         sys.exit(_run(settings))
     except HtmdsepError as error:
@@ -247,26 +209,6 @@ def command(**arguments: Any) -> None:
             raise
         click.echo(f"htmdsep: {error}", err=True)
         sys.exit(2 if isinstance(error, PlanError) else 1)
-
-
-def _check(settings: Settings) -> None:
-    """Refuse combinations that make no sense, with exit status 2."""
-    actions = (settings.list_models, settings.keras_file is not None, settings.self_test)
-    if not settings.inputs and not any(actions):
-        raise click.UsageError("nothing to separate; name files or folders (see --help)")
-    if settings.file_format == "flac" and settings.subtype == "FLOAT":
-        raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
-    if settings.clip_mode == "none" and settings.subtype in ("PCM_16", "PCM_24"):
-        raise click.UsageError("--clip-mode none needs --float32")
-    if settings.name and settings.weights:
-        raise click.UsageError("give --name or --weights, not both")
-    if settings.out == STANDARD_STREAM:
-        if settings.stems == "both" or settings.as_json:
-            raise click.UsageError(
-                "standard output takes one stem and nothing else; give --stems and drop --json"
-            )
-        if sys.stdout.isatty():
-            raise click.UsageError("standard output is a terminal; redirect it to a file or pipe")
 
 
 def _run(settings: Settings) -> int:

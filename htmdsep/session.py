@@ -25,7 +25,7 @@ from htmdsep.runner import Outcome, Runner
 from htmdsep.separator import Separator
 
 if TYPE_CHECKING:
-    from htmdsep.cli import Settings
+    from htmdsep.settings import Settings
 
 
 def run_session(settings: Settings) -> int:
