@@ -24,9 +24,10 @@ def add_figures(state: RunState, losses: Losses, vocals: Tensor, estimate: Tenso
     if sung.any():
         ratios = sdr(vocals[sung, 0], estimate[sung, 0].float())
         figures["sdr"] = ratios.clamp(-SDR_LIMIT, SDR_LIMIT).mean()
+    memory = min(MEMORY, state.step / (state.step + 1))  # at first a plain mean
     for name, value in figures.items():
         mean = state.means.get(name, float(value))
-        state.means[name] = MEMORY * mean + (1 - MEMORY) * float(value)
+        state.means[name] = memory * mean + (1 - memory) * float(value)
 
 
 def bar_figures(state: RunState) -> dict[str, str]:

@@ -36,7 +36,7 @@ CONFIG = HTMDNetConfig(
 # halves of a batch are not the whole.
 SETTINGS = TrainerSettings(
     loss=VARIANTS["mse-mae"],
-    schedule=Schedule(1e-2),
+    schedule=Schedule(1.0),
     clip_norm=0.05,
     steps=3,
     freeze_statistics_at=0.0,

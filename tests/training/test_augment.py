@@ -18,13 +18,15 @@ LENGTH = 16_384
 def tones(*hertz: float, length: int = LENGTH) -> torch.Tensor:
     time = torch.arange(length) / RATE
     waves = [torch.sin(2 * torch.pi * value * time) / 4 for value in hertz]
-    return torch.stack(waves)
+    stacked: torch.Tensor = torch.stack(waves)
+    return stacked
 
 
 def loudest_hertz(signal: torch.Tensor) -> torch.Tensor:
     window = torch.hann_window(signal.shape[-1])
     spectrum = torch.fft.rfft(signal * window).abs()
-    return spectrum.argmax(dim=-1) * RATE / signal.shape[-1]
+    loudest: torch.Tensor = spectrum.argmax(dim=-1) * RATE / signal.shape[-1]
+    return loudest
 
 
 def curves(seed: int, *melodic: bool, ranges: MelodyRange | None = None) -> torch.Tensor:
