@@ -66,7 +66,7 @@ class AudioReader:
     def _check_length(self, position: int) -> None:
         """Compare the frames that came with those announced, where that is exact."""
         if position == 0:
-            raise HtmdsepError("it holds no audio (0 frames)")
+            raise HtmdsepError("it holds no audio (0 frames); export it again")
         announced = self._decoded.frames
         if announced is None or not self._decoded.exact or announced == position:
             return
@@ -109,17 +109,21 @@ def open_audio(
     except IsADirectoryError as error:
         raise HtmdsepError("it is a folder; give --recursive or name its files") from error
     except FileNotFoundError as error:
-        raise HtmdsepError("no such file") from error
+        raise HtmdsepError("no such file; check the path") from error
     except PermissionError as error:
-        raise HtmdsepError("permission to read it is denied") from error
+        raise HtmdsepError(
+            "permission to read it is denied; change that or copy the file"
+        ) from error
 
 
 def _check_format(decoded: Decoded) -> None:
     if not 1 <= decoded.channels <= MAX_CHANNELS:
-        raise HtmdsepError(f"it has {decoded.channels} channels; up to {MAX_CHANNELS} are possible")
+        raise HtmdsepError(
+            f"it has {decoded.channels} channels; mix it down to at most {MAX_CHANNELS}"
+        )
     if not 1 <= decoded.sample_rate <= MAX_SAMPLE_RATE:
         raise HtmdsepError(
-            f"its sample rate is {decoded.sample_rate} Hz; up to {MAX_SAMPLE_RATE} are possible"
+            f"its sample rate is {decoded.sample_rate} Hz; convert it to at most {MAX_SAMPLE_RATE}"
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import sys
 from pathlib import Path
@@ -209,6 +210,11 @@ def command(**arguments: Any) -> None:
             raise
         click.echo(f"htmdsep: {error}", err=True)
         sys.exit(2 if isinstance(error, PlanError) else 1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click ends quietly, with status 1
+        click.echo(f"htmdsep: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 def _run(settings: Settings) -> int:

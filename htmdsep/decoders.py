@@ -33,6 +33,7 @@ SIZE_UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # data sizes that a pipe's writer le
 OGG_MAGIC = b"OggS"
 OGG_FIRST_PAGE = b"OggS\x00\x02"  # with which every stream in an Ogg file begins
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd")
+REPAIR = "copy or download it again, or re-encode it"
 MAX_DAMAGED_SHARE = 0.01  # of a lossy file's packets; beyond it the file is refused
 
 
@@ -59,7 +60,7 @@ def decode(path: Path, block_length: int) -> Iterator[Decoded]:
     with path.open("rb") as file:
         magic = file.read(4)
         if not magic:
-            raise HtmdsepError("the file is empty (0 bytes)")
+            raise HtmdsepError("the file is empty (0 bytes); copy or download it again")
         if magic in UNCOMPRESSED_MAGIC or (magic == OGG_MAGIC and _is_single_ogg(file)):
             try:
                 sound = soundfile.SoundFile(native_path(path))
@@ -76,10 +77,13 @@ def decode(path: Path, block_length: int) -> Iterator[Decoded]:
             # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
             container = av.open(file, "r", metadata_errors="replace")
         except av.FFmpegError as error:
-            raise HtmdsepError(f"no audio that can be decoded ({_reason(error)})") from error
+            raise HtmdsepError(
+                f"no audio that can be decoded ({_reason(error)}); is it an audio file? if so, "
+                "convert it to WAV or FLAC"
+            ) from error
         with container:
             if not container.streams.audio:
-                raise HtmdsepError("it holds no audio stream")
+                raise HtmdsepError("it holds no audio stream; name a file with sound")
             yield _decode_av(container)
 
 
@@ -101,7 +105,9 @@ def _decode_soundfile(sound: soundfile.SoundFile, block_length: int) -> Decoded:
             while len(block := sound.read(block_length, dtype="float32", always_2d=True)):
                 yield block
         except soundfile.LibsndfileError as error:
-            raise HtmdsepError(f"damaged after {sound.tell()} frames ({error})") from error
+            raise HtmdsepError(
+                f"damaged after {sound.tell()} frames ({error}); {REPAIR}"
+            ) from error
 
     return Decoded(
         sample_rate=sound.samplerate,
@@ -180,17 +186,19 @@ def _av_frames(
             pending += 1
             first_damage = frames if first_damage is None else first_damage
             if lossless and (decoded.frames is None or frames >= decoded.frames):
-                raise HtmdsepError(f"damaged after {frames} frames ({_reason(error)})") from error
+                raise HtmdsepError(
+                    f"damaged after {frames} frames ({_reason(error)}); {REPAIR}"
+                ) from error
             continue
         for frame in decoded_frames:
             assert isinstance(frame, AudioFrame)
             if lossless and pending:
-                raise HtmdsepError(f"damaged after {frames} frames")
+                raise HtmdsepError(f"damaged after {frames} frames; {REPAIR}")
             damaged, pending = damaged + pending, 0
             frames += frame.samples
             yield frame
     if damaged > MAX_DAMAGED_SHARE * packets:
-        raise HtmdsepError(f"{damaged} of {packets} packets are damaged")
+        raise HtmdsepError(f"{damaged} of {packets} packets are damaged; {REPAIR}")
     if damaged and first_damage is not None:
         decoded.notes.append(
             f"{damaged} damaged packets were left out, the first after "
@@ -204,7 +212,9 @@ def _av_packets(
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:
-        raise HtmdsepError(f"damaged, or of a kind unknown here ({_reason(error)})") from error
+        raise HtmdsepError(
+            f"damaged, or of a kind unknown here ({_reason(error)}); {REPAIR}"
+        ) from error
 
 
 def _is_lossless(codec: av.AudioCodecContext) -> bool:

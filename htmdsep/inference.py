@@ -49,12 +49,18 @@ class SegmentEstimator:
     def __call__(self, segments: np.ndarray) -> np.ndarray:
         """Map (segments, segment_length, channels) float32 mixtures to vocals, channel by channel.
 
-        Raises HtmdsepError where not even one segment fits the device's memory.
+        Raises HtmdsepError where not even one segment fits the device's memory, and where the
+        network's output is not finite.
         """
         count, length, channels = segments.shape
         rows = torch.from_numpy(np.ascontiguousarray(segments.transpose(0, 2, 1)))
         rows = rows.reshape(count * channels, 1, length)  # (batch, 1, time)
         estimate = self._estimate(rows, self.batch_size * channels)
+        if not estimate.isfinite().all():
+            raise HtmdsepError(
+                f"the network's output on {self.device} is not finite; use --device cpu, or other "
+                "weights"
+            )
         return estimate.reshape(count, channels, length).numpy().transpose(0, 2, 1)
 
     def _estimate(self, rows: Tensor, most: int) -> Tensor:

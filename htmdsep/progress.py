@@ -27,6 +27,7 @@ class Bars:
             disable=not (shown and files > 1),
             file=sys.stderr,
             position=0,
+            leave=False,
         )
         self._positions: list[int] = []
         self._lock = threading.Lock()

@@ -262,7 +262,7 @@ def _nine_channels(path: Path) -> None:
         (_link_to_nothing, "no such file"),
         (lambda _: None, "no such file"),
         (_no_frames, "it holds no audio"),
-        (_nine_channels, "it has 9 channels; up to 8"),
+        (_nine_channels, "it has 9 channels; mix it down to at most 8"),
     ],
 )
 @pytest.mark.parametrize("ending", ["mp3", "wav", "raw"])

@@ -93,6 +93,25 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path, tiny_weights: Path, arguments: l
     assert "Traceback" not in stderr and "Error" not in stderr
 
 
+@pytest.mark.parametrize("arguments", [["--json"], ["-o", "-", "--stems", "vocals"]])
+def test_a_full_disk_behind_standard_output_is_one_line(
+    tmp_path: Path, tiny_weights: Path, arguments: list[str]
+) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [*COMMAND, "song.wav", "-q", "--weights", str(tiny_weights), *arguments],
+            cwd=tmp_path,
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+    assert done.returncode == 1
+    assert done.stderr == "htmdsep: standard output: No space left on device\n"
+
+
 def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> None:
     soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
     done = subprocess.run(

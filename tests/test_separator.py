@@ -146,6 +146,11 @@ def test_out_of_memory_on_one_segment_is_an_error() -> None:
         separator.separate(np.zeros(100, np.float32), 22_050)
 
 
+def test_an_output_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(HtmdsepError, match="output on cpu is not finite; use --device cpu"):
+        Separator(scale(np.nan)).separate(np.ones(100, np.float32), 22_050)
+
+
 @pytest.mark.parametrize("name", ["auto", "cpu", "cpu:0"])
 def test_devices(name: str) -> None:
     assert pick_device(name).type in ("cpu", "cuda")
