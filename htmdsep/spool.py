@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.streaming import BLOCK_LENGTH, Pair
 
 
@@ -17,6 +18,7 @@ class Spool(AbstractContextManager["Spool"]):
 
     def __init__(self, folder: Path, channels: int) -> None:
         self._channels = channels
+        self._folder = folder
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
 
     def __exit__(self, *_: object) -> None:
@@ -28,8 +30,17 @@ class Spool(AbstractContextManager["Spool"]):
         for mixture, vocals in pairs:
             accompaniment = mixture - vocals
             peak = max(peak, *(float(np.abs(x).max()) for x in (mixture, vocals, accompaniment)))
-            self._file.write(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
+            self._store(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
         return min(1.0, full_scale / peak) if peak else 1.0
+
+    def _store(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise HtmdsepError(
+                f"cannot write into {self._folder}: {error.strerror}; --clip-mode rescale needs "
+                "room for 32-bit floats there, so make room or choose another --out"
+            ) from error
 
     def scaled(self, gain: float) -> Iterator[Pair]:
         """Yield the stored pairs times the gain."""

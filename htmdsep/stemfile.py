@@ -78,7 +78,7 @@ def open_stem(
     except soundfile.LibsndfileError as error:
         raise HtmdsepError(
             f"cannot write {file_format} ({subtype}, {sample_rate} Hz, {channels} channels) into "
-            f"{path.parent}: {error.error_string}; check the space and the permissions there, or "
+            f"{path.parent}: {error.error_string.rstrip('.')}; check the space and the permissions there, or "
             "choose another --out"
         ) from error
 
