@@ -56,7 +56,7 @@ def spread_estimate(
     extrapolated from the band below. The blocks that come out are (frames, channels) float32, as
     many frames in all as went in, and do not depend on the lengths of those that went in.
     """
-    window_length = 2 ** round(log2(options.window_seconds * sample_rate))
+    window_length = 2 ** max(4, round(log2(options.window_seconds * sample_rate)))
     spread = _Spread(window_length, sample_rate, estimate_rate, options)
     joined = (np.concatenate(pair, axis=1) for pair in pairs)
     return filter_spectra(joined, spread, window_length, options)
@@ -82,19 +82,20 @@ def filter_spectra(
     synthesis = window / np.tile(squares, hops)
     group_length = options.group_frames * hop_length
     assert window_length == hops * hop_length and group_length > delay
-    history = tail = None
+    history = tail = np.zeros(0, np.float32)
     for group in equal_blocks(_followed_by_zeros(blocks, delay), group_length):
         samples = np.pad(group, ((0, group_length - len(group)), (0, 0))).T
-        skipped = 0
-        if history is None or tail is None:
-            history, tail, skipped = np.zeros((len(samples), delay), np.float32), 0.0, delay
+        skipped = 0 if history.size else delay
+        if skipped:
+            history = np.zeros((len(samples), delay), np.float32)
+            tail = np.zeros((1, hops - 1, hop_length), np.float32)
         samples = np.concatenate([history, samples], axis=1)
         history = samples[:, -delay:]
         frames = sliding_window_view(samples, window_length, axis=1)[:, ::hop_length]
         spectra = np.fft.rfft(frames * window).astype(np.complex64, copy=False)
         filtered = np.fft.irfft(spectrum_filter(spectra), window_length).astype(np.float32)
         summed, tail = _overlap_add(filtered * synthesis, tail, hops)
-        yield summed.T[skipped : len(group)]
+        yield np.ascontiguousarray(summed.T[skipped : len(group)])
 
 
 def _followed_by_zeros(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np.ndarray]:
@@ -105,9 +106,7 @@ def _followed_by_zeros(blocks: Iterable[np.ndarray], frames: int) -> Iterator[np
         yield np.zeros((frames, block.shape[1]), np.float32)
 
 
-def _overlap_add(
-    frames: np.ndarray, tail: np.ndarray | float, hops: int
-) -> tuple[np.ndarray, np.ndarray]:
+def _overlap_add(frames: np.ndarray, tail: np.ndarray, hops: int) -> tuple[np.ndarray, np.ndarray]:
     """Sum (channels, frames, window) with the tail before; return what is complete, and a tail."""
     channels, count, window_length = frames.shape
     pieces = frames.reshape(channels, count, hops, -1)
@@ -193,19 +192,22 @@ def _band_edges(bandwidth: float, options: SpreadOptions) -> np.ndarray:
     bend = options.narrowest_band / options.band_ratio
     span = log1p(bandwidth / bend)
     count = max(1, round(span / log1p(options.band_ratio)))
-    return bend * np.expm1(np.linspace(0, span, count + 1))
+    edges: np.ndarray = bend * np.expm1(np.linspace(0, span, count + 1))
+    return edges
 
 
 def _power(spectra: np.ndarray) -> np.ndarray:
-    return spectra.real**2 + spectra.imag**2
+    power: np.ndarray = spectra.real**2 + spectra.imag**2
+    return power
 
 
 def _wiener(
     mixture: np.ndarray, share: np.ndarray, basis: np.ndarray, inverse: np.ndarray, w: np.ndarray
 ) -> np.ndarray:
     """Return v Rv (v Rv + r Ra)^-1 X of (channels, frames, bins): a gain per basis vector."""
-    vocals = w.astype(np.float32)[:, None, None] * share
+    wanted = w.astype(np.float32)[:, None, None] * share
     rest = (1 - w).astype(np.float32)[:, None, None] * (1 - share)
-    gains = vocals / (vocals + rest + np.float32(_SILENCE))
+    gains = wanted / (wanted + rest + np.float32(_SILENCE))
     parts = np.tensordot(inverse.astype(np.float32), mixture, axes=1) * gains
-    return np.tensordot(basis.astype(np.float32), parts, axes=1)
+    vocals: np.ndarray = np.tensordot(basis.astype(np.float32), parts, axes=1)
+    return vocals
