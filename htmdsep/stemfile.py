@@ -76,10 +76,11 @@ def open_stem(
                     setattr(sound, name, tags[name])
             yield StemWriter(sound, subtype)
     except soundfile.LibsndfileError as error:
+        cause = error.error_string.rstrip(".")
         raise HtmdsepError(
             f"cannot write {file_format} ({subtype}, {sample_rate} Hz, {channels} channels) into "
-            f"{path.parent}: {error.error_string.rstrip('.')}; check the space and the permissions there, or "
-            "choose another --out"
+            f"{path.parent}: {cause}; check the space and the permissions there, or choose "
+            "another --out"
         ) from error
 
 
