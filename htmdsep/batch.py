@@ -50,23 +50,26 @@ class Job:
     targets: Mapping[StemName, Path]
 
 
-def find_sources(inputs: Sequence[str], *, recursive: bool) -> Iterator[Source]:
-    """Yield every file to separate, each once: the inputs, and the audio files in folders."""
+def find_sources(inputs: Sequence[str], out: Path, *, recursive: bool) -> Iterator[Source]:
+    """Yield every file to separate, each once: the inputs, and the audio files in folders.
+
+    The output folder is not searched where it lies below an input folder: it holds stems.
+    """
     seen: set[Path] = set()
-    for source in _expand(inputs, recursive=recursive):
+    for source in _expand(inputs, out.resolve(), recursive=recursive):
         key = source.path.absolute()
         if key not in seen:
             seen.add(key)
             yield source
 
 
-def _expand(inputs: Sequence[str], *, recursive: bool) -> Iterator[Source]:
+def _expand(inputs: Sequence[str], out: Path, *, recursive: bool) -> Iterator[Source]:
     for given in inputs:
         path = Path(given)
         if given == STANDARD_STREAM or not path.is_dir():
             yield Source(path)
             continue
-        found = sorted(_audio_files(path, recursive=recursive))
+        found = sorted(_audio_files(path, out, recursive=recursive))
         for file in found:
             yield Source(file, file.parent.relative_to(path))
         if not found:
@@ -74,9 +77,13 @@ def _expand(inputs: Sequence[str], *, recursive: bool) -> Iterator[Source]:
             yield Source(path, problem=f"no audio file in this folder{deeper}")
 
 
-def _audio_files(folder: Path, *, recursive: bool) -> Iterator[Path]:
+def _audio_files(folder: Path, out: Path, *, recursive: bool) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if recursive and not name.startswith(".")]
+        folders[:] = [
+            name
+            for name in folders
+            if recursive and not name.startswith(".") and Path(parent, name).resolve() != out
+        ]
         for name in names:
             if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
                 yield Path(parent) / name

@@ -35,7 +35,7 @@ def run_session(settings: Settings) -> int:
     cannot be used; nothing has been done then.
     """
     with _out_folder(settings) as out:
-        sources = list(find_sources(settings.inputs, recursive=settings.recursive))
+        sources = list(find_sources(settings.inputs, out, recursive=settings.recursive))
         if settings.out == STANDARD_STREAM and len(sources) != 1:
             raise PlanError(f"standard output takes the stem of one input, not of {len(sources)}")
         stems = STEM_NAMES if settings.stems == "both" else (settings.stems,)

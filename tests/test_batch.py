@@ -23,22 +23,28 @@ def targets(sources: list[Source], template: str = TEMPLATE) -> list[str]:
 
 def test_a_folder_gives_its_audio_files_in_order(tmp_path: Path) -> None:
     make(tmp_path, "b.mp3", "a.WAV", "cover.jpg", ".hidden.mp3", "deep/c.flac", ".trash/d.wav")
-    sources = list(find_sources([str(tmp_path)], recursive=False))
+    sources = list(find_sources([str(tmp_path)], tmp_path / "out", recursive=False))
     assert [source.path.name for source in sources] == ["a.WAV", "b.mp3"]
-    sources = list(find_sources([str(tmp_path)], recursive=True))
+    sources = list(find_sources([str(tmp_path)], tmp_path / "out", recursive=True))
     assert [source.path.name for source in sources] == ["a.WAV", "b.mp3", "c.flac"]
     assert targets(sources)[-1] == "out/deep/c/accompaniment.wav"
+
+
+def test_stems_of_an_earlier_run_are_no_sources(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp3", "b/c.mp3", "out/a/vocals.wav", "out/a/accompaniment.wav")
+    sources = find_sources([str(tmp_path)], tmp_path / "out", recursive=True)
+    assert [source.path.name for source in sources] == ["a.mp3", "c.mp3"]
 
 
 def test_a_file_is_taken_once_and_whatever_its_ending(tmp_path: Path) -> None:
     make(tmp_path, "song.bin")
     path = str(tmp_path / "song.bin")
-    assert len(list(find_sources([path, path], recursive=False))) == 1
+    assert len(list(find_sources([path, path], tmp_path, recursive=False))) == 1
 
 
 def test_an_empty_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     make(tmp_path, "cover.jpg")
-    (source,) = find_sources([str(tmp_path)], recursive=False)
+    (source,) = find_sources([str(tmp_path)], tmp_path / "out", recursive=False)
     assert source.problem is not None and "no audio file" in source.problem
     assert "--recursive" in source.problem
 
