@@ -1,11 +1,12 @@
 """Multichannel vocals from one mono estimate, by a streaming multichannel Wiener filter.
 
-The estimate V of the vocals in the mean M of the channels gives two powers per time-frequency
-bin: v = |V|^2, and r = |M - V|^2 of the accompaniment. How each is spread over the channels is a
-real covariance matrix per band, Rv and Ra, fitted so that v Rv + r Ra comes close to the
-mixture's covariance over the last seconds. The filter v Rv (v Rv + r Ra)^-1 splits the mixture:
-the model of Duong, Vincent and Gribonval, "Under-determined reverberant audio source separation
-using a full-rank spatial covariance model" (IEEE TASLP 18(7), 2010), with a fit in closed form.
+The estimate V of the vocals in the mean M of the channels gives the vocals' share s of a
+time-frequency bin's power p: p is |V|^2 + |M - V|^2, and s compares |V| with |M - V|. How vocals
+and accompaniment are spread over the channels is a real covariance matrix per band, Rv and Ra,
+fitted so that p (s Rv + (1 - s) Ra) comes close to the mixture's covariance over the last seconds.
+The filter s Rv (s Rv + (1 - s) Ra)^-1 splits the mixture: the model of Duong, Vincent and
+Gribonval, "Under-determined reverberant audio source separation using a full-rank spatial
+covariance model" (IEEE TASLP 18(7), 2010), with a fit in closed form.
 """
 
 from __future__ import annotations
@@ -34,7 +35,9 @@ class SpreadOptions:
     smoothing_seconds: float = 3.0  # time constant of what the fit remembers
     narrowest_band: float = 400.0  # Hz, at the bottom
     band_ratio: float = 0.7  # width over frequency, towards the top
-    regularisation: float = 1e-3
+    exponent: float = 1.5  # of |V| in the share; 2 suits good estimates, 1 poor ones
+    kinship: float = 0.01  # how strongly Rv and Ra are drawn to each other where s says little
+    regularisation: float = 1e-3  # of matrices, as a share of their diagonals
     passband: float = 0.9  # share of the estimate's bandwidth that resampling leaves whole
 
 
@@ -131,6 +134,7 @@ class _Spread:
         self._edges = np.minimum(np.ceil(self._edges).astype(int), bins)
         hop_seconds = window_length / options.window_hops / sample_rate
         self._decay = exp(-options.group_frames * hop_seconds / options.smoothing_seconds)
+        self._exponent, self._kinship = options.exponent, options.kinship
         self._regularisation = options.regularisation
         bands = len(self._edges) - 1
         self._gram = np.zeros((bands, 2, 2))
@@ -139,13 +143,12 @@ class _Spread:
     def __call__(self, spectra: np.ndarray) -> np.ndarray:
         """Return the vocals (channels, frames, bins) of a mixture stacked on its estimate."""
         mixture, vocals = spectra[:-1], spectra[-1]
-        vocals_power = _power(vocals)
-        power = vocals_power + _power(mixture.mean(axis=0) - vocals)
-        share = vocals_power / (power + np.float32(_SILENCE))  # (frames, bins)
+        powers = np.stack([_power(vocals), _power(mixture.mean(axis=0) - vocals)])
+        strengths = powers ** (self._exponent / 2)
         low, high = self._edges[-2:]  # the top band's
-        total = power[:, low:high].sum(axis=1, keepdims=True) + np.float32(_SILENCE)
-        share[:, high:] = vocals_power[:, low:high].sum(axis=1, keepdims=True) / total
-        self._remember(mixture, share, power)
+        strengths[:, :, high:] = strengths[:, :, low:high].sum(axis=2, keepdims=True)
+        share = strengths[0] / (strengths.sum(axis=0) + np.float32(_SILENCE))  # (frames, bins)
+        self._remember(mixture, share, powers.sum(axis=0))
         result = np.empty_like(mixture)
         starts, ends = self._edges[:-1], [*self._edges[1:-1], share.shape[1]]
         for start, end, *basis in zip(starts, ends, *self._bases(), strict=True):
@@ -154,10 +157,9 @@ class _Spread:
         return result
 
     def _remember(self, mixture: np.ndarray, share: np.ndarray, power: np.ndarray) -> None:
-        """Take a group into the sums that the fit of v Rv + r Ra, weighted by 1/(v + r), needs.
+        """Take a group into the sums that the fit, least squares weighted by 1/p, needs.
 
-        With v = s p and r = (1 - s) p, the normal equations are
-        sum(p [s, 1-s]' [s, 1-s]) [Rv; Ra] = sum([s, 1-s]' X X').
+        Its normal equations are sum(p [s, 1-s]' [s, 1-s]) [Rv; Ra] = sum([s, 1-s]' X X').
         """
         grams, moments = [], []
         for start, end in zip(self._edges[:-1], self._edges[1:], strict=True):
@@ -174,7 +176,9 @@ class _Spread:
         moments = np.asarray(self._moments)
         bands, _, channels, _ = moments.shape
         ridge = self._regularisation * np.einsum("bii->bi", self._gram) + _SILENCE
+        pull = self._kinship * np.trace(self._gram, axis1=1, axis2=2) / 2
         gram = self._gram + ridge[:, :, None] * np.eye(2)
+        gram += pull[:, None, None] * np.array([[1, -1], [-1, 1]])
         fit = np.linalg.solve(gram, moments.reshape(bands, 2, -1)).reshape(moments.shape)
         values, vectors = np.linalg.eigh(fit)
         fit = (vectors * np.maximum(values, 0)[..., None, :]) @ vectors.swapaxes(-1, -2)
@@ -204,7 +208,7 @@ def _power(spectra: np.ndarray) -> np.ndarray:
 def _wiener(
     mixture: np.ndarray, share: np.ndarray, basis: np.ndarray, inverse: np.ndarray, w: np.ndarray
 ) -> np.ndarray:
-    """Return v Rv (v Rv + r Ra)^-1 X of (channels, frames, bins): a gain per basis vector."""
+    """Return s Rv (s Rv + (1 - s) Ra)^-1 X of (channels, frames, bins): a gain per basis vector."""
     wanted = w.astype(np.float32)[:, None, None] * share
     rest = (1 - w).astype(np.float32)[:, None, None] * (1 - share)
     gains = wanted / (wanted + rest + np.float32(_SILENCE))

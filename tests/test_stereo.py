@@ -114,7 +114,7 @@ def test_all_of_the_mean_is_all_of_the_mixture(
     rng: np.random.Generator, sample_rate: int, gains: tuple[float, ...]
 ) -> None:
     mixture = noise(rng, 60_000) * np.asarray(gains, np.float32)
-    np.testing.assert_allclose(spread(mixture, mean(mixture), sample_rate), mixture, atol=1e-4)
+    np.testing.assert_allclose(spread(mixture, mean(mixture), sample_rate), mixture, atol=1e-6)
 
 
 @pytest.mark.parametrize("gains", [(1, 0), (0, 1), (0.3, 1), (0, 0, 1, 0, 0, 0)])
