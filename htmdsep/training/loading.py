@@ -36,13 +36,14 @@ def load(batches: Batches, first: int, last: int, workers: int, *, pin: bool) ->
         sampler=range(first, last),
         num_workers=workers,
         prefetch_factor=QUEUED if workers else None,
-        worker_init_fn=_leave_signals_to_the_parent,
+        worker_init_fn=_begin_worker,
         pin_memory=pin,
     )
     return iter(loader)
 
 
-def _leave_signals_to_the_parent(_worker: int) -> None:
+def _begin_worker(_worker: int) -> None:
+    """Leave signals to the parent: torchrun sends them to all, and a batch may still be wanted."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     torch.set_num_threads(1)

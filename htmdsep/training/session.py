@@ -16,6 +16,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.inference import pick_device
 from htmdsep.model import NetworkConfig, build_network, initialise_like_keras
 from htmdsep.training.ema import MovingAverage
+from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.logbook import append_row, read_rows
 from htmdsep.training.options import Options
 from htmdsep.training.prepare import Prepared, prepare
@@ -123,6 +124,8 @@ def _fresh_state(job: Job) -> RunState:
     if job.preset.keras_weights:
         initialise_like_keras(network, torch.Generator().manual_seed(job.seed))
     network.to(job.device)
+    if job.device.type == "cpu" and job.preset.trainer.bf16 and not job.compiled:
+        use_fast_kernels(network)
     return RunState(
         network=network,
         average=MovingAverage(network, job.preset.average_decay),
