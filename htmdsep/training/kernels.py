@@ -18,15 +18,13 @@ class DepthwiseConvolution(torch.autograd.Function):
     """A dilated depthwise convolution of odd kernel, with "same" padding."""
 
     @staticmethod
-    def forward(  # type: ignore[override]
-        ctx: Any, signal: Tensor, weight: Tensor, bias: Tensor, dilation: int
-    ) -> Tensor:
+    def forward(ctx: Any, signal: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(signal, weight)
         ctx.dilation = dilation
         return _depthwise(signal, weight, bias, dilation)
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:  # type: ignore[override]
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, Tensor, Tensor, None]:
         signal, weight = ctx.saved_tensors
         kernel, time = weight.shape[2], signal.shape[2]
         taps = []
@@ -55,7 +53,9 @@ def _forward_depthwise(module: nn.Conv1d, signal: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype(signal.device.type)
         signal, weight, bias = signal.to(dtype), weight.to(dtype), bias.to(dtype)
     with torch.autocast(signal.device.type, enabled=False):
-        convolved: Tensor = DepthwiseConvolution.apply(signal, weight, bias, module.dilation[0])
+        convolved: Tensor = DepthwiseConvolution.apply(  # type: ignore[no-untyped-call]
+            signal, weight, bias, module.dilation[0]
+        )
     return convolved
 
 

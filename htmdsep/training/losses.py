@@ -34,8 +34,7 @@ VARIANTS = {
     "mse": LossSettings(None, 0.0, "mse", 1.0),
     "mae": LossSettings(None, 0.0, "mae", 1.0),
 }
-# Ours: the SDR itself, so that quiet and loud, easy and hard mixtures count alike. With MAE the
-# network of 30 minutes damped every voice it was not sure of (measured: see docs/training.md).
+# Ours: what SDR measures, so that quiet and loud, easy and hard mixtures count alike.
 RATIO = LossSettings("ratio", 0.5, "ratio", 1.0)
 
 

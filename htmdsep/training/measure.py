@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
+from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.losses import VARIANTS, supervise
 
 WARMUP_STEPS = 1
@@ -53,10 +54,12 @@ def multiply_adds(network: Network) -> int:
 def measure(
     config: NetworkConfig, batch_size: int, device: torch.device, *, bf16: bool, compiled: bool
 ) -> Cost:
-    """Train a few steps on noise and return what they cost."""
+    """Train a few steps on noise, as `htmdsep-train run` does, and return what they cost."""
     network = build_network(config)
     cost = multiply_adds(network)
     network.to(device).train()
+    if device.type == "cpu" and bf16 and not compiled:
+        use_fast_kernels(network)
     forward = torch.compile(network) if compiled else network
     optimiser = torch.optim.Adam(network.parameters())
     audio = torch.randn(2, batch_size, 1, config.segment_length, device=device) / 10

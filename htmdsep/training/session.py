@@ -14,8 +14,9 @@ from tqdm import tqdm
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.inference import pick_device
-from htmdsep.model import NetworkConfig, build_network, initialise_like_keras
+from htmdsep.model import NetworkConfig, build_network
 from htmdsep.training.ema import MovingAverage
+from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.logbook import append_row, read_rows
 from htmdsep.training.options import Options
@@ -121,8 +122,7 @@ def _device(options: Options) -> torch.device:
 def _fresh_state(job: Job) -> RunState:
     torch.manual_seed(job.seed)
     network = build_network(job.config)
-    if job.preset.keras_weights:
-        initialise_like_keras(network, torch.Generator().manual_seed(job.seed))
+    draw_weights(network, job.seed, like_keras=job.preset.keras_weights)
     network.to(job.device)
     if job.device.type == "cpu" and job.preset.trainer.bf16 and not job.compiled:
         use_fast_kernels(network)
