@@ -239,3 +239,12 @@ def test_frozen_statistics_stay(tiny_config: HTMDNetConfig) -> None:
         network(torch.randn(2, 1, 4096))
         same = [torch.equal(*pair) for pair in zip(before, statistics(network), strict=True)]
         assert same == [frozen] * len(same)
+
+
+def test_a_worker_outlives_a_signal_to_the_whole_group(
+    tmp_path: Path, tiny_config: HTMDNetConfig
+) -> None:
+    state = fresh(tiny_config)
+    settings = replace(SETTINGS, workers=1, steps=3)
+    go(state, tmp_path, Tones(end_at=1), settings)  # the worker signals itself
+    assert state.step == 3
