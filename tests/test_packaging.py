@@ -79,12 +79,21 @@ def test_weights_are_found_in_a_checkout() -> None:
     assert _locate(ROOT) == ROOT / "weights" / "htmdnet.safetensors"
 
 
-def _locate(path: Path) -> Path:
-    """Ask a process that imports htmdsep from a folder, far from any checkout, for its weights."""
+def test_weights_are_found_as_installed_here() -> None:
+    """By the tests' own installation, which is an editable one, from outside the checkout."""
+    found = _locate(None)
+    assert found.name == "htmdnet.safetensors" and found.is_file()
+
+
+def _locate(path: Path | None) -> Path:
+    """Ask a process that imports htmdsep from a folder, or as installed, for its weights."""
+    environment = {name: text for name, text in os.environ.items() if name != "PYTHONPATH"}
+    if path is not None:
+        environment["PYTHONPATH"] = str(path)
     done = subprocess.run(
         [sys.executable, "-c", LOCATE],
-        cwd=path.anchor,
-        env={**os.environ, "PYTHONPATH": str(path)},
+        cwd=Path.home().anchor,  # far from any checkout
+        env=environment,
         capture_output=True,
         text=True,
         check=True,

@@ -61,7 +61,7 @@ def test_stems_become_weights_that_separate(
     assert digest == sha256(path)
     network, info = load_weights(path, expected_sha256=digest)
     assert info.provenance["data"] == credits
-    assert info.provenance["audio_seconds"] > 100
+    assert info.provenance["audio_seconds"] > 60  # the best may be the first of two
     assert {"command", "commit", "steps", "minutes", "best"} <= info.provenance.keys()
 
     (windows,) = prepared.windows()
