@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -11,11 +12,10 @@ import numpy as np
 
 from htmdsep.decoders import Decoded, decode
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import Subtype
+from htmdsep.options import MAX_SAMPLE_RATE, Subtype
 
 BLOCK_LENGTH = 65_536  # frames a read; what comes out does not depend on it
 MAX_CHANNELS = 8
-MAX_SAMPLE_RATE = 768_000  # Hz
 
 
 @dataclass
@@ -86,8 +86,10 @@ def open_audio(
 ) -> Iterator[AudioReader]:
     """Open an audio or video file (its first audio stream), or an excerpt of it.
 
-    Raises HtmdsepError, without the file's name, for a file that cannot be read.
+    Raises HtmdsepError, without the file's name, for a file that cannot be read and for an
+    excerpt that cannot be.
     """
+    _check_excerpt(start_seconds, duration_seconds)
     try:
         with decode(path, BLOCK_LENGTH) as decoded:
             _check_format(decoded)
@@ -125,6 +127,13 @@ def _check_format(decoded: Decoded) -> None:
         raise HtmdsepError(
             f"its sample rate is {decoded.sample_rate} Hz; convert it to at most {MAX_SAMPLE_RATE}"
         )
+
+
+def _check_excerpt(start_seconds: float, duration_seconds: float | None) -> None:
+    if not 0 <= start_seconds < math.inf:
+        raise HtmdsepError(f"start must be a number of seconds from 0 on, not {start_seconds}")
+    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
+        raise HtmdsepError(f"duration must be a number of seconds over 0, not {duration_seconds}")
 
 
 def _excerpt_frames(frames: int | None, first: int, last: int | None) -> int | None:

@@ -125,9 +125,9 @@ def plan_jobs(
 def _target(
     source: Source, out: Path, template: str, stem: StemName, file_format: FileFormat
 ) -> Path:
-    piped = str(source.path) == STANDARD_STREAM
+    track = "stdin" if str(source.path) == STANDARD_STREAM else source.path.stem
     fields = {
-        "track": "stdin" if piped else source.path.stem,
+        "track": track if track.strip(".") else source.path.name,  # "..." and the like are no names
         "trackext": source.path.suffix.lstrip("."),
         "foldername": source.path.absolute().parent.name,
         "stem": stem,

@@ -20,6 +20,7 @@ from htmdsep.options import (
     DEFAULT_WEIGHTS,
     FILE_FORMATS,
     MAX_OVERLAP,
+    MAX_SAMPLE_RATE,
     MAX_SEGMENT_SECONDS,
     STEM_NAMES,
     STEREO_MODES,
@@ -144,7 +145,7 @@ def _normalise(word: str) -> str:
 )
 @click.option(
     "--sample-rate",
-    type=click.IntRange(1, 768_000),
+    type=click.IntRange(1, MAX_SAMPLE_RATE),
     metavar="HZ",
     help="Sample rate of the stems.  [default: the input's]",
 )

@@ -23,6 +23,7 @@ DEFAULT_STEREO: StereoMode = "mean"
 DEFAULT_OVERLAP = 0.25  # share of a segment
 MAX_OVERLAP = 0.9
 MAX_SEGMENT_SECONDS = 600.0
+MAX_SAMPLE_RATE = 768_000  # Hz
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -98,12 +98,14 @@ class Runner:
 
 @contextmanager
 def _as_file(path: Path) -> Iterator[Path]:
-    """Yield a path that can be sought: standard input, which may be a pipe, is stored first."""
-    if str(path) != STANDARD_STREAM:
+    """Yield a path that can be sought: standard input and named pipes are stored first."""
+    piped = str(path) == STANDARD_STREAM
+    if not piped and not path.is_fifo():
         yield path
         return
-    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-        stored = Path(folder) / "stdin"
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder, ExitStack() as stack:
+        stream = sys.stdin.buffer if piped else stack.enter_context(path.open("rb"))
+        stored = Path(folder) / "stored"
         with stored.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
+            shutil.copyfileobj(stream, file)
         yield stored

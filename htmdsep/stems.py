@@ -15,7 +15,15 @@ from htmdsep.atomic import atomic_paths
 from htmdsep.audio import AudioReader, open_audio
 from htmdsep.errors import HtmdsepError
 from htmdsep.meters import LevelMeter
-from htmdsep.options import STEM_NAMES, ClipMode, FileFormat, FileOptions, StemName, Subtype
+from htmdsep.options import (
+    MAX_SAMPLE_RATE,
+    STEM_NAMES,
+    ClipMode,
+    FileFormat,
+    FileOptions,
+    StemName,
+    Subtype,
+)
 from htmdsep.quantise import BITS, dequantise, quantise
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
@@ -117,7 +125,11 @@ def _plan(reader: AudioReader, options: FileOptions) -> _Output:
         raise HtmdsepError(
             f"{subtype} holds nothing beyond full scale, so --clip-mode none needs --float32"
         )
-    sample_rate = options.sample_rate or reader.sample_rate
+    sample_rate = reader.sample_rate if options.sample_rate is None else options.sample_rate
+    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
+        raise HtmdsepError(
+            f"sample rate must lie between 1 and {MAX_SAMPLE_RATE} Hz, not {sample_rate}"
+        )
     frames = reader.frames
     if frames is not None:
         frames = round(frames * sample_rate / reader.sample_rate)

@@ -65,6 +65,10 @@ def test_braces_in_a_file_name_are_no_fields() -> None:
     assert targets([Source(Path("{stem}.mp3"))])[0] == "out/{stem}/vocals.wav"
 
 
+def test_a_name_of_dots_stays_below_the_output_folder() -> None:
+    assert targets([Source(Path("...mp3"))])[0] == "out/...mp3/vocals.wav"
+
+
 @pytest.mark.parametrize(
     ("names", "template", "message"),
     [

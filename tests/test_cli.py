@@ -187,6 +187,16 @@ def test_excerpt_and_sample_rate(run: Run) -> None:
     assert result.exit_code == 1 and "nothing to read from 7 s on" in result.stderr
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--start", "nan"), ("--duration", "nan"), ("--duration", "inf")]
+)
+def test_excerpts_that_cannot_be(run: Run, flag: str, value: str) -> None:
+    song("song.wav")
+    result = run("song.wav", flag, value)
+    assert result.exit_code == 1
+    assert f"{flag[2:]} must be a number of seconds" in result.stderr
+
+
 @pytest.mark.parametrize("depth", ["--int16", "--int24"])
 def test_clamping_keeps_the_level_and_says_so(run: Run, depth: str) -> None:
     soundfile.write("loud.wav", 3 * tone(RATE, RATE, 2), RATE, "FLOAT")

@@ -76,6 +76,16 @@ def test_a_pipe_goes_in_and_a_wav_comes_out(tmp_path: Path, tiny_weights: Path) 
     assert np.abs(piped).max() > 0
 
 
+def test_a_named_pipe_is_a_file_like_any_other(tmp_path: Path, tiny_weights: Path) -> None:
+    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
+    os.mkfifo(tmp_path / "pipe.wav")
+    with subprocess.Popen("cat song.wav > pipe.wav", shell=True, cwd=tmp_path):
+        subprocess.run(
+            [*COMMAND, "pipe.wav", "-q", "--weights", str(tiny_weights)], cwd=tmp_path, check=True
+        )
+    assert soundfile.info(tmp_path / "separated" / "pipe" / "vocals.wav").frames == RATE
+
+
 @pytest.mark.parametrize("arguments", [["--json"], ["-o", "-", "--stems", "vocals"]])
 def test_a_broken_pipe_is_quiet(tmp_path: Path, tiny_weights: Path, arguments: list[str]) -> None:
     soundfile.write(tmp_path / "song.wav", tone(5 * RATE, RATE, 2), RATE)
