@@ -11,7 +11,7 @@ from torch import Tensor
 from htmdsep.model import NetworkOutput
 
 Distance = Literal["mse", "mae", "ratio"]
-RATIO_FLOOR = 1e-3  # of the mixture's power: no gain beyond 30 dB, and voiceless rows count
+RATIO_FLOOR = 1e-2  # of the mixture's power: no gain beyond 20 dB, also in voiceless rows
 POWER_FLOOR = 1e-8  # mean square, of digital silence
 
 

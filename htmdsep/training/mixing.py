@@ -27,7 +27,7 @@ class MixSettings:
 
     pairs: float = 0.15  # true pairs of a song
     song_voices: float = 0.22  # a song's vocals over other music
-    voiceless: float = 0.10  # the rest are unpaired voices
+    voiceless: float = 0.06  # the rest are unpaired voices
     melodic_voices: float = 0.7  # of the unpaired voices
     melodic_song_voices: float = 0.25
     doubled: float = 0.25  # a detuned, delayed second take, or a harmony
@@ -40,7 +40,7 @@ class MixSettings:
     leads: float = 0.12
     voiceless_leads: float = 0.4
     bare: float = 0.03  # vocals without accompaniment
-    level: tuple[float, float] = (-12.0, 5.0)  # dB of vocals over accompaniment
+    level: tuple[float, float] = (-9.0, 6.0)  # dB of vocals over accompaniment
     pair_gain: tuple[float, float] = (-3.0, 8.0)  # dB on the vocals of true pairs
     quietness: float = 5.0  # dB, mean distance of the peak from full scale
     clipped: float = 0.15

@@ -12,10 +12,9 @@ from htmdsep.errors import HtmdsepError
 
 
 def describe_command(arguments: Sequence[str]) -> str:
-    """Return a command line without the folders of its paths, which are nobody's business."""
-    return shlex.join(
-        Path(word).name if Path(word).is_absolute() else word for word in map(str, arguments)
-    )
+    """Return the command of arguments, without the folders of paths: they are nobody's business."""
+    words = (Path(word).name if Path(word).is_absolute() else word for word in arguments)
+    return shlex.join(["htmdsep-train", *words])
 
 
 def current_commit() -> str:

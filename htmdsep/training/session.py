@@ -133,7 +133,7 @@ def _fresh_state(job: Job) -> RunState:
             network.parameters(), betas=job.preset.betas, fused=job.device.type == "cuda"
         ),
         settings=comparable(job.preset, job.config, job.seed),
-        provenance={"command": describe_command(sys.argv), "commit": current_commit()},
+        provenance={"command": describe_command(sys.argv[1:]), "commit": current_commit()},
     )
 
 
