@@ -136,5 +136,5 @@ def _failure(published: PublishedWeights, cause: str) -> HtmdsepError:
     cause = " ".join(cause.split())  # the server's words may run over lines
     return HtmdsepError(
         f"cannot download {published.name}: {cause}; try again, or download {published.url} "
-        "by hand and import it with: htmdsep --import-weights FILE.h5"
+        f"by hand and import it with: htmdsep --import-weights FILE.h5 --name {published.name}"
     )
