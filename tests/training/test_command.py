@@ -133,8 +133,6 @@ def test_export_wants_credits(tmp_path: Path) -> None:
 
 
 def test_commands_are_told_without_folders() -> None:
-    told = describe_command(
-        ["run", "/music/my songs", "--out", "a/b"]
-    )
+    told = describe_command(["run", "/music/my songs", "--out", "a/b"])
     assert told == "htmdsep-train run 'my songs' --out a/b"
     assert current_commit()
