@@ -19,7 +19,7 @@ CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
 STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
 
 DEFAULT_WEIGHTS = "htmdnet"
-DEFAULT_STEREO: StereoMode = "mean"
+DEFAULT_STEREO: StereoMode = "channels"  # better by 0.4 to 1 dB on validation songs (README)
 DEFAULT_OVERLAP = 0.25  # share of a segment
 MAX_OVERLAP = 0.9
 MAX_SEGMENT_SECONDS = 600.0
