@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
 from htmdsep.atomic import atomic_path
@@ -44,10 +44,9 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
         "licence": info.licence,
         "provenance": json.dumps(info.provenance),
     }
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
     with atomic_path(path) as temporary:
-        save_file(
-            {name: tensor.contiguous() for name, tensor in tensors.items()}, temporary, metadata
-        )
+        temporary.write_bytes(data)
         return sha256(temporary)
 
 
