@@ -57,16 +57,16 @@ class Runner:
             return
         torch.set_num_threads(max(1, torch.get_num_threads() // at_once))
         stop = threading.Event()
-        with ThreadPoolExecutor(at_once) as pool:
+        pool = ThreadPoolExecutor(at_once)
+        try:
             futures = [pool.submit(self._outcome, job, stop) for job in jobs]
-            try:
-                for future in as_completed(futures):
-                    yield future.result()
-            finally:
-                # Interrupted: what is waiting never starts, what is running ends at its next
-                # block and removes its files.
-                stop.set()
-                pool.shutdown(cancel_futures=True)
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            # Where a signal interrupts, at whatever point: what is waiting never starts, what is
+            # running ends at its next block and removes its files.
+            stop.set()
+            pool.shutdown(cancel_futures=True)
 
     def _outcome(self, job: Job, stop: threading.Event) -> Outcome:
         started = time.monotonic()

@@ -51,7 +51,10 @@ def test_signals_leave_no_files(
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(number)
-    _, stderr = process.communicate(timeout=60)
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()  # does nothing to a process that has ended
     assert process.returncode == status
     assert "Traceback" not in stderr
     assert not out.exists()
