@@ -2,19 +2,56 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 
-from htmdsep.model import HTMDNet, Network, initialise_like_keras
+from htmdsep.model import ConvTasNet, HTMDNet, Network, initialise_like_keras
+from htmdsep.model.masking import MaskingNetwork
 
 OTHERS = 0.1  # what remains of the last convolution's other weights
 
 
 def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
-    """Draw a network's weights as Keras does, or as PyTorch does with its last layer passing."""
+    """Draw a network's weights as Keras does, or as PyTorch does but for what begins transparent.
+
+    That is a masking network's encoder and decoder, and HTMD-Net's last layer.
+    """
     if like_keras:
         initialise_like_keras(network, torch.Generator().manual_seed(seed))
-    elif isinstance(network, HTMDNet):
+        return
+    if isinstance(network, (HTMDNet, ConvTasNet)):
+        encode_frequencies(network.masking)
+    if isinstance(network, HTMDNet):
         pass_masked_estimate(network)
+
+
+@torch.no_grad()
+def encode_frequencies(network: MaskingNetwork) -> None:
+    """Let encoder and decoder begin as windowed cosines and sines that undo each other.
+
+    With a mask of ones the decoder then returns the mixture, away from its ends. Half of the
+    channels are cosines at (k + 1/2) / channels of the sample rate, half the sines. Frequencies
+    so spaced sum to `channels / 2` at lag 0 and to 0 at every other lag below `channels`, so that
+    analysis and synthesis of a frame give it back times the squared window; squared roots of a
+    Hann window, `kernel / stride` to a frame, add up to `kernel / (2 stride)`. Where kernel and
+    stride do not allow this (channels fewer than the kernel, hops over half of it or not dividing
+    it) the weights stay as drawn.
+    """
+    encoder, decoder = network.encoder, network.decoder
+    channels, kernel, stride = encoder.out_channels, encoder.kernel_size[0], encoder.stride[0]
+    if channels % 2 or channels < kernel or kernel % stride or kernel < 2 * stride:
+        return
+    time = torch.arange(kernel, dtype=torch.float64) + 0.5
+    window = torch.sin(math.pi * time / kernel)  # the root of a Hann window
+    frequency = (torch.arange(channels // 2, dtype=torch.float64) + 0.5) / channels
+    phase = 2 * math.pi * frequency[:, None] * time
+    atoms = window * torch.cat([phase.cos(), phase.sin()])  # (channels, kernel)
+    atoms = atoms / math.sqrt(channels / 2 * kernel / (2 * stride))
+    for layer in (encoder, decoder):
+        layer.weight.copy_(atoms[:, None])
+        assert layer.bias is not None
+        layer.bias.zero_()
 
 
 @torch.no_grad()

@@ -64,6 +64,7 @@ class Options:
     learning_rate: float | None
     batch_size: int | None
     segment_length: int | None
+    encoder: tuple[int, int] | None
     seed: int
     epochs: int | None
     steps: int | None
@@ -97,6 +98,8 @@ class Options:
             preset,
             batch_size=self.batch_size,
             segment_length=self.segment_length,
+            encoder_kernel=self.encoder and self.encoder[0],
+            encoder_stride=self.encoder and self.encoder[1],
             epochs=self.epochs,
             trainer=trainer,
         )
@@ -171,6 +174,14 @@ recipe_options = grouped(
     (
         "--segment-length",
         {"type": click.IntRange(1), "help": "Samples a segment, at 22 050 Hz."},
+    ),
+    (
+        "--encoder",
+        {
+            "type": (click.IntRange(1), click.IntRange(1)),
+            "metavar": "KERNEL STRIDE",
+            "help": "Samples of the masking network's encoder: 16 8 as published.",
+        },
     ),
     (
         "--seed",

@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, WaveUNet, WaveUNetConfig
-from htmdsep.training.initial import draw_weights
+from htmdsep.training.initial import draw_weights, encode_frequencies
 from htmdsep.training.kernels import use_fast_kernels
 
 
@@ -19,6 +20,40 @@ def test_our_htmdnet_begins_with_its_masked_estimate(tiny_config: HTMDNetConfig)
     assert output.masked_estimate is not None
     difference = (output.estimate - torch.tanh(output.masked_estimate)).square().mean()
     assert difference < 0.02 * output.masked_estimate.square().mean()
+
+
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(64, 16, 8), (64, 64, 16), (64, 48, 8)])
+def test_our_masking_network_begins_transparent(
+    tiny_config: HTMDNetConfig, channels: int, kernel: int, stride: int
+) -> None:
+    config = replace(
+        tiny_config, encoder_channels=channels, encoder_kernel=kernel, encoder_stride=stride
+    )
+    masking = HTMDNet(config).masking
+    encode_frequencies(masking)
+    mixture = torch.randn(2, 1, 4096)
+    with torch.no_grad():
+        unmasked = masking.decoder(masking.encoder(mixture))
+    assert unmasked.shape == mixture.shape
+    inner = slice(kernel, -kernel)
+    torch.testing.assert_close(unmasked[..., inner], mixture[..., inner], atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize(("channels", "kernel", "stride"), [(8, 16, 8), (32, 16, 12), (33, 16, 8)])
+def test_encoders_that_cannot_be_transparent_stay_as_drawn(
+    tiny_config: HTMDNetConfig, channels: int, kernel: int, stride: int
+) -> None:
+    config = replace(
+        tiny_config,
+        segment_length=4096 * 3,
+        encoder_channels=channels,
+        encoder_kernel=kernel,
+        encoder_stride=stride,
+    )
+    masking = HTMDNet(config).masking
+    before = masking.encoder.weight.clone()
+    encode_frequencies(masking)
+    assert torch.equal(masking.encoder.weight, before)
 
 
 def test_weights_like_keras_are_seeded(tiny_config: HTMDNetConfig) -> None:
