@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.inference import pick_device
+from htmdsep.model import HTMDNetConfig
 from htmdsep.training.export import export_weights
 from htmdsep.training.options import (
     PATH,
@@ -27,8 +29,9 @@ from htmdsep.training.options import (
 from htmdsep.training.prepare import prepare
 from htmdsep.training.presets import PRESETS, Architecture, network_config
 from htmdsep.training.provenance import read_credits
+from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
-from htmdsep.training.validation import score as score_windows
+from htmdsep.training.validation import Estimator, estimate_with, score_estimates
 from htmdsep.version import __version__
 from htmdsep.weights import load_weights
 
@@ -94,21 +97,34 @@ def export(checkpoint: Path, weights: Path, name: str, licence: str, credits_fil
 
 
 @main.command()
-@click.argument("weights", type=PATH)
+@click.argument("weights", metavar="WEIGHTS|mixture|oracle")
 @click.argument("folder", type=PATH)
 @click.option("--cache", type=PATH, default=Path("cache"), show_default=True)
 @click.option("--held-out", metavar="NAME|FILE", help="As for run.")
 @click.option("--device", default="auto", show_default=True)
-def score(weights: Path, folder: Path, cache: Path, held_out: str | None, device: str) -> None:
-    """Score WEIGHTS on all validation windows of FOLDER, a JSON line a set."""
+def score(weights: str, folder: Path, cache: Path, held_out: str | None, device: str) -> None:
+    """Score WEIGHTS on all validation windows of FOLDER, a JSON line a set.
+
+    Instead of a weights file, mixture scores the mixture itself, and oracle a mask that knows
+    the vocals: what lies under and over any weights.
+    """
     with _told():
-        place = pick_device(device)
-        network, info = load_weights(weights, place)
-        prepared = prepare(folder, cache, held_out, info.config.sample_rate)
+        sample_rate, estimator = _estimator(weights, device)
+        prepared = prepare(folder, cache, held_out, sample_rate)
         for windows in prepared.windows():
-            scores = score_windows(network, windows, place, PRESETS["ours"].trainer.loss)
-            values = {name: round(value, 4) for name, value in asdict(scores).items()}
-            click.echo(json.dumps({"set": windows.name, "windows": len(windows.windows), **values}))
+            loss = PRESETS["ours"].trainer.loss
+            scores = score_estimates(estimator, windows, sample_rate, loss)
+            described = {"set": windows.name, "windows": len(windows.windows)}
+            click.echo(json.dumps({**described, **scores.as_dict()}))
+
+
+def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
+    """Return what is scored, and the sample rate it works at."""
+    if weights in REFERENCES:
+        return HTMDNetConfig.sample_rate, REFERENCES[weights]
+    place = pick_device(device)
+    network, info = load_weights(Path(weights), place)
+    return info.config.sample_rate, partial(estimate_with, network, place)
 
 
 @main.command()

@@ -19,7 +19,7 @@ def draw_curve(rows: list[dict[str, str]], path: Path) -> None:
     for name in columns:
         if name.endswith("_loss") and name != "train_loss":
             losses.plot(*_points(rows, name), ".-", label=name)
-        elif name.endswith("_sdr"):
+        elif name.endswith("_sdr") and "accompaniment" not in name:
             ratios.plot(*_points(rows, name), ".-", label=name)
     losses.set_ylabel("loss")
     ratios.set_ylabel("dB")

@@ -25,11 +25,12 @@ def si_sdr(target: Tensor, estimate: Tensor) -> Tensor:
     return sdr(scale * target, estimate)
 
 
-def predicted_energy_at_silence(target: Tensor, estimate: Tensor, frame: int) -> Tensor:
-    """Return the estimate's level in dB full scale of every frame whose target is silent.
+def levels_at_silence(target: Tensor, signals: Tensor, frame: int) -> Tensor:
+    """Return the level in dB full scale of every frame whose target is silent.
 
-    Targets below -60 dBFS RMS count as silent. The result is one-dimensional, perhaps empty.
+    Targets (..., time) below -60 dBFS RMS in a frame count as silent. Of signals (n, ..., time)
+    the result is (n, silent frames). An estimate's levels are its predicted energy at silence.
     """
-    targets = target.unfold(-1, frame, frame).square().mean(dim=-1)
-    estimates = estimate.unfold(-1, frame, frame).square().mean(dim=-1)
-    return 10 * torch.log10(estimates[targets < 1e-6] + FLOOR)
+    silent = target.unfold(-1, frame, frame).square().mean(dim=-1) < 1e-6
+    powers = signals.unfold(-1, frame, frame).square().mean(dim=-1)
+    return 10 * torch.log10(powers[:, silent] + FLOOR)

@@ -172,7 +172,8 @@ def reporter(folder: Path, *, tensorboard: bool) -> Report:
         shown = ", ".join(
             f"{name} {value:g}"
             for name, value in row.items()
-            if name in ("step", "minutes", "train_loss") or name.endswith("_sdr")
+            if name in ("step", "minutes", "train_loss")
+            or (name.endswith("_sdr") and "accompaniment" not in name)
         )
         tqdm.write(shown, file=sys.stderr)
 

@@ -133,9 +133,9 @@ def validate(run: Run) -> None:
             run.device,
             settings.loss,
         )
-        row |= scores.as_row(windows.name)
+        row |= {f"{windows.name}_{name}": value for name, value in scores.as_dict().items()}
         losses.append(scores.loss)
-        ratios.append(scores.sdr)
+        ratios.append(scores.sdr.median)
     if run.windows:
         _keep_best(run, sum(losses) / len(losses), sum(ratios) / len(ratios))
     run.report(row)

@@ -2,37 +2,59 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.training.losses import LossSettings, supervise
-from htmdsep.training.scores import predicted_energy_at_silence, sdr, si_sdr
+from htmdsep.training.scores import levels_at_silence, sdr, si_sdr
 from htmdsep.training.windows import ValidationSet
 
 BORDER = 16  # a segment's outer 1/16 on either side is discarded where segments overlap
 SUNG_POWER = 1e-7  # mean square, -70 dBFS; quieter vocals count as none
 
+# What is made of mixtures whose vocals are known; (windows, time) all of them.
+Estimator = Callable[[Tensor, Tensor], NetworkOutput]
+
+
+class Quartiles(NamedTuple):
+    """The middle of a distribution, and where its middle half begins and ends."""
+
+    median: float
+    lower: float
+    upper: float
+
 
 @dataclass(frozen=True)
 class Scores:
-    """Medians over windows with singing in dB, and losses averaged over all windows."""
+    """Ratios over windows with singing in dB, levels at silence, losses over all windows."""
 
-    sdr: float
-    sdr_lower: float  # quartiles
-    sdr_upper: float
-    si_sdr: float
-    accompaniment_sdr: float
-    pes: float  # dBFS over silent tenths of a second; NaN where there are none
+    sdr: Quartiles
+    si_sdr: Quartiles
+    accompaniment_sdr: Quartiles
+    accompaniment_si_sdr: Quartiles
+    pes: float  # median dBFS of silent tenths of a second; NaN where there are none
+    pes_mean: float
+    silence_level: float  # mean dBFS of the mixture there
     loss: float  # as trained
     final_loss: float
     masked_loss: float
 
-    def as_row(self, prefix: str) -> dict[str, float]:
-        """Return the scores as columns of a log."""
-        return {f"{prefix}_{name}": round(value, 6) for name, value in asdict(self).items()}
+    def as_dict(self) -> dict[str, float]:
+        """Return the scores by name, medians without a suffix, to a millionth."""
+        values: dict[str, float] = {}
+        for name, value in vars(self).items():
+            if isinstance(value, Quartiles):
+                values[name] = value.median
+                values |= {f"{name}_lower": value.lower, f"{name}_upper": value.upper}
+            else:
+                values[name] = value
+        return {name: round(value, 6) for name, value in values.items()}
 
 
 @torch.inference_mode()
@@ -64,47 +86,72 @@ def score(
     network: Network, windows: ValidationSet, device: torch.device, loss: LossSettings
 ) -> Scores:
     """Separate a validation set and score it; the network must be in evaluation mode."""
+    estimate = partial(estimate_with, network, device)
+    return score_estimates(estimate, windows, network.config.sample_rate, loss)
+
+
+def estimate_with(
+    network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
+) -> NetworkOutput:
+    """Separate (windows, time) on a network's device; the outputs are on the CPU."""
+    output = separate_windows(network, mixtures.to(device))
+    masked = None if output.masked_estimate is None else output.masked_estimate.cpu()
+    return NetworkOutput(output.estimate.cpu(), masked)
+
+
+def score_estimates(
+    estimator: Estimator, windows: ValidationSet, sample_rate: int, loss: LossSettings
+) -> Scores:
+    """Score what an estimator makes of a validation set."""
     ratios, silences, losses = [], [], []
     for mixtures, vocals in windows.batches():
-        output = separate_windows(network, mixtures.to(device))
-        estimate = output.estimate.cpu()
-        masked = None if output.masked_estimate is None else output.masked_estimate.cpu()
-        ratios.append(
-            torch.stack(
-                [
-                    sdr(vocals, estimate),
-                    si_sdr(vocals, estimate),
-                    sdr(mixtures - vocals, mixtures - estimate),
-                ],
-                dim=1,
-            )[vocals.square().mean(dim=1) > SUNG_POWER]
-        )
-        silences.append(
-            predicted_energy_at_silence(vocals, estimate, network.config.sample_rate // 10)
-        )
-        found = supervise(_with_channel(estimate, masked), mixtures[:, None], vocals[:, None], loss)
+        output = estimator(mixtures, vocals)
+        sung = vocals.square().mean(dim=1) > SUNG_POWER
+        ratios.append(_ratios(mixtures, vocals, output.estimate)[sung])
+        signals = torch.stack([output.estimate, mixtures])
+        silences.append(levels_at_silence(vocals, signals, sample_rate // 10))
+        found = supervise(_with_channel(output), mixtures[:, None], vocals[:, None], loss)
         parts = torch.stack([found.total, found.final, found.masked])
         losses.append(parts.expand(len(vocals), -1))
-    return _summarise(torch.cat(ratios), torch.cat(silences), torch.cat(losses))
+    return _summarise(torch.cat(ratios), torch.cat(silences, dim=1), torch.cat(losses))
 
 
-def _with_channel(estimate: Tensor, masked: Tensor | None) -> NetworkOutput:
-    return NetworkOutput(estimate[:, None], None if masked is None else masked[:, None])
+def _ratios(mixtures: Tensor, vocals: Tensor, estimate: Tensor) -> Tensor:
+    """Return SDR and SI-SDR of vocals, then of accompaniment, as (windows, 4)."""
+    music, music_estimate = mixtures - vocals, mixtures - estimate
+    return torch.stack(
+        [
+            sdr(vocals, estimate),
+            si_sdr(vocals, estimate),
+            sdr(music, music_estimate),
+            si_sdr(music, music_estimate),
+        ],
+        dim=1,
+    )
+
+
+def _with_channel(output: NetworkOutput) -> NetworkOutput:
+    masked = None if output.masked_estimate is None else output.masked_estimate[:, None]
+    return NetworkOutput(output.estimate[:, None], masked)
 
 
 def _summarise(ratios: Tensor, silences: Tensor, losses: Tensor) -> Scores:
-    """Reduce (sung windows, 3) ratios, silent frames' levels and (windows, 3) losses."""
+    """Reduce ratios (sung windows, 4), levels at silence (2, frames), losses (windows, 3)."""
     if not len(ratios):
-        ratios = torch.full((1, 3), float("nan"))
-    lower, middle, upper = ratios[:, 0].quantile(torch.tensor([0.25, 0.5, 0.75])).tolist()
+        ratios = torch.full((1, 4), float("nan"))
+    if not silences.shape[1]:
+        silences = torch.full((2, 1), float("nan"))
+    quartiles = ratios.quantile(torch.tensor([0.5, 0.25, 0.75]), dim=0)  # (3, 4)
     total, final, masked = losses.mean(dim=0).tolist()
+    vocals, vocals_si, music, music_si = (Quartiles(*column.tolist()) for column in quartiles.T)
     return Scores(
-        sdr=middle,
-        sdr_lower=lower,
-        sdr_upper=upper,
-        si_sdr=float(ratios[:, 1].quantile(0.5)),
-        accompaniment_sdr=float(ratios[:, 2].quantile(0.5)),
-        pes=float(silences.quantile(0.5)) if len(silences) else float("nan"),
+        sdr=vocals,
+        si_sdr=vocals_si,
+        accompaniment_sdr=music,
+        accompaniment_si_sdr=music_si,
+        pes=float(silences[0].quantile(0.5)),
+        pes_mean=float(silences[0].mean()),
+        silence_level=float(silences[1].mean()),
         loss=total,
         final_loss=final,
         masked_loss=masked,

@@ -110,12 +110,16 @@ def test_weights_are_scored(tmp_path: Path, corpus: Path, cache: Path) -> None:
     path = tmp_path / "w.safetensors"
     info = WeightsInfo("w", config, "CC0", {})
     save_weights(path, HTMDNet(config), info, torch.float32)
-    code, output = invoke("score", path, corpus, "--cache", cache)
-    assert code == 0, output
-    scored = json.loads(output[output.index("{") : output.index("}") + 1])
-    assert scored["set"] == "validation"
-    assert scored["windows"] == 1
-    assert {"sdr", "sdr_lower", "sdr_upper", "si_sdr", "pes", "accompaniment_sdr"} <= scored.keys()
+    scored = {}
+    for what in (path, "mixture", "oracle"):
+        code, output = invoke("score", what, corpus, "--cache", cache)
+        assert code == 0, output
+        scored[what] = json.loads(output[output.index("{") : output.index("}") + 1])
+        assert scored[what]["set"] == "validation"
+        assert scored[what]["windows"] == 1
+    wanted = {"sdr", "sdr_lower", "sdr_upper", "si_sdr", "pes", "accompaniment_sdr"}
+    assert wanted <= scored[path].keys()
+    assert scored["oracle"]["sdr"] > max(scored["mixture"]["sdr"], scored[path]["sdr"]) + 3
 
 
 def test_export_wants_credits(tmp_path: Path) -> None:

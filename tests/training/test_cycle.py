@@ -69,8 +69,8 @@ def test_stems_become_weights_that_separate(
     ((mixtures, vocals),) = windows.batches()
     error = (mixtures - vocals).square().sum()
     mixture_sdr = 10 * torch.log10(vocals.square().sum() / error)
-    assert scores.sdr > float(mixture_sdr) + 3
-    assert scores.sdr > 0.5
+    assert scores.sdr.median > float(mixture_sdr) + 3
+    assert scores.sdr.median > 0.5
     assert separate_windows(network, mixtures).estimate.shape == mixtures.shape
     assert state.step == 120
 
