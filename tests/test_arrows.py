@@ -52,6 +52,13 @@ def test_the_model_knows_nothing_of_files_and_arrays() -> None:
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
 
 
+def test_the_fast_network_knows_the_model_only() -> None:
+    allowed = ("htmdsep.fast", "htmdsep.model", "htmdsep.errors")
+    for path in (PACKAGE / "fast").glob("*.py"):
+        outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
+        assert all(starts_with(name, allowed) for name in outside), path
+
+
 def test_only_the_command_line_imports_click() -> None:
     allowed = {"cli.py", "settings.py", "session.py", "listing.py", "selftest.py", "bundle.py"}
     for path in PACKAGE.glob("*.py"):

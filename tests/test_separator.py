@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.inference import SegmentEstimator, pick_device
+from htmdsep.inference import BatchEstimator, pick_device
 from htmdsep.model import HTMDNet, NetworkOutput
 from htmdsep.options import StereoMode
 from tests.networks import Scale, scale
@@ -132,7 +132,7 @@ class ShortOfMemory(Scale):
 
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
-    estimator = SegmentEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
+    estimator = BatchEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
     assert np.array_equal(estimator(segments), segments)
     assert network.seen == [16, 8, 4, *[2] * 8]
