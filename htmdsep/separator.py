@@ -70,7 +70,7 @@ class Separator:
         if stereo not in STEREO_MODES:
             raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
         picked = pick_device(device)
-        self.precision = pick_precision(precision, picked)
+        self.device, self.precision = str(picked), pick_precision(precision, picked)
         self.weights_name = self.weights_sha256 = None
         if isinstance(weights, nn.Module):
             network = weights
@@ -145,6 +145,7 @@ class Separator:
         report = write_stems(source, targets, self.pairs, options or FileOptions(), progress)
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
+        report.device, report.precision = self.device, self.precision
         return report
 
 
