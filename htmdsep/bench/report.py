@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import platform
+import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import nan
 from pathlib import Path
 
 import torch
 
 from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, FAST, Timing, matrix_peak, time_networks
-from htmdsep.bench.program import ProgramTiming, own_command, time_commands, write_song
+from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
@@ -53,7 +55,7 @@ class Findings:
     peaks: dict[Precision, float]  # GFLOP/s of a matrix product
     timings: list[Timing]
     song: Song
-    programs: list[ProgramTiming]
+    programs: dict[str, Run]  # by command
 
 
 def measure(plan: Plan) -> Findings:
@@ -66,7 +68,7 @@ def measure(plan: Plan) -> Findings:
         folder = Path(name)
         path = plan.song or write_song(folder, plan.seconds)
         song = _song(path.resolve(), network, timings)
-        programs = []
+        programs = {}
         if plan.program:
             programs = time_commands(_commands(plan, path.resolve(), folder), plan.runs, folder)
     return Findings(
@@ -81,16 +83,19 @@ def measure(plan: Plan) -> Findings:
     )
 
 
-def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, Sequence[str] | str]:
+def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, list[str]]:
     weights = [] if plan.weights is None else ["--weights", str(locate(plan.weights).path)]
-    commands: dict[str, Sequence[str] | str] = {
+    commands: dict[str, list[str]] = {
         f"{OWN}{precision}": own_command(
             song, folder / "out", ["--device", "cpu", "--precision", precision, *weights]
         )
         for precision in plan.precisions
     }
     for rival in plan.rivals:
-        commands[rival] = rival.replace("{song}", str(song)).replace("{out}", str(folder / "vs"))
+        commands[rival] = [
+            word.replace("{song}", str(song)).replace("{out}", str(folder / "vs"))
+            for word in shlex.split(rival)
+        ]
     return commands
 
 
@@ -146,11 +151,11 @@ def _programs(findings: Findings) -> Iterator[str]:
     yield ""
     yield f"whole program, {song.seconds:.0f} s, {song.channels} channels"
     yield f"{'wall':>9}{'x real time':>13}{'processor':>11}{'peak MB':>9}{'in network':>12}"
-    for one in findings.programs:
+    for name, one in findings.programs.items():
         peak = "?" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}"
-        alone = song.network_seconds.get(one.name.removeprefix(OWN))
+        alone = song.network_seconds.get(name.removeprefix(OWN))
         share = "" if alone is None else f"{alone / one.wall_seconds:.0%}"
         yield (
             f"{one.wall_seconds:>7.2f} s{song.seconds / one.wall_seconds:>13.1f}"
-            f"{one.cpu_seconds:>9.1f} s{peak:>9}{share:>12}  {one.name}"
+            f"{one.cpu_seconds or nan:>9.1f} s{peak:>9}{share:>12}  {name}"
         )
