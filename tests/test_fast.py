@@ -209,11 +209,16 @@ def test_what_fails_in_a_thread_is_raised_to_the_caller() -> None:
         list(RowEstimator(fail).estimates([np.zeros((8, 1), np.float32)]))
 
 
-def test_workers_leave_the_number_of_threads_alone() -> None:
+def test_workers_have_one_thread_each_and_leave_the_others_theirs() -> None:
     before = torch.get_num_threads()
-    estimator = RowEstimator(lambda _: torch.tensor([float(torch.get_num_threads())]))
-    (inside,) = estimator.estimates([np.zeros((1, 1), np.float32)])
-    with ThreadPoolExecutor(1) as pool:
-        later = pool.submit(torch.get_num_threads).result()
-    assert (torch.get_num_threads(), later) == (before, before)
-    assert inside[0, 0] == max(1, before // 8)
+    torch.set_num_threads(3)
+    try:
+        estimator = RowEstimator(lambda _: torch.tensor([float(torch.get_num_threads())]))
+        segments = [np.zeros((1, 3), np.float32)] * 4
+        inside = np.concatenate(list(estimator.estimates(segments)))
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(torch.get_num_threads).result()
+        assert (torch.get_num_threads(), later) == (3, 3)
+        assert (inside == 1).all()
+    finally:
+        torch.set_num_threads(before)

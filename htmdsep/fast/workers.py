@@ -23,6 +23,7 @@ def make_workers(threads: int) -> tuple[ThreadPoolExecutor, int]:
     ready = threading.Barrier(workers + 1)
 
     def prepare() -> None:
+        torch.get_num_threads()  # a thread's first look sets it to what PyTorch remembers
         torch.set_num_threads(threads // workers)
         ready.wait()
 
