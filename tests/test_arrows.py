@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy")
-ON_TOP = ("htmdsep.training", "htmdsep.evaluation")
+ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench")
 
 
 def imported(path: Path) -> set[str]:
@@ -29,7 +29,9 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
-@pytest.mark.parametrize("statement", ["import htmdsep.cli", "import htmdsep"])
+@pytest.mark.parametrize(
+    "statement", ["import htmdsep.cli", "import htmdsep", "import htmdsep.bench.cli"]
+)
 def test_the_command_line_is_light(statement: str) -> None:
     script = f"import sys; {statement}; print(*(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run(
