@@ -23,6 +23,7 @@ from htmdsep.options import (
     MAX_OVERLAP,
     MAX_SAMPLE_RATE,
     MAX_SEGMENT_SECONDS,
+    PRECISIONS,
     STEM_NAMES,
     STEREO_MODES,
 )
@@ -101,6 +102,13 @@ def _normalise(word: str) -> str:
     type=click.IntRange(1),
     metavar="N",
     help="Pieces at once.  [default: 1 on CPU, 16 on a GPU]",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="auto",
+    show_default=True,
+    help="Arithmetic of the network; auto takes less than fp32 only where that is as good.",
 )
 @click.option(
     "-j",

@@ -164,6 +164,9 @@ def _av_blocks(
                 f"the stream changes from {decoded.sample_rate} Hz, {decoded.channels} channels to "
                 f"{layout[0]} Hz, {layout[1]} channels; cut it there and separate the parts"
             )
+        if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
+            yield np.ascontiguousarray(frame.to_ndarray().T)  # (frames, channels)
+            continue
         for converted in to_float.resample(frame):
             yield converted.to_ndarray().reshape(-1, decoded.channels)  # (frames, channels)
 

@@ -27,7 +27,9 @@ class LevelMeter:
         self.peak = max(self.peak, float(np.abs(block).max()))
         self._squares += float(squares.sum())
         self._samples += block.size
-        self._pending = np.concatenate([self._pending, squares.mean(axis=1)])
+        self._pending = np.concatenate(
+            [self._pending, squares @ np.full(block.shape[1], 1 / block.shape[1])]
+        )
         whole = len(self._pending) - len(self._pending) % self._window_length
         self._count(self._pending[:whole].reshape(-1, self._window_length))
         self._pending = self._pending[whole:]

@@ -10,12 +10,14 @@ FileFormat = Literal["wav", "flac"]
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 ClipMode = Literal["clamp", "rescale", "none"]
 StereoMode = Literal["mean", "channels"]
+Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Existing = Literal["refuse", "skip", "overwrite"]  # what to do where outputs exist
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
 SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
 CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
+PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
 
 DEFAULT_WEIGHTS = "htmdnet"

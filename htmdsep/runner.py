@@ -14,8 +14,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
-
 from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Existing, FileOptions
@@ -50,12 +48,11 @@ class Runner:
     bars: Bars
 
     def run(self, jobs: Sequence[Job], at_once: int) -> Iterator[Outcome]:
-        """Yield the outcome of every job, as it ends; `at_once` of them share the processor."""
+        """Yield the outcome of every job, as it ends; those at once share the processor."""
         if at_once == 1 or len(jobs) == 1:
             for job in jobs:
                 yield self._outcome(job, threading.Event())
             return
-        torch.set_num_threads(max(1, torch.get_num_threads() // at_once))
         stop = threading.Event()
         pool = ThreadPoolExecutor(at_once)
         try:

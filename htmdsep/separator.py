@@ -12,7 +12,7 @@ from torch import nn
 
 from htmdsep.catalogue import locate
 from htmdsep.errors import HtmdsepError
-from htmdsep.inference import SegmentEstimator, pick_device
+from htmdsep.inference import make_estimator, pick_device
 from htmdsep.options import (
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
@@ -20,9 +20,11 @@ from htmdsep.options import (
     MAX_SEGMENT_SECONDS,
     STEREO_MODES,
     FileOptions,
+    Precision,
     StemName,
     StereoMode,
 )
+from htmdsep.precision import pick_precision
 from htmdsep.stems import FileReport, Progress, write_stems
 from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
 from htmdsep.weights import load_weights
@@ -59,6 +61,7 @@ class Separator:
         overlap: float = DEFAULT_OVERLAP,
         batch_size: int | None = None,
         stereo: StereoMode = DEFAULT_STEREO,
+        precision: Precision = "auto",
     ) -> None:
         if not 0 <= overlap <= MAX_OVERLAP:
             raise HtmdsepError(f"overlap must lie between 0 and {MAX_OVERLAP}, not {overlap}")
@@ -67,6 +70,7 @@ class Separator:
         if stereo not in STEREO_MODES:
             raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
         picked = pick_device(device)
+        self.device, self.precision = str(picked), pick_precision(precision, picked)
         self.weights_name = self.weights_sha256 = None
         if isinstance(weights, nn.Module):
             network = weights
@@ -77,7 +81,7 @@ class Separator:
         self.stereo = stereo
         segment_length = _segment_length(network, segment_seconds)
         self._engine = Engine(
-            estimator=SegmentEstimator(network, picked, batch_size),
+            estimator=make_estimator(network, picked, batch_size, self.precision),
             sample_rate=network.config.sample_rate,
             segment_length=segment_length,
             hop_length=max(1, round(segment_length * (1 - overlap))),
@@ -141,6 +145,7 @@ class Separator:
         report = write_stems(source, targets, self.pairs, options or FileOptions(), progress)
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
+        report.device, report.precision = self.device, self.precision
         return report
 
 

@@ -68,6 +68,7 @@ def _separator(settings: Settings) -> Separator:
         segment_seconds=settings.segment_seconds,
         overlap=settings.overlap,
         batch_size=settings.batch_size,
+        precision=settings.precision,
         stereo=settings.stereo,
     )
 
@@ -139,7 +140,7 @@ def _speed(outcome: Outcome) -> str:
     return (
         f"  {report.seconds:.1f} s of {report.channels} x {report.sample_rate} Hz in "
         f"{outcome.wall_seconds:.1f} s ({report.seconds / outcome.wall_seconds:.1f} times real "
-        f"time), {report.subtype}, weights {report.weights}"
+        f"time), {report.subtype}, weights {report.weights}, {report.precision} on {report.device}"
     )
 
 

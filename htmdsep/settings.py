@@ -14,6 +14,7 @@ from htmdsep.options import (
     ClipMode,
     Existing,
     FileFormat,
+    Precision,
     StemName,
     StereoMode,
     Subtype,
@@ -34,6 +35,7 @@ class Settings:
     segment_seconds: float | None
     overlap: float
     batch_size: int | None
+    precision: Precision
     jobs: int
     stereo: StereoMode
     stems: StemName | Literal["both"]

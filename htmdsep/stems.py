@@ -59,6 +59,8 @@ class FileReport:
     vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
     weights: str | None = None
     weights_sha256: str | None = None
+    device: str | None = None
+    precision: str | None = None  # of the network's arithmetic
     notes: list[str] = field(default_factory=list)
 
 

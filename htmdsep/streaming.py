@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from htmdsep.chunks import Segment, cut_segments, equal_blocks, overlap_add
-from htmdsep.inference import SegmentEstimator
+from htmdsep.inference import Estimator
 from htmdsep.resample import resample_blocks
 from htmdsep.stereo import spread_estimate
 
@@ -34,7 +33,7 @@ class Pair(NamedTuple):
 class Engine:
     """A network's estimator, and the segments it works in."""
 
-    estimator: SegmentEstimator
+    estimator: Estimator
     sample_rate: int  # Hz, the network's
     segment_length: int  # samples
     hop_length: int  # samples
@@ -45,10 +44,15 @@ class Engine:
         return overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
 
     def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        while group := list(islice(segments, self.estimator.batch_size)):
-            estimates = self.estimator(np.stack([segment.samples for segment in group]))
-            for segment, estimate in zip(group, estimates, strict=True):
-                yield Segment(estimate, segment.valid)
+        valid: deque[int] = deque()  # of the segments that the estimator has taken so far
+
+        def taken() -> Iterator[np.ndarray]:
+            for segment in segments:
+                valid.append(segment.valid)
+                yield segment.samples
+
+        for estimate in self.estimator.estimates(taken()):
+            yield Segment(estimate, valid.popleft())
 
 
 def separate_channels(

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy")
-ON_TOP = ("htmdsep.training", "htmdsep.evaluation")
+ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench")
 
 
 def imported(path: Path) -> set[str]:
@@ -29,7 +29,9 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
-@pytest.mark.parametrize("statement", ["import htmdsep.cli", "import htmdsep"])
+@pytest.mark.parametrize(
+    "statement", ["import htmdsep.cli", "import htmdsep", "import htmdsep.bench.cli"]
+)
 def test_the_command_line_is_light(statement: str) -> None:
     script = f"import sys; {statement}; print(*(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run(
@@ -50,6 +52,13 @@ def test_the_model_knows_nothing_of_files_and_arrays() -> None:
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
+
+
+def test_the_fast_network_knows_the_model_only() -> None:
+    allowed = ("htmdsep.fast", "htmdsep.model", "htmdsep.errors")
+    for path in (PACKAGE / "fast").glob("*.py"):
+        outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
+        assert all(starts_with(name, allowed) for name in outside), path
 
 
 def test_only_the_command_line_imports_click() -> None:

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.inference import SegmentEstimator, pick_device
+from htmdsep.inference import BatchEstimator, pick_device
 from htmdsep.model import HTMDNet, NetworkOutput
-from htmdsep.options import StereoMode
+from htmdsep.options import Precision, StereoMode
+from htmdsep.precision import pick_precision
 from tests.networks import Scale, scale
 from tests.sounds import tone
 
@@ -132,7 +133,7 @@ class ShortOfMemory(Scale):
 
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
-    estimator = SegmentEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
+    estimator = BatchEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
     assert np.array_equal(estimator(segments), segments)
     assert network.seen == [16, 8, 4, *[2] * 8]
@@ -208,3 +209,25 @@ def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -
     separator = Separator(tiny_weights, segment_seconds=0.1)
     assert separator._engine.segment_length == 2_208  # 2205, up to a multiple of 16
     assert separator.weights_name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "message"),
+    [
+        ("fp16", "cpu", "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
+        ("bf16", "mps", "precision on mps must be auto, fp32, not 'bf16'"),
+    ],
+)
+def test_precisions_a_device_lacks(precision: Precision, device: str, message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        pick_precision(precision, torch.device(device))
+
+
+def test_auto_takes_less_precision_only_where_the_processor_has_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for has, expected in ((False, "fp32"), (True, "bf16")):
+        monkeypatch.setattr("htmdsep.precision.has_bf16", lambda has=has: has)
+        assert pick_precision("auto", torch.device("cpu")) == expected
+    assert pick_precision("auto", torch.device("cuda")) == "fp32"
+    assert pick_precision("bf16", torch.device("cpu")) == "bf16"

@@ -1,0 +1,1 @@
+"""Measure how fast the network and the whole program run on this machine."""

@@ -1,0 +1,125 @@
+"""Time the network alone: eager and fast, by precision and segment length, in turn."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from statistics import median
+
+import torch
+from torch import Tensor
+from torch.utils.flop_counter import FlopCounterMode
+
+from htmdsep.fast.network import FastNetwork
+from htmdsep.fast.workers import make_workers
+from htmdsep.model import ConvTasNet, HTMDNet, Network
+from htmdsep.options import Precision
+from htmdsep.precision import DTYPES
+
+EAGER = "eager"
+FAST = "fast"
+MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
+LEAST_SECONDS = 0.2  # of wall time that one measurement takes
+
+
+@dataclass(frozen=True)
+class Timing:
+    """A network's speed in one way of running it."""
+
+    engine: str
+    precision: Precision
+    segment_seconds: float
+    row_seconds: float  # median wall time, divided by the rows done in it
+    times_real_time: float  # seconds of mono audio per second
+    gflops: float  # of the eager network's arithmetic, per second
+
+
+def matrix_peak(precision: Precision, runs: int) -> float:
+    """Return the GFLOP/s of the best of some products of large square matrices."""
+    left, right = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE).to(DTYPES[precision])
+    result = torch.empty_like(left)
+    seconds = min(_seconds(lambda: torch.mm(left, right, out=result)) for _ in range(runs))
+    return 2 * MATRIX_SIZE**3 / seconds / 1e9
+
+
+def time_networks(
+    network: Network,
+    segment_seconds: Sequence[float],
+    precisions: Sequence[Precision],
+    runs: int,
+) -> list[Timing]:
+    """Time every way of running a network, `runs` times each, in turn; on the CPU."""
+    threads = torch.get_num_threads()
+    pool, _ = make_workers(threads)
+    cases = []
+    for seconds in segment_seconds:
+        multiple = network.config.length_multiple
+        length = max(1, round(seconds * network.config.sample_rate / multiple)) * multiple
+        rows = 0.1 * torch.randn(max(2, threads), 1, length)
+        for engine, precision, run in _ways(network, precisions, pool, rows):
+            cases.append((engine, precision, rows, run))
+    measured: list[list[float]] = [[] for _ in cases]
+    for _ in range(runs):
+        for (_, _, rows, run), seconds_found in zip(cases, measured, strict=True):
+            seconds_found.append(_seconds(run) / len(rows))
+    return [
+        _timing(network, engine, precision, rows.shape[-1], median(seconds_found))
+        for (engine, precision, rows, _), seconds_found in zip(cases, measured, strict=True)
+    ]
+
+
+def _ways(
+    network: Network, precisions: Sequence[Precision], pool: ThreadPoolExecutor, rows: Tensor
+) -> Iterator[tuple[str, Precision, Callable[[], object]]]:
+    """Yield what can be timed over rows (rows, 1, time): the eager network takes two at once."""
+
+    @torch.inference_mode()
+    def eager() -> None:
+        for pair in torch.split(rows, 2):
+            network(pair)
+
+    yield EAGER, "fp32", eager
+    if isinstance(network, (HTMDNet, ConvTasNet)):
+        for precision in precisions:
+            fast = FastNetwork(network, DTYPES[precision])
+            yield FAST, precision, partial(_on_all, pool, fast, rows[:, 0])
+
+
+def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: Tensor) -> None:
+    list(pool.map(network, rows))
+
+
+def _timing(
+    network: Network, engine: str, precision: Precision, length: int, row_seconds: float
+) -> Timing:
+    audio_seconds = length / network.config.sample_rate
+    return Timing(
+        engine,
+        precision,
+        audio_seconds,
+        row_seconds,
+        audio_seconds / row_seconds,
+        flops(network, length) / row_seconds / 1e9,
+    )
+
+
+@torch.inference_mode()
+def flops(network: Network, length: int) -> int:
+    """Return the operations of the eager network's convolutions over `length` samples."""
+    with FlopCounterMode(display=False) as counter:
+        network(torch.zeros(1, 1, length))
+    return int(counter.get_total_flops())
+
+
+def _seconds(run: Callable[[], object]) -> float:
+    """Return the mean wall time of as many runs as fill LEAST_SECONDS, after one to warm up."""
+    run()
+    count = 0
+    started = time.perf_counter()
+    while (elapsed := time.perf_counter() - started) < LEAST_SECONDS:
+        run()
+        count += 1
+    return elapsed / count

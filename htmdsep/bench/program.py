@@ -1,0 +1,77 @@
+"""Time whole commands over one file, ours and others', in turn."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import soundfile
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.selftest import SAMPLE_RATE, synthesised_mixture
+
+LAUNCHER = Path(__file__).parent / "launch.py"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a command took: one run, or the medians of several and their largest memory."""
+
+    wall_seconds: float
+    cpu_seconds: float | None  # None where the system does not say
+    peak_bytes: int | None  # of the largest process
+
+
+def write_song(folder: Path, seconds: float) -> Path:
+    """Write a stereo MP3 of the built-in mixture, over and over."""
+    mixture = synthesised_mixture()
+    frames = round(seconds * SAMPLE_RATE)
+    path = folder / "song.mp3"
+    soundfile.write(path, np.resize(mixture, (frames, 2)), SAMPLE_RATE)
+    return path
+
+
+def own_command(song: Path, out: Path, arguments: Sequence[str]) -> list[str]:
+    """Return the command line that separates a song into a folder."""
+    command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(out), "--overwrite", "-q"]
+    return [*command, *arguments]
+
+
+def time_commands(commands: Mapping[str, Sequence[str]], runs: int, folder: Path) -> dict[str, Run]:
+    """Run every command `runs` times, in turn, in `folder`; raise HtmdsepError where one fails."""
+    found: dict[str, list[Run]] = {name: [] for name in commands}
+    for _ in range(runs):
+        for name, command in commands.items():
+            found[name].append(_run(name, command, folder))
+    return {
+        name: Run(
+            median(run.wall_seconds for run in taken),
+            median(run.cpu_seconds for run in taken if run.cpu_seconds is not None)
+            if taken[0].cpu_seconds is not None
+            else None,
+            max((run.peak_bytes for run in taken if run.peak_bytes), default=None),
+        )
+        for name, taken in found.items()
+    }
+
+
+def _run(name: str, command: Sequence[str], folder: Path) -> Run:
+    result = folder / "run.json"
+    done = subprocess.run(
+        [sys.executable, LAUNCHER, result, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    if done.returncode:
+        last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
+        raise HtmdsepError(
+            f"{name} ended with status {done.returncode}: {' '.join(last) or 'no message'}"
+        )
+    return Run(**json.loads(result.read_text(encoding="utf-8")))

@@ -1,0 +1,1 @@
+"""HTMD-Net for the processor: the eager network's results, in folded weights and reused buffers."""

@@ -1,0 +1,224 @@
+"""The fast network gives the eager network's results, whatever the config and the length."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from copy import deepcopy
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from htmdsep.catalogue import bundled_folder
+from htmdsep.fast import masking
+from htmdsep.fast.network import FastNetwork
+from htmdsep.inference import RowEstimator
+from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
+from htmdsep.model.config import NetworkConfig
+from htmdsep.weights import load_weights
+from tests.networks import TINY
+
+AGREEMENT_DB = 100.0
+CONVTASNET = ConvTasNetConfig(
+    segment_length=2048, encoder_channels=8, bottleneck_channels=4, block_channels=8, blocks=3
+)
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def agreement_db(expected: Tensor, found: Tensor) -> float:
+    """Return the power of the expected signal over that of the difference."""
+    error = (expected.double() - found.double()).square().sum()
+    return float(10 * torch.log10(expected.double().square().sum() / error))
+
+
+def random_network(config: NetworkConfig, seed: int) -> HTMDNet:
+    """Return a network whose weights and norms are all random; some norms scale by 0 or less."""
+    torch.manual_seed(seed)
+    network = build_network(config).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm1d):
+            assert module.running_mean is not None and module.running_var is not None
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2)
+            nn.init.normal_(module.weight)
+            nn.init.normal_(module.bias)
+            with torch.no_grad():
+                module.weight[:2] = torch.tensor([0.0, -1.0])
+    return network  # type: ignore[return-value]
+
+
+@torch.no_grad()
+def eager(network: HTMDNet, mixture: Tensor) -> Tensor:
+    estimate: Tensor = network(mixture[None, None]).estimate[0, 0]
+    return estimate
+
+
+CONFIGS = st.builds(
+    lambda kernel, dilations, widths, levels, lstm, gates, kernels, repeats: HTMDNetConfig(
+        segment_length=kernel[1] << levels,
+        encoder_channels=widths[0],
+        encoder_kernel=kernel[0],
+        encoder_stride=kernel[1],
+        bottleneck_channels=widths[1],
+        block_channels=widths[2],
+        block_kernel=kernels[0],
+        blocks=dilations,
+        repeats=repeats,
+        denoiser_levels=levels,
+        denoiser_channels=widths[3],
+        first_kernel=kernels[1],
+        down_kernel=kernels[2],
+        up_kernel=kernels[3],
+        lstm_size=5,
+        lstm_layers=1 + levels % 2,
+        activation=lstm,
+        recurrent_activation=gates,
+    ),
+    st.sampled_from([(16, 8), (32, 16), (20, 10), (24, 10), (8, 8), (128, 32), (256, 64)]),
+    st.integers(1, 6),
+    st.tuples(st.integers(2, 9), st.integers(2, 6), st.integers(2, 9), st.integers(1, 5)),
+    st.integers(1, 5),
+    st.sampled_from(["tanh", "linear"]),
+    st.sampled_from(["sigmoid", "hard_sigmoid"]),
+    st.tuples(*[st.sampled_from([1, 3, 5, 7, 15])] * 4),
+    st.integers(1, 2),
+)
+
+
+@settings(deadline=None, max_examples=60)
+@given(config=CONFIGS, multiples=st.integers(1, 20), seed=st.integers(0, 2**31))
+def test_any_network_and_length(config: HTMDNetConfig, multiples: int, seed: int) -> None:
+    network = random_network(config, seed)
+    mixture = torch.randn(multiples * config.length_multiple)
+    # Random networks of depth amplify rounding, the eager one's as well: so both in comparison
+    # with what the eager one gives in double precision.
+    exact = eager(network.double(), mixture.double())
+    network.float()
+    found = FastNetwork(network)(mixture)
+    assert found.shape == mixture.shape
+    limit = min(AGREEMENT_DB, agreement_db(exact, eager(network, mixture)) - 10)
+    assert agreement_db(exact, found) >= limit
+
+
+@pytest.fixture(scope="module")
+def bundled() -> HTMDNet:
+    network, _ = load_weights(bundled_folder() / "htmdnet.safetensors")
+    assert isinstance(network, HTMDNet)
+    return network
+
+
+@settings(deadline=None, max_examples=12)
+@given(multiples=st.integers(1, 8), channels=st.integers(1, 3), loudness=st.integers(-20, 0))
+def test_bundled_weights(bundled: HTMDNet, multiples: int, channels: int, loudness: int) -> None:
+    length = multiples * bundled.config.length_multiple
+    segment = 10 ** (loudness / 20) * torch.randn(length, channels).clamp(-1, 1)
+    (found,) = RowEstimator(FastNetwork(bundled)).estimates([segment.numpy()])
+    for channel in range(channels):
+        expected = eager(bundled, segment[:, channel])
+        assert agreement_db(expected, torch.from_numpy(found[:, channel])) >= AGREEMENT_DB
+
+
+def test_of_quiet_signals_it_is_closer_to_the_truth_than_the_eager_network(
+    bundled: HTMDNet,
+) -> None:
+    """Next to the biases a quiet signal drowns in rounding, the eager network's above all."""
+    mixture = 1e-3 * torch.randn(4_096)
+    exact = eager(deepcopy(bundled).double(), mixture.double())
+    found = FastNetwork(bundled)(mixture)
+    assert agreement_db(exact, found) > agreement_db(exact, eager(bundled, mixture))
+
+
+@pytest.mark.parametrize("chunk", [64, 100, 2_048])
+@pytest.mark.parametrize("config", [TINY, replace(TINY, blocks=6), CONVTASNET])
+def test_chunks_and_tiles_shorter_than_the_dilation(
+    config: NetworkConfig, chunk: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(masking, "CHUNK", chunk)
+    monkeypatch.setattr(masking, "TILE", 48)
+    network = random_network(config, 0)
+    mixture = torch.randn(2_048)
+    assert agreement_db(eager(network, mixture), FastNetwork(network)(mixture)) >= AGREEMENT_DB
+
+
+def test_buffers_remember_nothing(tiny_network: HTMDNet) -> None:
+    """What a network gives depends on neither the waveforms before nor their lengths."""
+    fast = FastNetwork(tiny_network)
+    mixtures = [torch.randn(length) for length in (2_048, 512, 2_048, 4_096)]
+    fresh = [FastNetwork(tiny_network)(mixture) for mixture in mixtures]
+    for mixture, expected in zip(mixtures + mixtures[::-1], fresh + fresh[::-1], strict=True):
+        assert torch.equal(fast(mixture), expected)
+
+
+def test_threads_share_a_network(tiny_network: HTMDNet) -> None:
+    fast = FastNetwork(tiny_network)
+    mixtures = [torch.randn(512 * (1 + index % 3)) for index in range(40)]
+    expected = [fast(mixture) for mixture in mixtures]
+    with ThreadPoolExecutor(4) as pool:
+        for found, alone in zip(pool.map(fast, mixtures), expected, strict=True):
+            assert torch.equal(found, alone)
+
+
+def test_a_fast_network_keeps_the_weights_it_was_made_with(tiny_network: HTMDNet) -> None:
+    mixture = torch.randn(512)
+    fast = FastNetwork(tiny_network)
+    before = fast(mixture)
+    for parameter in tiny_network.parameters():
+        parameter.data.mul_(2)
+    assert torch.equal(fast(mixture), before)
+
+
+def test_low_precision_is_close(tiny_network: HTMDNet) -> None:
+    mixture = torch.randn(2_048)
+    found = FastNetwork(tiny_network, torch.bfloat16)(mixture)
+    assert found.dtype == torch.float32
+    assert 20 < agreement_db(eager(tiny_network, mixture), found) < 80
+
+
+@pytest.mark.parametrize("batch_size", [None, 1, 3])
+def test_segments_come_back_in_order_and_not_all_are_taken_at_once(
+    batch_size: int | None,
+) -> None:
+    taken = []
+
+    def segments() -> Iterator[np.ndarray]:
+        for number in range(50):
+            taken.append(number)
+            yield np.full((8, 2), number, np.float32)
+
+    estimator = RowEstimator(lambda row: row / 2, batch_size)
+    most = batch_size or 1 + torch.get_num_threads()
+    for number, estimate in enumerate(estimator.estimates(segments())):
+        assert (estimate == number / 2).all()
+        assert len(taken) <= min(50, number + most)
+
+
+def test_what_fails_in_a_thread_is_raised_to_the_caller() -> None:
+    def fail(_: Tensor) -> Tensor:
+        raise MemoryError("no room")
+
+    with pytest.raises(MemoryError, match="no room"):
+        list(RowEstimator(fail).estimates([np.zeros((8, 1), np.float32)]))
+
+
+def test_workers_have_one_thread_each_and_leave_the_others_theirs() -> None:
+    before = torch.get_num_threads()
+    torch.set_num_threads(3)
+    try:
+        estimator = RowEstimator(lambda _: torch.tensor([float(torch.get_num_threads())]))
+        segments = [np.zeros((1, 3), np.float32)] * 4
+        inside = np.concatenate(list(estimator.estimates(segments)))
+        with ThreadPoolExecutor(1) as pool:
+            later = pool.submit(torch.get_num_threads).result()
+        assert (torch.get_num_threads(), later) == (3, 3)
+        assert (inside == 1).all()
+    finally:
+        torch.set_num_threads(before)
