@@ -61,11 +61,12 @@ def bss_eval(
     ratios = np.full((4, sources, len(starts)), np.nan)
     targets, guesses = _rows(references), _rows(estimates)
     heard = np.flatnonzero(~silent)
+    transform_length = int(fft.next_fast_len(window_length + filter_length - 1, real=True))
     song_filters = None
     if filters == "song" and len(heard):
         both = correlate(targets, np.concatenate([targets, guesses]), filter_length)
-        song_filters = project(both[:, : len(targets)], both[:, len(targets) :], channels)
-    transform_length = int(fft.next_fast_len(window_length + filter_length - 1, real=True))
+        fitted = project(both[:, : len(targets)], both[:, len(targets) :], channels)
+        song_filters = _filter_spectra(fitted, transform_length)
     for first in range(0, len(heard), TOGETHER):
         together = heard[first : first + TOGETHER]
         target_spectra, guess_spectra = (
@@ -74,8 +75,10 @@ def bss_eval(
         )
         for place, index in enumerate(together):
             target, guess = target_spectra[:, place], guess_spectra[:, place]
-            fitted = song_filters or _fit(target, guess, transform_length, filter_length, channels)
-            ratios[:, :, index] = _ratios(target, guess, fitted, transform_length, channels)
+            responses = song_filters or _fit(
+                target, guess, transform_length, filter_length, channels
+            )
+            ratios[:, :, index] = _ratios(target, guess, responses, transform_length, channels)
     return BSSRatios(*ratios)
 
 
@@ -107,24 +110,33 @@ def _spectra(rows: np.ndarray, starts: list[int], length: int, transform_length:
 def _fit(
     target: np.ndarray, guess: np.ndarray, transform_length: int, lags: int, channels: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Fit the filters to one window, from its (rows, bins) spectra."""
+    """Return the responses of filters fitted to one window, from its (rows, bins) spectra."""
 
     def correlations(others: np.ndarray) -> np.ndarray:
         products = np.conj(target)[:, None] * others
         return np.asarray(fft.irfft(products, transform_length)[..., :lags])
 
-    return project(correlations(target), correlations(guess), channels)
+    fitted = project(correlations(target), correlations(guess), channels)
+    return _filter_spectra(fitted, transform_length)
+
+
+def _filter_spectra(
+    fitted: tuple[np.ndarray, np.ndarray], transform_length: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return (rows, bins, columns) frequency responses of (rows, lags, columns) filters."""
+    everything, own = (np.asarray(fft.rfft(taps, transform_length, axis=1)) for taps in fitted)
+    return everything, own
 
 
 def _ratios(
     target: np.ndarray,
     guess: np.ndarray,
-    fitted: tuple[np.ndarray, np.ndarray],
+    responses: tuple[np.ndarray, np.ndarray],
     transform_length: int,
     channels: int,
 ) -> np.ndarray:
     """Return (4, sources): the ratios of one window, energies taken from (rows, bins) spectra."""
-    everything, own = (fft.rfft(filters, transform_length, axis=1) for filters in fitted)
+    everything, own = responses
     ratios = np.empty((4, len(target) // channels))
     for source in range(ratios.shape[1]):
         part = slice(source * channels, (source + 1) * channels)
