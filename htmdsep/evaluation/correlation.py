@@ -92,7 +92,7 @@ def _gram(correlations: np.ndarray) -> np.ndarray:
 
 
 def _factor(gram: np.ndarray) -> np.ndarray | None:
-    """Return the lower Cholesky factor, or None of a matrix that is singular to working precision."""
+    """Return the lower Cholesky factor, or None where the matrix is singular in floats."""
     try:
         return np.asarray(linalg.cholesky(gram, lower=True, check_finite=False))
     except linalg.LinAlgError:

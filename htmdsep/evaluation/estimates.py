@@ -82,7 +82,7 @@ def _with_channels(samples: np.ndarray, channels: int, path: Path) -> np.ndarray
     if samples.shape[1] == channels:
         return samples
     if channels == 1:
-        return samples.mean(axis=1, keepdims=True)
+        return np.asarray(samples.mean(axis=1, keepdims=True))
     if samples.shape[1] == 1:
         return np.repeat(samples, channels, axis=1)
     raise HtmdsepError(f"{path} has {samples.shape[1]} channels, the song {channels}; convert it")

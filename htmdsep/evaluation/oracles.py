@@ -30,7 +30,7 @@ def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarra
 
 
 def multichannel_wiener(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarray:
-    """Return the vocals of the multichannel Wiener filter v R (v R + v' R')^-1, applied to the mixture.
+    """Return the vocals that the multichannel Wiener filter v R (v R + v' R')^-1 lets through.
 
     v is a source's power in time and frequency, R how it is spread over the channels in a
     frequency, on average over the song. Signals are (frames, channels) float32; of one channel

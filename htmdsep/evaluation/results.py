@@ -1,8 +1,8 @@
 """Result files: one a system and song, complete or absent, so that a run can go on where it ended.
 
-    scores/<system>/<title>.csv                     a row a frame
-    scores/<system>/system.json                     what the scores depend on
-    museval/<setting>/<system>/test/<title>.json    BSS Eval v4, as museval writes and reads it
+scores/<system>/<title>.csv                     a row a frame
+scores/<system>/system.json                     what the scores depend on
+museval/<setting>/<system>/test/<title>.json    BSS Eval v4, as museval writes and reads it
 """
 
 from __future__ import annotations
@@ -72,7 +72,9 @@ class Folder:
     def write(self, system: str, title: str, scores: Sequence[Score]) -> None:
         """Store a song's scores, museval's files first."""
         for setting in dict.fromkeys(score.setting for score in scores):
-            frames = [score for score in scores if (score.setting, score.procedure) == (setting, "v4")]
+            frames = [
+                score for score in scores if (score.setting, score.procedure) == (setting, "v4")
+            ]
             path = self.path / "museval" / setting / system / "test" / f"{title}.json"
             _write_json(path, museval_document(frames))
         with (

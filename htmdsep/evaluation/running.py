@@ -6,10 +6,11 @@ So memory is given back after every song, and whatever ends a process ends that 
 from __future__ import annotations
 
 import multiprocessing
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import SpawnProcess
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.results import Folder
@@ -43,7 +44,7 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> Iterator[Outcome]:
     """Evaluate every song, `at_once` together, and yield each outcome as it comes."""
     context = multiprocessing.get_context("spawn")
     waiting = list(tasks)[::-1]
-    running: dict[Connection, tuple[BaseProcess, Task]] = {}
+    running: dict[Connection, tuple[SpawnProcess, Task]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -53,8 +54,8 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> Iterator[Outcome]:
                 process.start()
                 sender.close()
                 running[receiver] = process, task
-            for receiver in wait(list(running)):
-                assert isinstance(receiver, Connection)
+            ready = set(wait(list(running)))
+            for receiver in [one for one in running if one in ready]:
                 process, task = running.pop(receiver)
                 yield _outcome(task, process, receiver)
     finally:
@@ -63,7 +64,7 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> Iterator[Outcome]:
             process.join()
 
 
-def _outcome(task: Task, process: BaseProcess, receiver: Connection) -> Outcome:
+def _outcome(task: Task, process: SpawnProcess, receiver: Connection) -> Outcome:
     try:
         failures = receiver.recv()
     except EOFError:
@@ -78,6 +79,7 @@ def _outcome(task: Task, process: BaseProcess, receiver: Connection) -> Outcome:
 
 
 def _work(task: Task, sender: Connection) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
     if task.threads is not None:
         import torch
 

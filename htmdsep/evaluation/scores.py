@@ -54,7 +54,8 @@ def score_v4(signals: Signals, stems: Stems, setting: Setting) -> Iterator[Score
     for source, target in enumerate(STEM_NAMES):
         for frame, start in enumerate(starts):
             truth, estimate = (
-                sources[source, start : start + window].ravel() for sources in (references, estimates)
+                sources[source, start : start + window].ravel()
+                for sources in (references, estimates)
             )
             yield Score(
                 setting,
@@ -101,7 +102,7 @@ def score_segments(signals: Signals, stems: Stems, segment_seconds: float) -> It
 
 
 def _paired(signals: Signals, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
-    """Return references and estimates as (sources, frames, channels), in the order of STEM_NAMES."""
+    """Return references and estimates as (sources, frames, channels), vocals first."""
     if stems.vocals.shape != signals.vocals.shape:
         raise HtmdsepError(
             f"estimates of shape {stems.vocals.shape} do not fit signals of {signals.vocals.shape}"

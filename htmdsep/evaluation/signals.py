@@ -20,7 +20,7 @@ BLOCK_LENGTH = 65_536  # frames handed on at once
 
 @dataclass(frozen=True)
 class Signals:
-    """Vocals and accompaniment, (frames, channels) float32 of one shape; the mixture is their sum."""
+    """Vocals and accompaniment, (frames, channels) float32; the mixture is their sum."""
 
     vocals: np.ndarray
     accompaniment: np.ndarray
@@ -28,7 +28,7 @@ class Signals:
 
     @property
     def mixture(self) -> np.ndarray:
-        return self.vocals + self.accompaniment
+        return np.asarray(self.vocals + self.accompaniment)
 
     def mono(self) -> Signals:
         """Return the means over the channels at 22 050 Hz."""
@@ -106,9 +106,7 @@ def _read_term(term: Term) -> tuple[np.ndarray, int]:
     return samples if term.factor == 1 else np.float32(term.factor) * samples, rate
 
 
-def _check_alike(
-    name: str, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]
-) -> None:
+def _check_alike(name: str, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> None:
     (one, rate), (other, other_rate) = first, second
     if rate != other_rate or one.shape[1] != other.shape[1]:
         raise HtmdsepError(

@@ -141,6 +141,19 @@ class OracleSystem:
         return Stems(vocals, signals.mixture - vocals)
 
 
+def estimate_excerpt(
+    system: System, around: Signals, title: str, song: Signals, start_seconds: float
+) -> np.ndarray:
+    """Return a system's vocals of an excerpt that starts at so many seconds of a song.
+
+    Networks and oracles run on the excerpt, as `htmdsep --start --duration` does; files are cut.
+    """
+    if not isinstance(system, FolderSystem):
+        return system.estimate(around, title).vocals
+    first = round(start_seconds * song.sample_rate)
+    return system.estimate(song, title).vocals[first : first + len(around.vocals)]
+
+
 System = NetworkSystem | FolderSystem | MixtureSystem | OracleSystem
 
 BOUNDS: tuple[System, ...] = (
