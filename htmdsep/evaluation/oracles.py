@@ -12,7 +12,8 @@ import numpy as np
 from scipy.signal import istft, stft
 
 TRANSFORM_LENGTH = 2048  # samples
-TINY = 1e-10  # power, against division by zero
+TINY = 1e-20  # against division by zero
+LOADING = 1e-9  # of a covariance's mean power, where the channels hold the same
 BINS_TOGETHER = 64  # frequencies filtered at once
 
 Oracle = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -47,11 +48,14 @@ def multichannel_wiener(vocals: np.ndarray, accompaniment: np.ndarray) -> np.nda
 def _wiener(sources: np.ndarray) -> np.ndarray:
     """Map (2, channels, bins, times) sources to (channels, bins, times) vocals."""
     channels = sources.shape[1]
+    sources = sources.astype(np.complex128)
     powers = np.mean(np.abs(sources) ** 2, axis=1) + TINY  # (2, bins, times)
     products = np.einsum("scft,sdft->sfcd", sources, sources.conj())
     spread = products / powers.sum(axis=2)[..., None, None]  # (2, bins, channels, channels)
     covariance = powers[..., None, None] * spread[:, :, None]  # (2, bins, times, channels, ...)
-    total = covariance.sum(axis=0) + TINY * np.eye(channels, dtype=np.float32)
+    total = covariance.sum(axis=0)
+    loading = LOADING * np.trace(total, axis1=2, axis2=3).real / channels + TINY
+    total += loading[..., None, None] * np.eye(channels)
     mixture = sources.sum(axis=0).transpose(1, 2, 0)[..., None]  # (bins, times, channels, 1)
     vocals = covariance[0] @ np.linalg.solve(total, mixture)
     return np.asarray(vocals[..., 0].transpose(2, 0, 1))

@@ -38,18 +38,19 @@ def summarise(songs: Sequence[np.ndarray]) -> Summary:
     pooled = np.concatenate([np.empty(0), *kept])
     medians = [np.array([np.median(frames)]) for frames in kept]
     return Summary(
-        song_median=_median(medians),
-        song_interval=bootstrap(medians, _median),
-        pooled_median=_median(kept),
+        song_median=pooled_median(medians),
+        song_interval=bootstrap(medians, pooled_median),
+        pooled_median=pooled_median(kept),
         pooled_mean=float(pooled.mean()) if len(pooled) else float("nan"),
-        pooled_interval=bootstrap(kept, _median),
+        pooled_interval=bootstrap(kept, pooled_median),
         frames=len(pooled),
         left_out=sum(map(len, songs)) - len(pooled),
         songs=len(kept),
     )
 
 
-def _median(parts: Sequence[np.ndarray]) -> float:
+def pooled_median(parts: Sequence[np.ndarray]) -> float:
+    """Return the median of all values of all songs; NaN of none."""
     return float(np.median(np.concatenate(parts))) if parts else float("nan")
 
 
