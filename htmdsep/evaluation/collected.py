@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,7 @@ class Results:
     systems: tuple[str, ...]
     descriptions: Mapping[str, Mapping[str, Any]]
     tables: Mapping[str, Mapping[str, Table]]  # by system and title
+    _summaries: dict[tuple[str, ...], Summary] = field(default_factory=dict)
 
     @property
     def titles(self) -> list[str]:
@@ -57,8 +58,11 @@ class Results:
         procedure: Procedure,
         target: StemName = "vocals",
     ) -> Summary:
-        """Sum a metric up."""
-        return summarise(list(self.songs(system, column, setting, procedure, target).values()))
+        """Sum a metric up, once."""
+        key = (system, column, setting, procedure, target)
+        if key not in self._summaries:
+            self._summaries[key] = summarise(list(self.songs(*key).values()))
+        return self._summaries[key]
 
     def has(self, setting: Setting, procedure: Procedure) -> bool:
         """Tell whether anything was scored so."""

@@ -53,23 +53,23 @@ def parse_excerpt(text: str) -> Excerpt:
     raise HtmdsepError(f"an excerpt is TITLE@START+DURATION in seconds, not {text!r}")
 
 
-def draw_from(
-    songs: Sequence[Song], excerpt: Excerpt | None, place: int, systems: Sequence[System]
-) -> Drawn:
-    """Run the systems over an excerpt; without one, over the best of the song at `place`.
+def song_of(excerpt: Excerpt, songs: Sequence[Song]) -> Song:
+    """Return the song of an excerpt; raise HtmdsepError where there is none."""
+    for song in songs:
+        if song.title == excerpt.title:
+            return song
+    raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
 
-    Raises HtmdsepError for a song that there is not, and an excerpt beyond its end.
+
+def draw_from(
+    song: Song, excerpt: Excerpt | None, systems: Sequence[System], *, rank: int = 0
+) -> Drawn:
+    """Run the systems over an excerpt of a song; without one, over a good one (`choose_excerpt`).
+
+    Raises HtmdsepError for an excerpt beyond the song's end.
     """
-    if excerpt is None:
-        song = songs[place % len(songs)]
-    else:
-        song = next((song for song in songs if song.title == excerpt.title), songs[0])
-        if song.title != excerpt.title:
-            raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
     mono = read_song(song).mono()
-    if excerpt is None:
-        # A second visit to a lone song takes what the first did not.
-        excerpt = choose_excerpt(song.title, mono, place // len(songs))
+    excerpt = excerpt or choose_excerpt(song.title, mono, rank)
     first = max(0.0, excerpt.start - CONTEXT_SECONDS)
     around = mono.excerpt(first, excerpt.start - first + excerpt.duration + CONTEXT_SECONDS)
     inner = _Inside(excerpt.start - first, excerpt.duration, mono.sample_rate)

@@ -19,7 +19,7 @@ def museval_file(name: str) -> Path:
 
 
 def museval_metrics() -> ModuleType:
-    """Load museval's metrics by themselves: the package asks for an ffmpeg program, these do not."""
+    """Load museval's metrics alone: the package asks for an ffmpeg program, they do not."""
     specification = importlib.util.spec_from_file_location(
         "museval_metrics", museval_file("metrics.py")
     )

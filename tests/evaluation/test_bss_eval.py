@@ -199,9 +199,7 @@ def test_samples_that_are_not_finite_are_refused() -> None:
         bss_eval(signals, broken, window_length=10)
 
 
-@given(
-    frames=st.integers(1, 40_000), lags=st.integers(1, 600), seed=st.integers(0, 2**32 - 1)
-)
+@given(frames=st.integers(1, 40_000), lags=st.integers(1, 600), seed=st.integers(0, 2**32 - 1))
 @settings(max_examples=25, deadline=None)
 def test_short_transforms_correlate_exactly(frames: int, lags: int, seed: int) -> None:
     rng = np.random.default_rng(seed)

@@ -11,7 +11,7 @@ from htmdsep.evaluation.activity import voice_activity
 from htmdsep.evaluation.oracles import ideal_ratio_mask, multichannel_wiener
 from htmdsep.evaluation.scale_invariant import si_sdr
 from htmdsep.evaluation.silence import level_at_inactivity
-from htmdsep.evaluation.statistics import bootstrap, pooled_median, summarise, wilcoxon
+from htmdsep.evaluation.statistics import bootstrap_median, summarise, wilcoxon
 from tests.evaluation.signals import RATE, song
 
 
@@ -113,9 +113,18 @@ def test_the_interval_of_a_median_covers_it(rng: np.random.Generator) -> None:
     """Of 20 sets of 20 songs around 3 dB, the 95 % interval misses 3 dB in few."""
     missed = 0
     for _ in range(20):
-        lower, upper = bootstrap(list(rng.normal(3, 2, (20, 1))), pooled_median)
+        lower, upper = bootstrap_median(list(rng.normal(3, 2, (20, 1))))
         missed += not lower <= 3 <= upper
     assert missed <= 4
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_the_pooled_interval_lies_within_the_frames(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    songs = [rng.normal(0, 1, rng.integers(1, 9)) for _ in range(rng.integers(2, 6))]
+    lower, upper = bootstrap_median(songs)
+    assert min(map(np.median, songs)) <= lower <= upper <= max(map(np.median, songs))
 
 
 def test_wilcoxon_on_paired_frames(rng: np.random.Generator) -> None:

@@ -25,7 +25,9 @@ def test_torchmetrics_signal_distortion_ratio() -> None:
     estimates, targets = torch.randn(4, 2, 8000).numpy(), torch.randn(4, 2, 8000).numpy()
     orders = [(1, 0), (0, 1), (1, 0), (0, 1)]  # the best permutations, as documented
     means = [
-        np.mean([sources_sdr(targets[row, place], estimates[row, order[place]]) for place in (0, 1)])
+        np.mean(
+            [sources_sdr(targets[row, place], estimates[row, order[place]]) for place in (0, 1)]
+        )
         for row, order in enumerate(orders)
     ]
     np.testing.assert_allclose(means, [-11.6375, -11.4358, -11.7148, -11.6325], atol=6e-5)
