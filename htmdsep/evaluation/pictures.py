@@ -82,7 +82,7 @@ def _draw_boxes(
     panel.grid(axis="x", alpha=0.4)
 
 
-def draw_waveforms(drawn: Drawn, path: Path, title: str) -> None:
+def draw_waveforms(drawn: Drawn, path: Path) -> None:
     """Draw the signals of an excerpt below each other, on one scale, silent stretches shaded."""
     names = list(drawn.signals)
     peak = max(float(np.abs(signal).max()) for signal in drawn.signals.values()) or 1.0
@@ -91,7 +91,7 @@ def draw_waveforms(drawn: Drawn, path: Path, title: str) -> None:
         for panel, name in zip(panels, names, strict=True):
             _draw_wave(panel, drawn, name)
         panels[0].set_ylim(-1.05 * peak, 1.05 * peak)
-        _finish(figure, panels, drawn, f"{title} (shaded: no singing)")
+        _finish(figure, panels, drawn, "Vocals (shaded: no singing)")
 
 
 def _draw_wave(panel: Axes, drawn: Drawn, name: str) -> None:
@@ -107,7 +107,7 @@ def _draw_wave(panel: Axes, drawn: Drawn, name: str) -> None:
     panel.tick_params(labelsize=8)
 
 
-def draw_spectrograms(drawn: Drawn, path: Path, title: str) -> None:
+def draw_spectrograms(drawn: Drawn, path: Path) -> None:
     """Draw the spectrograms of an excerpt's signals below each other, on one scale of 80 dB."""
     from scipy.signal import stft
 
@@ -131,7 +131,7 @@ def draw_spectrograms(drawn: Drawn, path: Path, title: str) -> None:
             panel.tick_params(labelsize=8)
         figure.colorbar(image, ax=list(panels), label="dB", shrink=0.4, pad=0.01)
         figure.supylabel("kHz", fontsize=9)
-        _finish(figure, panels, drawn, title)
+        _finish(figure, panels, drawn, "Vocals")
 
 
 def _finish(figure: Figure, panels: Sequence[Axes] | np.ndarray, drawn: Drawn, title: str) -> None:

@@ -17,7 +17,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.collected import SCORED, Results, read_results, summary_document
-from htmdsep.evaluation.excerpts import Excerpt, draw_from
+from htmdsep.evaluation.excerpts import Excerpt, draw_from, song_of
 from htmdsep.evaluation.results import Folder
 from htmdsep.evaluation.running import Task, run_tasks
 from htmdsep.evaluation.scores import Setting
@@ -96,13 +96,12 @@ def run_evaluation(plan: Plan) -> list[str]:
     if plan.runtime and not (plan.out / "runtime.md").exists():
         write_runtime(plan.out, [plan.device])
     results = write_tables(plan.out)
-    shown = [system for system in systems if system not in BOUNDS and results.tables[system.label]]
-    for place, number in enumerate(PICTURES):
-        excerpt = plan.excerpts[place] if place < len(plan.excerpts) else None
+    drawn = [system for system in systems if system not in BOUNDS]
+    for place in range(len(PICTURES)):
         try:
-            _draw_excerpt(plan.out, songs, excerpt, place, shown, number)
+            _draw_excerpt(plan, results, songs, drawn, place)
         except HtmdsepError as error:
-            failures.append(f"results-{number}.png: {error}")
+            failures.append(f"results-{PICTURES[place]}.png: {error}")
     return failures
 
 
@@ -163,18 +162,18 @@ def write_tables(out: Path) -> Results:
 
 
 def _draw_excerpt(
-    out: Path,
-    songs: Sequence[Song],
-    excerpt: Excerpt | None,
-    place: int,
-    systems: Sequence[System],
-    number: str,
+    plan: Plan, results: Results, songs: Sequence[Song], systems: Sequence[System], place: int
 ) -> None:
+    """Draw the systems that have scored a song, on the excerpt asked for or a good one of it."""
     from htmdsep.evaluation.pictures import draw_spectrograms, draw_waveforms
 
-    drawn = draw_from(songs, excerpt, place, systems)
-    draw_waveforms(drawn, out / f"results-{number}.png", "Vocals")
-    draw_spectrograms(drawn, out / f"spectrograms-{number}.png", "Vocals")
+    excerpt = plan.excerpts[place] if place < len(plan.excerpts) else None
+    song = song_of(excerpt, songs) if excerpt else songs[place % len(songs)]
+    shown = [system for system in systems if song.title in results.tables[system.label]]
+    # A second visit to a lone song draws another part of it.
+    drawn = draw_from(song, excerpt, shown, rank=place // len(songs))
+    draw_waveforms(drawn, plan.out / f"results-{PICTURES[place]}.png")
+    draw_spectrograms(drawn, plan.out / f"spectrograms-{PICTURES[place]}.png")
 
 
 def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:

@@ -13,10 +13,10 @@ from tests.evaluation.signals import RATE, song
 
 @pytest.fixture(scope="session")
 def songs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a folder with two stereo songs of 3.5 and 2.5 s."""
+    """Return a folder with two stereo songs of 2.6 and 2.3 s."""
     folder = tmp_path_factory.mktemp("library")
     rng = np.random.default_rng(3)
-    for title, seconds in (("one", 3.5), ("two", 2.5)):
+    for title, seconds in (("one", 2.6), ("two", 2.3)):
         place = folder / "songs" / title
         place.mkdir(parents=True)
         vocals, music = song(rng, seconds, 2)

@@ -133,7 +133,18 @@ def test_one_command_gives_tables_and_pictures_and_goes_on_later(
     out = tmp_path / "results"
     foreign = estimates_of(songs, tmp_path / "foreign", ["one"])
     monkeypatch.setattr(session, "write_runtime", lambda folder, _: write_stub(folder))
-    arguments = ["run", songs, "--out", out, "--weights", tiny_weights, "-j", 2]
+    arguments = [
+        "run",
+        songs,
+        "--out",
+        out,
+        "--weights",
+        tiny_weights,
+        "-j",
+        2,
+        "--setting",
+        "mono",
+    ]
     first = invoke(*arguments, "--estimates", f"other={foreign}", "--excerpt", "one@0.2+2")
     assert first.exit_code == 1  # for song two there are no estimates
     assert "two: other: " in first.stderr and "no estimate of 'two'" in first.stderr
@@ -155,7 +166,7 @@ def test_one_command_gives_tables_and_pictures_and_goes_on_later(
 
     tables = invoke("tables", out)
     assert tables.exit_code == 0
-    refused = invoke(*arguments, "--setting", "mono")
+    refused = invoke(*arguments, "--setting", "both")
     assert refused.exit_code == 1 and "give another label" in refused.output
 
 
@@ -174,9 +185,9 @@ def assert_complete(out: Path) -> None:
     assert 0 <= document["systems"]["tiny"]["vad_percent"] <= 100
     for name in ("results-4", "results-5", "spectrograms-4", "spectrograms-5"):
         assert (out / f"{name}.png").read_bytes().startswith(b"\x89PNG")
-    for name in ("segments-mono", "v4-mono", "v4-native"):
+    for name in ("segments-mono", "v4-mono"):
         assert (out / f"boxplots-{name}.png").exists()
-    assert (out / "museval" / "native" / "tiny" / "test" / "one.json").exists()
+    assert (out / "museval" / "mono" / "tiny" / "test" / "one.json").exists()
 
 
 @pytest.mark.parametrize(
