@@ -23,7 +23,7 @@ def mono_blocks(path: Path, stream: int, sample_rate: int) -> Iterator[np.ndarra
     Raises HtmdsepError, with the file's name, where the file cannot be decoded.
     """
     try:
-        with _open(path, stream) as (rate, blocks):
+        with open_stream(path, stream) as (rate, blocks):
             means = (block.mean(axis=1, keepdims=True) for block in blocks)
             yield from resample_blocks(means, 1, rate, sample_rate)
     except HtmdsepError as error:
@@ -31,9 +31,13 @@ def mono_blocks(path: Path, stream: int, sample_rate: int) -> Iterator[np.ndarra
 
 
 @contextmanager
-def _open(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+def open_stream(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+    """Open one stream of an audio file; yield its rate in Hz and its (frames, channels) blocks.
+
+    Raises HtmdsepError, without the file's name, where it cannot be decoded.
+    """
     if path.name.endswith(STEM_SUFFIX):
-        with _open_stream(path, stream) as opened:
+        with _open_packed(path, stream) as opened:
             yield opened
     else:
         assert stream == 0
@@ -42,7 +46,7 @@ def _open(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]
 
 
 @contextmanager
-def _open_stream(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
+def _open_packed(path: Path, stream: int) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError) as error:

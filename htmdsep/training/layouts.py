@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal
 
 from htmdsep.errors import HtmdsepError
 
@@ -113,6 +114,26 @@ def find_library(folder: Path) -> Library:
     if not library.songs and not (library.voices and library.accompaniments):
         raise HtmdsepError(f"no song found in {folder}; looked for {LAYOUTS}")
     return library
+
+
+def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> list[Song]:
+    """List the songs to evaluate on: of MUSDB18 those of one subset, of a plain folder all.
+
+    A plain folder holds `songs/<title>/` or `<title>/` itself. Raises HtmdsepError where there is
+    none.
+    """
+    songs = _musdb_songs(folder / subset)
+    for place in (folder / "songs", folder):
+        if not songs:
+            holding = [path for path in _subfolders(place) if _find_audio(path, "vocals")]
+            songs = [_plain_song(path) for path in holding]
+    if not songs:
+        raise HtmdsepError(
+            f"no song found in {folder}; looked for {subset}/*.stem.mp4, {subset}/<name>/"
+            "{mixture,vocals}.wav, and songs/<title> or <title> with vocals.* and accompaniment.* "
+            "or mixture.*"
+        )
+    return songs
 
 
 def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:

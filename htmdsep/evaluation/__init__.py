@@ -1,0 +1,1 @@
+"""Evaluation: metrics, oracles, tables and pictures; needs `pip install 'htmdsep[eval]'`."""
