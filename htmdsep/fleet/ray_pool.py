@@ -45,12 +45,12 @@ class _Workers:
         actor = ray.remote(Worker).options(
             num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_concurrency=2
         )
-        reference = ray.put(weights)
-        self.actors = [actor.remote(reference, setup) for _ in range(count)]
+        self._weights = ray.put(weights)  # kept there as long as this is kept here
+        actors = [actor.remote([self._weights], setup) for _ in range(count)]
         # Calls in flight: to their actor, and to the task, None for one that is to get ready.
         self.calls: dict[Any, tuple[Any, Task | None]] = {}
         self.free: deque[Any] = deque()
-        for one in self.actors:
+        for one in actors:
             self._await(one)
 
     def _await(self, actor: Any) -> None:
@@ -60,7 +60,7 @@ class _Workers:
     def give(self, task: Task) -> None:
         """Let a free actor work on a task. Each has one, so that a death is that task's."""
         actor = self.free.popleft()
-        self.calls[actor.separate.remote(task)] = (actor, task)
+        self.calls[actor.separate.remote(_portable(task))] = (actor, task)
 
     def take(self, timeout: float | None = None) -> Iterator[tuple[Task, Outcome | None]]:
         """Wait for calls to end; yield tasks with their outcome, None after a worker's death."""
@@ -77,7 +77,7 @@ class _Workers:
                 continue
             self.free.append(actor)
             if task is not None:
-                yield task, result
+                yield task, None if result is None else replace(result, job=task.job)
 
     def busy(self) -> list[Task]:
         """Return the tasks in work."""
@@ -93,11 +93,14 @@ def run_on_ray(
     songs in work are stopped and their files removed. Raises HtmdsepError where Ray is not
     installed or cannot be reached, or its workers cannot start.
     """
+    waiting = iter(tasks)
+    first = next(waiting, None)
+    if first is None:
+        return  # before Ray takes seconds to start
     with _ray(pool) as ray:
         count = min(pool.workers or _room(ray, pool), pool.most)
         workers = _Workers(ray, weights.read_bytes(), setup, pool, count)
-        waiting = map(_portable, tasks)
-        again: deque[Task] = deque()
+        again = deque([first])
         try:
             while True:
                 _hand_out(workers, again, waiting, scribe.started)

@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.outcome import Outcome, Task
@@ -30,9 +31,13 @@ class Setup:
 
 
 class Worker:
-    """The actor: made from the bytes of a weights file, which come from the object store."""
+    """The actor: made from the bytes of a weights file, which come from the object store.
 
-    def __init__(self, weights: bytes, setup: Setup) -> None:
+    Their reference comes in a list: arguments that Ray resolves are lost to restarted actors.
+    """
+
+    def __init__(self, weights: list[Any], setup: Setup) -> None:
+        import ray
         import torch
 
         from htmdsep.separator import Separator
@@ -40,7 +45,7 @@ class Worker:
         torch.set_num_threads(setup.threads)
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
             path = Path(folder) / f"{setup.weights_name}.safetensors"
-            path.write_bytes(weights)
+            path.write_bytes(ray.get(weights[0]))
             self._separator = Separator(
                 path,
                 device=setup.device,

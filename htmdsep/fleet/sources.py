@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 from htmdsep.batch import STANDARD_STREAM, SUFFIXES, PlanError, Source
@@ -42,14 +43,14 @@ def read_list(name: str) -> Iterator[str]:
     cannot be read.
     """
     try:
-        with open(
-            0 if name == STANDARD_STREAM else name,
-            encoding=sys.getfilesystemencoding(),
-            errors="surrogateescape",
-            closefd=name != STANDARD_STREAM,
-        ) as file:
-            for number, line in enumerate(file, 1):
-                entry = line.rstrip("\r\n")
+        with ExitStack() as stack:
+            raw = (
+                sys.stdin.buffer
+                if name == STANDARD_STREAM
+                else stack.enter_context(Path(name).open("rb"))
+            )
+            for number, line in enumerate(raw, 1):
+                entry = os.fsdecode(line.rstrip(b"\r\n"))
                 if entry.strip():
                     yield _entry(entry, f"{name}, line {number}") if entry[0] == "{" else entry
     except OSError as error:
@@ -80,6 +81,8 @@ def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Sou
 
 
 def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
+    if not places.is_url(given):
+        given = str(Path(given))  # ./song.mp3 is song.mp3
     if given == STANDARD_STREAM or _is_file(given):
         yield Source(given)
         return
@@ -116,14 +119,15 @@ def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]
 
 def _audio_files(folder: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
     kept_out = None if places.is_url(out) else Path(out).resolve()
-    root = folder.rstrip("/")
+    root = "" if folder == os.curdir else folder.rstrip(os.sep)
     for parent, folders, names in os.walk(folder):
         folders[:] = [
             name
             for name in folders
             if recursive and not name.startswith(".") and Path(parent, name).resolve() != kept_out
         ]
-        below = parent[len(root) :].strip("/")
+        parent = parent.removeprefix(os.curdir + os.sep) if folder == os.curdir else parent
+        below = "" if parent == folder else parent[len(root) :].strip(os.sep)
         for name in names:
             if _is_audio(name):
-                yield os.path.join(parent, name), below  # noqa: PTH118
+                yield name if parent == os.curdir else os.path.join(parent, name), below  # noqa: PTH118
