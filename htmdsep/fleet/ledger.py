@@ -152,7 +152,9 @@ def _end_torn_row(descriptor: int) -> None:
 
 
 def _unlink_empty(path: Path, descriptor: int) -> None:
-    if os.fstat(descriptor).st_size == 0:
-        path.unlink(missing_ok=True)
-    else:
+    """Leave no manifest that holds nothing; merging has put another in its place."""
+    here = os.fstat(descriptor)
+    if here.st_size:
         os.fsync(descriptor)
+    elif os.path.samestat(here, path.stat()):
+        path.unlink()
