@@ -26,7 +26,7 @@ from htmdsep.fleet.scribe import Scribe, options_sha256
 from htmdsep.fleet.shards import parse_shard, take_shard
 from htmdsep.fleet.sources import find_sources, read_list
 from htmdsep.fleet.standing import Terms, judge
-from htmdsep.fleet.work import remove_leavings
+from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
 from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
 from htmdsep.telling import tell
@@ -69,6 +69,7 @@ class Desk:
     def __init__(self, settings: Settings, ledger: Ledger | None, terms: Terms, jobs: int) -> None:
         self._settings = settings
         self._terms = terms
+        self._shared = ledger is not None and not ledger.exclusive
         self._index = None if ledger is None else ledger.index
         self.scribe = Scribe(ledger, terms)
         self.bars = Bars(jobs, shown=sys.stderr.isatty() and not settings.quiet)
@@ -82,7 +83,7 @@ class Desk:
                 self.scribe.refresh(verdict.fresh)
             if verdict.action == "do":
                 if verdict.crashed:
-                    remove_leavings(job)
+                    remove_leavings(job, LIVE_SECONDS if self._shared else 0.0)
                 yield Task(job, verdict.attempt)
                 continue
             error = HtmdsepError(verdict.reason) if verdict.action == "refuse" else None

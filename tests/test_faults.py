@@ -14,9 +14,11 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from htmdsep.batch import Job, Source
+from htmdsep.batch import Job, PlanError, Source
 from htmdsep.cli import command
 from htmdsep.errors import HtmdsepError
+from htmdsep.fleet.ledger import merge_manifests, open_ledger
+from htmdsep.fleet.shards import Shard
 from htmdsep.fleet.work import separate_job
 from htmdsep.options import FileOptions
 from htmdsep.separator import Separator
@@ -50,57 +52,35 @@ def computed_twice(out: Path, name: str = "manifest.jsonl") -> set[str]:
 def test_a_batch_or_shard_that_was_killed_is_completed(
     tmp_path: Path, tiny_weights: Path, shard: list[str]
 ) -> None:
-    music, out = write_songs(tmp_path / "music", 6, seconds=1.0), tmp_path / "out"
+    music, out = write_songs(tmp_path / "music", 6, seconds=2.0), tmp_path / "out"
     name = "manifest-1-of-1.jsonl" if shard else "manifest.jsonl"
-    arguments = [music, "-o", out, "--weights", tiny_weights, "-j", "2", "--resume", *shard]
-    process = start(*arguments)
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume", "-j", "2"]
+    process = start(*arguments, *shard)
     wait_for_rows(process, out / name, 5)
+    second = CliRunner().invoke(command, arguments)
     process.send_signal(signal.SIGKILL)
     finish(process)
-    in_flight = {Path(row["input"]).name for row in rows_of(out, name)} - set(
-        done_inputs(out, name)
-    )
-    assert in_flight
-    status, stderr = finish(start(*arguments))
-    assert (status, stderr.splitlines()[-1].split(", ")[2]) == (0, "0 failed")
+    assert second.exit_code == 2 and "another htmdsep is writing into" in second.stderr
+    assert {row["status"] for row in rows_of(out, name)[-2:]} & {"started"}  # in flight
+    result = CliRunner().invoke(command, [*arguments, *shard])  # the lock went with the process
+    assert result.exit_code == 0 and result.stderr.endswith(" 0 failed\n")
     assert is_whole(out, [str(number) for number in range(6)])
     assert not computed_twice(out, name)
     assert sorted(done_inputs(out, name)) == [f"{number}.wav" for number in range(6)]
 
 
-def test_a_second_batch_on_the_same_folder_is_refused(tmp_path: Path, tiny_weights: Path) -> None:
-    music, out = write_songs(tmp_path / "music", 30, seconds=2.0), tmp_path / "out"
-    arguments = [music, "-o", out, "--weights", tiny_weights, "--resume"]
-    process = start(*arguments)
-    try:
-        wait_for_rows(process, out / "manifest.jsonl", 2)
-        for more in ([], ["--shard", "1/2"]):
-            result = CliRunner().invoke(command, [*map(str, arguments), *more])
-            assert result.exit_code == 2
-            assert "another htmdsep is writing into" in result.stderr
-        result = CliRunner().invoke(command, ["--merge-manifests", str(out)])
-        assert result.exit_code == 2
-    finally:
-        process.kill()
-        finish(process)
-    # The lock went with the process.
-    assert CliRunner().invoke(command, ["--merge-manifests", str(out)]).exit_code == 0
-
-
-def test_shards_run_beside_each_other_and_nothing_beside_them(
-    tmp_path: Path, tiny_weights: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 30, seconds=2.0), tmp_path / "out"
-    arguments = [music, "-o", out, "--weights", tiny_weights, "--resume"]
-    process = start(*arguments, "--shard", "1/30")
-    try:
-        wait_for_rows(process, out / "manifest-1-of-30.jsonl", 1)
-        given = [*map(str, arguments), "--shard"]
-        assert CliRunner().invoke(command, [*given, "2/30"]).exit_code == 0
-        if process.poll() is None:
-            assert CliRunner().invoke(command, given[:-1]).exit_code == 2
-    finally:
-        finish(process)
+def test_shards_run_beside_each_other_and_nothing_beside_them(tmp_path: Path) -> None:
+    out, one, two = str(tmp_path / "out"), Shard(1, 2), Shard(2, 2)
+    with open_ledger(out, one), open_ledger(out, two):
+        for taken in (one, two, None):
+            with pytest.raises(PlanError, match="is in use"), open_ledger(out, taken):
+                pass
+        with pytest.raises(PlanError, match="is in use"):
+            merge_manifests(tmp_path / "out")
+    with open_ledger(out, None), pytest.raises(PlanError, match="is in use"):  # noqa: SIM117
+        with open_ledger(out, one):
+            pass
+    assert not (tmp_path / "out").exists()  # nothing was written
 
 
 def test_two_batches_without_a_lock_are_safe(
@@ -108,14 +88,14 @@ def test_two_batches_without_a_lock_are_safe(
 ) -> None:
     """As on a file system that has none: both work, all is whole, and a third has nothing to do."""
     music, out = write_songs(tmp_path / "music", 4, seconds=0.5), tmp_path / "out"
-    arguments = [music, "-o", out, "--weights", tiny_weights, "--resume"]
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
     process = start(*arguments)
     monkeypatch.setattr("htmdsep.fleet.locks.fcntl", None)
     wait_for_rows(process, out / "manifest.jsonl", 1)
-    assert CliRunner().invoke(command, list(map(str, arguments))).exit_code == 0
+    assert CliRunner().invoke(command, arguments).exit_code == 0
     assert finish(process)[0] == 0
     assert is_whole(out, [str(number) for number in range(4)])
-    result = CliRunner().invoke(command, list(map(str, arguments)))
+    result = CliRunner().invoke(command, arguments)
     assert result.stderr.endswith("0 done, 4 skipped, 0 failed\n")
 
 

@@ -26,6 +26,10 @@ class Ledger(Protocol):
     def index(self) -> Index:
         """What all manifests of the folder held when this one was opened."""
 
+    @property
+    def exclusive(self) -> bool:
+        """Whether it is certain that no other run writes the same songs."""
+
     def add(self, row: Row) -> None:
         """Write a row; safe to be called from several threads."""
 
@@ -91,7 +95,8 @@ def merge_manifests(folder: Path) -> int:
 
 
 class _LocalLedger:
-    def __init__(self, path: Path, descriptor: int, index: Index) -> None:
+    def __init__(self, path: Path, descriptor: int, index: Index, *, exclusive: bool) -> None:
+        self.exclusive = exclusive
         self._path, self._descriptor, self.index = path, descriptor, index
         self._lock = threading.Lock()
 
@@ -110,7 +115,7 @@ def _local_ledger(folder: Path, name: str) -> Iterator[Ledger]:
     with ExitStack() as stack:
         for made in _make_folder(folder):
             stack.callback(_remove_empty, made)
-        descriptor = open_locked(path)
+        descriptor, locked = open_locked(path)
         stack.callback(os.close, descriptor)
         stack.callback(_unlink_empty, path, descriptor)
         for other in sorted(folder.glob(PATTERN)):
@@ -120,7 +125,7 @@ def _local_ledger(folder: Path, name: str) -> Iterator[Ledger]:
         _end_torn_row(descriptor)
         index = Index(folder.glob(PATTERN))
         stack.callback(index.close)
-        yield _LocalLedger(path, descriptor, index)
+        yield _LocalLedger(path, descriptor, index, exclusive=locked)
 
 
 def _make_folder(folder: Path) -> list[Path]:

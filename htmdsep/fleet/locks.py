@@ -16,8 +16,11 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 
-def open_locked(path: Path) -> int:
-    """Open a manifest for appending, alone."""
+def open_locked(path: Path) -> tuple[int, bool]:
+    """Open a manifest for appending; return its descriptor, and whether it is locked.
+
+    Raises PlanError where another process holds the lock.
+    """
     while True:
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
@@ -26,9 +29,9 @@ def open_locked(path: Path) -> int:
                 f"cannot write {path}: {error.strerror}; choose another --out"
             ) from error
         try:
-            _lock(descriptor, path, shared=False)
+            locked = _lock(descriptor, path, shared=False)
             if os.path.samestat(os.fstat(descriptor), path.stat()):
-                return descriptor
+                return descriptor, locked
         except FileNotFoundError:
             pass
         except PlanError:
@@ -52,9 +55,9 @@ def shared_lock(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _lock(descriptor: int, path: Path, *, shared: bool) -> None:
+def _lock(descriptor: int, path: Path, *, shared: bool) -> bool:
     if fcntl is None:
-        return
+        return False
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -63,4 +66,5 @@ def _lock(descriptor: int, path: Path, *, shared: bool) -> None:
             "or give another --out"
         ) from error
     except OSError:
-        pass  # a file system without locks: what is written is safe all the same, see the docs
+        return False  # a file system without locks: stems are safe all the same, see the docs
+    return True

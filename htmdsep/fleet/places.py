@@ -62,6 +62,19 @@ def stamp(name: str) -> str | None:
         return f"{info.get('size')}:{version}".replace('"', "")
 
 
+def exists(name: str) -> bool:
+    """Tell whether there is a file, as far as can be seen."""
+    return known_stamp(name) is not None
+
+
+def known_stamp(name: str) -> str | None:
+    """Return a file's stamp, None also where it cannot be found out."""
+    try:
+        return stamp(name)
+    except (OSError, HtmdsepError):
+        return None
+
+
 def size_of(mark: str | None) -> int:
     """Return the bytes that a stamp tells of, 0 where it tells none."""
     size = (mark or "").partition(":")[0]
@@ -80,11 +93,10 @@ def sha256(name: str) -> str:
 def listing(folder: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
     """Yield every object below a URL, in order, with the folders between."""
     with remote(folder) as (system, path):
-        found = system.find(path, maxdepth=None if recursive else 1)
         root = path.rstrip("/")
-        for name in sorted(found):
-            below = name[len(root) :].strip("/").rpartition("/")[0] if root else ""
-            yield system.unstrip_protocol(name), below
+        for name in sorted(system.find(path, maxdepth=None if recursive else 1)):
+            rest = name[len(root) :]
+            yield folder.rstrip("/") + rest, rest.strip("/").rpartition("/")[0]
 
 
 def is_folder(name: str) -> bool:

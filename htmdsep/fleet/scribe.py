@@ -100,9 +100,7 @@ def _name(job: Job) -> str:
 
 
 def _stamp(name: str) -> str | None:
-    if name == STANDARD_STREAM:
-        return None
-    return places.stamp(name)
+    return None if name == STANDARD_STREAM else places.known_stamp(name)
 
 
 def _result(report: FileReport) -> dict[str, Any]:

@@ -71,4 +71,6 @@ def _duration(name: str, read_header: bool) -> float:
             return float(soundfile.info(name).duration)
         except (soundfile.LibsndfileError, TypeError, UnicodeError):
             pass  # its job will say what is wrong
-    return places.size_of(places.stamp(name)) / BYTES_A_SECOND.get(suffix, OTHER_BYTES_A_SECOND)
+    return places.size_of(places.known_stamp(name)) / BYTES_A_SECOND.get(
+        suffix, OTHER_BYTES_A_SECOND
+    )

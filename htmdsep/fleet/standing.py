@@ -49,7 +49,7 @@ def judge(job: Job, last: Callable[[str], Row | None], terms: Terms) -> Verdict:
     if terms.existing == "resume":
         row = last(row_id(job.names.values()))
         return Verdict("do") if row is None else _resume(job, row, terms)
-    present = [target for target in job.targets.values() if places.stamp(target) is not None]
+    present = [target for target in job.targets.values() if places.exists(target)]
     if terms.existing == "skip" and len(present) == len(job.names):
         return Verdict("skip")
     if terms.existing == "refuse" and present:

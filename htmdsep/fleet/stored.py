@@ -19,6 +19,8 @@ PART_ROWS = 200  # so that an object that grows with every song stays below 300 
 class StoredLedger:
     """Rows go into objects of at most 200 rows, each replaced as a whole when it grows."""
 
+    exclusive = False  # nothing is locked
+
     def __init__(self, out: str, folder: Path, index: Index) -> None:
         self._out, self.index = out, index
         self._name = f"manifest-{time.strftime('%Y%m%dT%H%M%S', time.gmtime())}-" + (

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from htmdsep.fleet.manifest import Output
 from htmdsep.options import FileOptions, StemName
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
+
+LIVE_SECONDS = 600.0  # a song in work is written to far more often
 
 
 class StoppedError(HtmdsepError):
@@ -109,13 +112,26 @@ def _as_targets(job: Job) -> Iterator[dict[StemName, Path]]:
             undo.pop_all()
 
 
-def remove_leavings(job: Job) -> None:
-    """Remove the temporary files of a process that was killed while it worked on this job."""
+def remove_leavings(job: Job, untouched_seconds: float = 0.0) -> None:
+    """Remove the temporary files of a process that was killed while it worked on this job.
+
+    Files that were written to more recently are left: they may be those of a process that lives.
+    """
     if places.is_url(job.out):
         return
+    latest = time.time() - untouched_seconds
     for target in map(Path, job.targets.values()):
         prefix, suffix = f".{target.name}.", ".part"
-        if target.parent.is_dir():
-            for path in target.parent.iterdir():
-                if path.name.startswith(prefix) and path.name.endswith(suffix):
-                    path.unlink(missing_ok=True)
+        if not target.parent.is_dir():
+            continue
+        for path in target.parent.iterdir():
+            if path.name.startswith(prefix) and path.name.endswith(suffix):
+                _remove_older(path, latest)
+
+
+def _remove_older(path: Path, latest: float) -> None:
+    try:
+        if path.stat().st_mtime <= latest:
+            path.unlink()
+    except FileNotFoundError:
+        pass  # its process lived, and has finished
