@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -50,8 +51,6 @@ def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path, tiny_weights: Pat
     music, out = write_songs(tmp_path / "music", SONGS, seconds=10.0), tmp_path / "out"
     process = start(music, "-o", out, "--weights", tiny_weights, "--on", "ray", "-j", "2")
     wait_until_working(process, out, done=1)
-    import os
-
     pids = working_pids(process.pid)
     assert pids
     os.kill(pids[0], signal.SIGKILL)
@@ -94,6 +93,15 @@ def test_a_driver_that_ends_early_is_gone_on_with(
     assert result.exit_code == 0
     assert is_whole(out, TRACKS)
     assert sorted(done_inputs(out)) == [f"{track}.wav" for track in TRACKS]
+
+
+def test_a_worker_that_cannot_load_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:
+    music, bad = write_songs(tmp_path / "music", 1), tiny_weights.with_name("bad.safetensors")
+    bad.write_bytes(tiny_weights.read_bytes()[:-8])
+    process = start(music, "-o", tmp_path / "out", "--weights", bad, "--on", "ray")
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "a Ray worker failed: " in stderr and "Traceback" not in stderr
 
 
 def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:

@@ -6,10 +6,11 @@ import os
 import signal
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from htmdsep.batch import Job
@@ -46,16 +47,17 @@ class _Workers:
             num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_concurrency=2
         )
         self._weights = ray.put(weights)  # kept there as long as this is kept here
-        actors = [actor.remote([self._weights], setup) for _ in range(count)]
-        # Calls in flight: to their actor, and to the task, None for one that is to get ready.
+        self._setup = setup
+        # Calls in flight: to their actor, and to the task, None where the network is loaded.
         self.calls: dict[Any, tuple[Any, Task | None]] = {}
         self.free: deque[Any] = deque()
-        for one in actors:
-            self._await(one)
+        for _ in range(count):
+            self._load(actor.remote())
 
-    def _await(self, actor: Any) -> None:
-        """Use an actor once it is there; a call that may be repeated outlives its restarts."""
-        self.calls[actor.ready.options(max_task_retries=-1).remote()] = (actor, None)
+    def _load(self, actor: Any) -> None:
+        """Use an actor once it has its network; the call is repeated where it is restarted."""
+        loading = actor.load.options(max_task_retries=-1)
+        self.calls[loading.remote(self._weights, self._setup)] = (actor, None)
 
     def give(self, task: Task) -> None:
         """Let a free actor work on a task. Each has one, so that a death is that task's."""
@@ -70,11 +72,13 @@ class _Workers:
             try:
                 result = self._ray.get(reference)
             except self._ray.exceptions.RayActorError as error:
-                if task is None or getattr(error, "actor_init_failed", False):
+                if task is None:
                     raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
-                self._await(actor)
+                self._load(actor)
                 yield task, None
                 continue
+            except self._ray.exceptions.RayTaskError as error:
+                raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
             self.free.append(actor)
             if task is not None:
                 yield task, None if result is None else replace(result, job=task.job)
@@ -171,7 +175,9 @@ def _ray(pool: Pool) -> Iterator[Any]:
         raise HtmdsepError("--on ray needs Ray: pip install 'htmdsep[ray]'") from error
     address = pool.address or os.environ.get("RAY_ADDRESS") or "local"
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         ray.init(
             address=address,
@@ -184,12 +190,36 @@ def _ray(pool: Pool) -> Iterator[Any]:
             f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
             "run on this machine"
         ) from error
-    for number, handler in handlers.items():
-        signal.signal(number, handler)  # Ray has put its own in their place
     try:
-        yield ray
+        with _signals(handlers):
+            yield ray
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals(handlers: Mapping[int, Any]) -> Iterator[None]:
+    """Put the handlers back that Ray replaced, and keep the exit status that they ask for.
+
+    A call of Ray's makes 1 of any status that a handler raises inside it.
+    """
+    received = []
+
+    def note(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        handler = handlers[number]
+        if callable(handler):
+            handler(number, frame)
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield
+    except SystemExit as error:
+        raise SystemExit(128 + received[0] if received else error.code) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _room(ray: Any, pool: Pool) -> int:

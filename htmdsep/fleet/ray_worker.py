@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.outcome import Outcome, Task
@@ -31,13 +29,13 @@ class Setup:
 
 
 class Worker:
-    """The actor: made from the bytes of a weights file, which come from the object store.
+    """The actor. Its network comes with a call, as arguments to an actor are lost on a restart."""
 
-    Their reference comes in a list: arguments that Ray resolves are lost to restarted actors.
-    """
+    def __init__(self) -> None:
+        self._stop = threading.Event()
 
-    def __init__(self, weights: list[Any], setup: Setup) -> None:
-        import ray
+    def load(self, weights: bytes, setup: Setup) -> None:
+        """Build the network from the bytes of a weights file, which the object store holds."""
         import torch
 
         from htmdsep.separator import Separator
@@ -45,7 +43,7 @@ class Worker:
         torch.set_num_threads(setup.threads)
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
             path = Path(folder) / f"{setup.weights_name}.safetensors"
-            path.write_bytes(ray.get(weights[0]))
+            path.write_bytes(weights)
             self._separator = Separator(
                 path,
                 device=setup.device,
@@ -55,11 +53,6 @@ class Worker:
                 stereo=setup.stereo,
             )
         self._options = setup.options
-        self._stop = threading.Event()
-
-    def ready(self) -> int:
-        """Return the process, once the network is loaded."""
-        return os.getpid()
 
     def stop(self) -> None:
         """Let the song in work end at its next block, with its files removed."""
