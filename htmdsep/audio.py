@@ -90,24 +90,30 @@ def open_audio(
     excerpt that cannot be.
     """
     _check_excerpt(start_seconds, duration_seconds)
+    with reading(), decode(path, BLOCK_LENGTH) as decoded:
+        _check_format(decoded)
+        first = round(start_seconds * decoded.sample_rate)
+        last = None
+        if duration_seconds is not None:
+            last = first + max(1, round(duration_seconds * decoded.sample_rate))
+        yield AudioReader(
+            path=path,
+            sample_rate=decoded.sample_rate,
+            channels=decoded.channels,
+            frames=_excerpt_frames(decoded.frames, first, last),
+            subtype=decoded.subtype,
+            tags=decoded.tags,
+            _decoded=decoded,
+            _first=first,
+            _last=last,
+        )
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn the errors of opening an input into HtmdsepError with a remedy."""
     try:
-        with decode(path, BLOCK_LENGTH) as decoded:
-            _check_format(decoded)
-            first = round(start_seconds * decoded.sample_rate)
-            last = None
-            if duration_seconds is not None:
-                last = first + max(1, round(duration_seconds * decoded.sample_rate))
-            yield AudioReader(
-                path=path,
-                sample_rate=decoded.sample_rate,
-                channels=decoded.channels,
-                frames=_excerpt_frames(decoded.frames, first, last),
-                subtype=decoded.subtype,
-                tags=decoded.tags,
-                _decoded=decoded,
-                _first=first,
-                _last=last,
-            )
+        yield
     except IsADirectoryError as error:
         raise HtmdsepError("it is a folder; give --recursive or name its files") from error
     except FileNotFoundError as error:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import string
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.fleet import places
 from htmdsep.options import FileFormat, StemName
 
 STANDARD_STREAM = "-"
@@ -20,129 +20,149 @@ SUFFIXES = frozenset({
     ".avi", ".ape", ".wv", ".tta", ".tak", ".mpc", ".amr", ".3gp", ".flv", ".ts", ".mpg",
     ".mpeg", ".ra",
 })  # fmt: skip
-# Names in a template: ours, and what users of other separators know.
-SYNONYMS = {"filename": "track", "instrument": "stem", "codec": "ext"}
+# Names in a template that users of other separators know: for track, stem and ext.
+SYNONYMS = ("filename", "instrument", "codec")
 
 
 class PlanError(HtmdsepError):
     """What is asked for cannot be done, whatever the files hold."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
-    """An input file, and the folders below the output folder that mirror where it was found."""
+    """An input, and the folders below the output folder that mirror where it was found.
 
-    path: Path
-    below: Path = Path()
+    Names are strings without further ado, as a batch may hold a million of them.
+    """
+
+    name: str  # a path, a URL, or - for standard input
+    below: str = ""
     problem: str | None = None  # why it cannot be separated, if that is known already
 
     @property
     def label(self) -> str:
         """Return what messages call it."""
-        return "standard input" if str(self.path) == STANDARD_STREAM else str(self.path)
+        return "standard input" if self.name == STANDARD_STREAM else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """A source and its output files, by their names below the output folder."""
+
+    source: Source
+    out: str  # a path or a URL
+    names: Mapping[StemName, str]
+
+    @property
+    def targets(self) -> dict[StemName, str]:
+        """Return the output files' paths or URLs."""
+        return {stem: places.join(self.out, name) for stem, name in self.names.items()}
 
 
 @dataclass(frozen=True)
-class Job:
-    """A source and its output files."""
+class Plan:
+    """What becomes of every source. Jobs are made as they are asked for, and not kept."""
 
-    source: Source
-    targets: Mapping[StemName, Path]
+    sources: Sequence[Source]
+    out: str
+    template: str
+    stems: Sequence[StemName]
+    file_format: FileFormat
 
+    def __len__(self) -> int:
+        return len(self.sources)
 
-def find_sources(inputs: Sequence[str], out: Path, *, recursive: bool) -> Iterator[Source]:
-    """Yield every file to separate, each once: the inputs, and the audio files in folders.
+    def __iter__(self) -> Iterator[Job]:
+        return map(self.job, self.sources)
 
-    The output folder is not searched where it lies below an input folder: it holds stems.
-    """
-    seen: set[Path] = set()
-    for source in _expand(inputs, out.resolve(), recursive=recursive):
-        key = source.path.absolute()
-        if key not in seen:
-            seen.add(key)
-            yield source
+    def job(self, source: Source) -> Job:
+        """Settle a source's output names; raise PlanError for a template that has none."""
+        fields = _fields(source, self.file_format)
+        names = {stem: self._name(source, {**fields, **_stem_fields(stem)}) for stem in self.stems}
+        return Job(source, self.out, names)
 
-
-def _expand(inputs: Sequence[str], out: Path, *, recursive: bool) -> Iterator[Source]:
-    for given in inputs:
-        path = Path(given)
-        if given == STANDARD_STREAM or not path.is_dir():
-            yield Source(path)
-            continue
-        found = sorted(_audio_files(path, out, recursive=recursive))
-        for file in found:
-            yield Source(file, file.parent.relative_to(path))
-        if not found:
-            deeper = "" if recursive else "; --recursive looks into the folders below"
-            yield Source(path, problem=f"no audio file in this folder{deeper}")
-
-
-def _audio_files(folder: Path, out: Path, *, recursive: bool) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [
-            name
-            for name in folders
-            if recursive and not name.startswith(".") and Path(parent, name).resolve() != out
-        ]
-        for name in names:
-            if Path(name).suffix.lower() in SUFFIXES and not name.startswith("."):
-                yield Path(parent) / name
+    def _name(self, source: Source, fields: Mapping[str, str]) -> str:
+        try:
+            name = self.template.format_map(fields)
+        except (KeyError, IndexError, ValueError, AttributeError) as error:
+            known = ", ".join(f"{{{field}}}" for field in fields if field not in SYNONYMS)
+            raise PlanError(
+                f"--filename {self.template!r}: {error}; known fields: {known}"
+            ) from error
+        if not name or name.endswith(("/", os.sep)):
+            raise PlanError(
+                f"--filename {self.template!r} names a folder; end it with {{stem}}.{{ext}}"
+            )
+        return f"{source.below}/{name}" if source.below else name
 
 
 def plan_jobs(
     sources: Sequence[Source],
-    out: Path,
+    out: str,
     template: str,
     stems: Sequence[StemName],
     file_format: FileFormat,
-) -> list[Job]:
+) -> Plan:
     """Settle every output path.
 
     Raises PlanError for a template with unknown fields, for two outputs at one path, and for an
     output that would replace an input.
     """
-    jobs = [
-        Job(source, {stem: _target(source, out, template, stem, file_format) for stem in stems})
-        for source in sources
-    ]
-    inputs = {_key(source.path): source for source in sources}
+    plan = Plan(sources, out, template, stems, file_format)
+    inputs = {hash(_key(source.name)) for source in sources}
+    outputs: set[int] = set()  # hashes, as names of a million songs' stems need 300 MB
+    doubtful: set[int] = set()
+    for job in plan:
+        for target in job.targets.values():
+            key = hash(_key(target))
+            if key in outputs or key in inputs:
+                doubtful.add(key)
+            outputs.add(key)
+    if doubtful:
+        _check_doubtful(plan, doubtful)
+    return plan
+
+
+def _check_doubtful(plan: Plan, doubtful: set[int]) -> None:
+    """Look at the names whose hashes occur twice, and raise PlanError where the names do, too."""
+    inputs = {key for source in plan.sources if hash(key := _key(source.name)) in doubtful}
     owners: dict[str, Source] = {}
-    for job in jobs:
+    for job in plan:
         for target in job.targets.values():
             key = _key(target)
+            if hash(key) not in doubtful:
+                continue
             if key in inputs:
                 raise PlanError(f"{target} is an input; choose another --out or --filename")
             if key in owners:
                 raise PlanError(
                     f"{owners[key].label} and {job.source.label} would both be written to "
-                    f"{target}; separate them into different folders, or give --filename "
-                    "with {trackext} or {stem}"
+                    f"{target}; separate them into different folders, mirror their folders with "
+                    "--base, or give --filename with {trackext} or {stem}"
                 )
             owners[key] = job.source
-    return jobs
 
 
-def _target(
-    source: Source, out: Path, template: str, stem: StemName, file_format: FileFormat
-) -> Path:
-    track = "stdin" if str(source.path) == STANDARD_STREAM else source.path.stem
+def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
+    folder, _, last = source.name.replace(os.sep, "/").rpartition("/")
+    track, suffix = os.path.splitext("stdin" if last == STANDARD_STREAM else last)  # noqa: PTH122
+    if not track.strip("."):
+        track = last  # "..." and the like are no names
+    parent = (folder if folder else os.getcwd()).rpartition("/")[2]  # noqa: PTH109
+    if parent in (".", ".."):
+        parent = Path(folder).resolve().name
     fields = {
-        "track": track if track.strip(".") else source.path.name,  # "..." and the like are no names
-        "trackext": source.path.suffix.lstrip("."),
-        "foldername": source.path.absolute().parent.name,
-        "stem": stem,
+        "track": track,
+        "trackext": suffix.lstrip("."),
+        "foldername": parent,
         "ext": file_format,
     }
-    fields.update({theirs: fields[ours] for theirs, ours in SYNONYMS.items()})
-    try:
-        name = string.Formatter().vformat(template, (), fields)
-    except (KeyError, IndexError, ValueError, AttributeError) as error:
-        known = ", ".join(f"{{{field}}}" for field in fields if field not in SYNONYMS)
-        raise PlanError(f"--filename {template!r}: {error}; known fields: {known}") from error
-    if not name or name.endswith(("/", os.sep)):
-        raise PlanError(f"--filename {template!r} names a folder; end it with {{stem}}.{{ext}}")
-    return out / source.below / name
+    return {**fields, "filename": track, "codec": file_format}
 
 
-def _key(path: Path) -> str:
-    return os.path.normcase(os.path.abspath(path))  # noqa: PTH100 (normcase works on strings)
+def _stem_fields(stem: StemName) -> dict[str, str]:
+    return {"stem": stem, "instrument": stem}
+
+
+def _key(name: str) -> str:
+    return name if places.is_url(name) else os.path.normcase(places.absolute(name))

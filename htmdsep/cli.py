@@ -14,6 +14,7 @@ import click
 
 from htmdsep.batch import PlanError
 from htmdsep.errors import HtmdsepError
+from htmdsep.fleet.flags import batch_flags
 from htmdsep.options import (
     CLIP_MODES,
     DEFAULT_OVERLAP,
@@ -114,10 +115,8 @@ def _normalise(word: str) -> str:
     "-j",
     "--jobs",
     type=click.IntRange(1),
-    default=1,
-    show_default=True,
     metavar="N",
-    help="Files at once; they share the processor's cores.",
+    help="Files at once; they share the cores.  [default: 1; with Ray, what there is room for]",
 )
 @click.option(
     "--stereo",
@@ -183,6 +182,7 @@ def _normalise(word: str) -> str:
     "--skip-existing", "existing", flag_value="skip", help="Pass over files whose stems exist."
 )
 @click.option("--overwrite", "existing", flag_value="overwrite", help="Replace stems that exist.")
+@batch_flags
 @click.option(
     "--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output."
 )
@@ -201,12 +201,13 @@ def _normalise(word: str) -> str:
 )
 @click.version_option(__version__, prog_name="htmdsep")
 def command(**arguments: Any) -> None:
-    """Separate INPUTS (audio or video files, folders, or - for standard input) into vocals and
-    accompaniment.
+    """Separate INPUTS (audio or video files, folders, patterns, URLs, or - for standard input)
+    into vocals and accompaniment.
 
     \b
     htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav
     htmdsep -r music/ -o stems/ -c flac     a whole collection
+    htmdsep -r music/ -o stems/ --resume    go on with it
     htmdsep --stems vocals -o - song.mp3    vocals to standard output
 
     Exit status: 0 all done, 1 some file failed, 2 wrong usage, 130 or 143 interrupted.
@@ -238,6 +239,16 @@ def _run(settings: Settings) -> int:
 
         located = import_weights(settings.keras_file, settings.name)
         click.echo(f"{settings.keras_file} is now --name {located.name} ({located.path})", err=True)
+        return 0
+    if settings.report_on is not None:
+        from htmdsep.fleet.report import print_report
+
+        return print_report(settings.report_on, as_json=settings.as_json)
+    if settings.merge_in is not None:
+        from htmdsep.fleet.ledger import merge_manifests
+
+        songs = merge_manifests(Path(settings.merge_in))
+        click.echo(f"{settings.merge_in}: one manifest of {songs} songs", err=True)
         return 0
     if settings.self_test:
         from htmdsep.selftest import self_test

@@ -11,7 +11,8 @@ Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 ClipMode = Literal["clamp", "rescale", "none"]
 StereoMode = Literal["mean", "channels"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
-Existing = Literal["refuse", "skip", "overwrite"]  # what to do where outputs exist
+Existing = Literal["refuse", "skip", "overwrite", "resume"]  # what to do where outputs exist
+RunOn = Literal["local", "ray"]
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
 FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
@@ -19,6 +20,7 @@ SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
 CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
+PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
 DEFAULT_WEIGHTS = "htmdnet"
 DEFAULT_STEREO: StereoMode = "channels"  # better by 0.4 to 1 dB on validation songs (README)
@@ -26,6 +28,7 @@ DEFAULT_OVERLAP = 0.25  # share of a segment
 MAX_OVERLAP = 0.9
 MAX_SEGMENT_SECONDS = 600.0
 MAX_SAMPLE_RATE = 768_000  # Hz
+DEFAULT_RETRIES = 2  # of a song that failed, over all runs of a batch
 
 
 @dataclass(frozen=True)

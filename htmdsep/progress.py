@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -30,6 +31,8 @@ class Bars:
             leave=False,
         )
         self._positions: list[int] = []
+        self._started = time.monotonic()
+        self._audio_seconds = 0.0
         self._lock = threading.Lock()
 
     @contextmanager
@@ -55,8 +58,12 @@ class Bars:
 
             yield report
 
-    def finish_file(self) -> None:
-        """Count a file as dealt with."""
+    def finish_file(self, audio_seconds: float = 0.0) -> None:
+        """Count a file as dealt with, and show how many times real time all files make."""
+        self._audio_seconds += audio_seconds
+        if self._audio_seconds:
+            rate = self._audio_seconds / (time.monotonic() - self._started)
+            self._files.set_postfix_str(f"{rate:.1f} x real time", refresh=False)
         self._files.update()
 
     def close(self) -> None:

@@ -1,41 +1,21 @@
-"""Work through the jobs: every file is tried, and each ends as done, skipped or failed."""
+"""Work through the jobs on this machine: every file is tried, and ends as done or failed."""
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from itertools import islice
 
-from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import Existing, FileOptions
+from htmdsep.fleet.outcome import Outcome, Task
+from htmdsep.fleet.scribe import Scribe
+from htmdsep.fleet.work import Done, StoppedError, separate_job
+from htmdsep.options import FileOptions
 from htmdsep.progress import Bars
 from htmdsep.separator import Separator
-from htmdsep.stems import FileReport
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """How a job ended."""
-
-    job: Job
-    wall_seconds: float
-    report: FileReport | None = None  # of a job that is done
-    error: Exception | None = None  # of one that failed; neither for one that was skipped
-
-    @property
-    def status(self) -> Literal["done", "skipped", "failed"]:
-        if self.error is not None:
-            return "failed"
-        return "skipped" if self.report is None else "done"
 
 
 @dataclass(frozen=True)
@@ -44,65 +24,60 @@ class Runner:
 
     separator: Separator
     options: FileOptions
-    existing: Existing
+    scribe: Scribe
     bars: Bars
 
-    def run(self, jobs: Sequence[Job], at_once: int) -> Iterator[Outcome]:
-        """Yield the outcome of every job, as it ends; those at once share the processor."""
-        if at_once == 1 or len(jobs) == 1:
-            for job in jobs:
-                yield self._outcome(job, threading.Event())
+    def run(self, tasks: Iterable[Task], at_once: int) -> Iterator[Outcome]:
+        """Yield the outcome of every task, as it ends; `at_once` of them share the processor.
+
+        No more tasks are taken than can begin, so that there may be any number of them.
+        """
+        if at_once == 1:
+            for task in tasks:
+                yield self._outcome(task, threading.Event())
             return
         stop = threading.Event()
         pool = ThreadPoolExecutor(at_once)
+        waiting = iter(tasks)
+        running: set[Future[Outcome]] = set()
         try:
-            futures = [pool.submit(self._outcome, job, stop) for job in jobs]
-            for future in as_completed(futures):
-                yield future.result()
+            while True:
+                free = at_once - len(running)
+                running |= {
+                    pool.submit(self._outcome, task, stop) for task in islice(waiting, free)
+                }
+                if not running:
+                    return
+                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                for future in ended:
+                    yield future.result()
         finally:
             # Where a signal interrupts, at whatever point: what is waiting never starts, what is
             # running ends at its next block and removes its files.
             stop.set()
             pool.shutdown(cancel_futures=True)
 
-    def _outcome(self, job: Job, stop: threading.Event) -> Outcome:
+    def _outcome(self, task: Task, stop: threading.Event) -> Outcome:
         started = time.monotonic()
-        report, error = None, None
+        done, error = None, None
+        self.scribe.started(task)
         try:
-            report = self._separate(job, stop)
+            done = self._separate(task, stop)
+        except (StoppedError, SystemExit, KeyboardInterrupt):
+            self.scribe.interrupted(task)
+            raise
         except (HtmdsepError, OSError, RuntimeError, MemoryError) as failure:
             error = failure
-        self.bars.finish_file()
-        return Outcome(job, time.monotonic() - started, report, error)
+        outcome = Outcome(task.job, time.monotonic() - started, done, error)
+        self.scribe.ended(task, outcome)
+        return outcome
 
-    def _separate(self, job: Job, stop: threading.Event) -> FileReport | None:
-        if job.source.problem is not None:
-            raise HtmdsepError(job.source.problem)
-        present = [path for path in job.targets.values() if path.exists()]
-        if self.existing == "skip" and len(present) == len(job.targets):
-            return None
-        if self.existing == "refuse" and present:
-            raise HtmdsepError(f"{present[0]} exists already; use --overwrite or --skip-existing")
-        with self.bars.file(job.source.label) as show, _as_file(job.source.path) as path:
+    def _separate(self, task: Task, stop: threading.Event) -> Done:
+        with self.bars.file(task.job.source.label) as show:
 
             def progress(seconds: float, total_seconds: float | None) -> None:
                 if stop.is_set():
-                    raise HtmdsepError("interrupted")
+                    raise StoppedError("interrupted")
                 show(seconds, total_seconds)
 
-            return self.separator.separate_file(path, job.targets, self.options, progress)
-
-
-@contextmanager
-def _as_file(path: Path) -> Iterator[Path]:
-    """Yield a path that can be sought: standard input and named pipes are stored first."""
-    piped = str(path) == STANDARD_STREAM
-    if not piped and not path.is_fifo():
-        yield path
-        return
-    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder, ExitStack() as stack:
-        stream = sys.stdin.buffer if piped else stack.enter_context(path.open("rb"))
-        stored = Path(folder) / "stored"
-        with stored.open("wb") as file:
-            shutil.copyfileobj(stream, file)
-        yield stored
+            return separate_job(self.separator, task.job, self.options, progress)

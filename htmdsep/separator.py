@@ -25,7 +25,7 @@ from htmdsep.options import (
     StereoMode,
 )
 from htmdsep.precision import pick_precision
-from htmdsep.stems import FileReport, Progress, write_stems
+from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
 from htmdsep.weights import load_weights
 
@@ -135,14 +135,16 @@ class Separator:
         targets: Mapping[StemName, Path],
         options: FileOptions | None = None,
         progress: Progress | None = None,
+        check: Check | None = None,
     ) -> FileReport:
         """Separate an audio file into the stem files of `targets`, all of them or none.
 
-        `progress` is called with the seconds done and in all (None where unknown). Raises
-        HtmdsepError, naming the cause and the remedy, for files that cannot be read or written.
+        `progress` is called with the seconds done and in all (None where unknown), `check` with
+        the finished files before they get their names. Raises HtmdsepError, naming the cause and
+        the remedy, for files that cannot be read or written.
         """
         known = len(self._engine.estimator.notes)
-        report = write_stems(source, targets, self.pairs, options or FileOptions(), progress)
+        report = write_stems(source, targets, self.pairs, options or FileOptions(), progress, check)
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision = self.device, self.precision

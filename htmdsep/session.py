@@ -2,27 +2,34 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import sys
 import tempfile
-import traceback
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
-from tqdm import tqdm
 
-from htmdsep.batch import STANDARD_STREAM, PlanError, find_sources, plan_jobs
+from htmdsep.batch import STANDARD_STREAM, Job, Plan, PlanError, plan_jobs
+from htmdsep.engines import file_options, pick_engine
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import STEM_NAMES, FileOptions
+from htmdsep.fleet.ledger import Ledger, has_manifest, open_ledger
+from htmdsep.fleet.manifest import Row
+from htmdsep.fleet.outcome import Outcome, Task
+from htmdsep.fleet.places import is_url
+from htmdsep.fleet.scribe import Scribe, options_sha256
+from htmdsep.fleet.shards import parse_shard, take_shard
+from htmdsep.fleet.sources import find_sources, read_list
+from htmdsep.fleet.standing import Terms, judge
+from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
+from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
-from htmdsep.runner import Outcome, Runner
-from htmdsep.separator import Separator
+from htmdsep.telling import tell
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings
@@ -31,138 +38,124 @@ if TYPE_CHECKING:
 def run_session(settings: Settings) -> int:
     """Separate the inputs and return the exit status: 0 all done or skipped, 1 some failed.
 
-    Raises PlanError where outputs would collide, and HtmdsepError where the weights or the device
-    cannot be used; nothing has been done then.
+    Raises PlanError where outputs would collide or another batch runs there, and HtmdsepError
+    where the weights or the device cannot be used; nothing has been done then.
     """
-    with _out_folder(settings) as out:
-        sources = list(find_sources(settings.inputs, out, recursive=settings.recursive))
-        if settings.out == STANDARD_STREAM and len(sources) != 1:
-            raise PlanError(f"standard output takes the stem of one input, not of {len(sources)}")
-        stems = STEM_NAMES if settings.stems == "both" else (settings.stems,)
-        jobs = plan_jobs(sources, out, settings.filename, stems, settings.file_format)
-        shown = sys.stderr.isatty() and not settings.quiet
-        bars = Bars(len(jobs), shown=shown)
-        runner = Runner(
-            _separator(settings), _options(settings), settings.existing or "refuse", bars
-        )
-        counts: Counter[str] = Counter()
-        for outcome in runner.run(jobs, settings.jobs):
-            counts[outcome.status] += 1
-            _tell(outcome, settings)
-        bars.close()
-        if settings.out == STANDARD_STREAM and not counts["failed"]:
-            for target in jobs[0].targets.values():
-                with target.open("rb") as file:
+    with _out_folder(settings) as out, ExitStack() as stack:
+        plan = _plan(settings, out)
+        engine = pick_engine(settings)
+        ledger = None
+        if _keeps_manifest(settings, plan, out):
+            shard = parse_shard(settings.shard) if settings.shard else None
+            ledger = stack.enter_context(open_ledger(out, shard))
+        desk = Desk(settings, ledger, _terms(settings, engine.weights_sha256), len(plan))
+        for outcome in engine.run(desk.tasks(plan), desk.scribe, desk.bars, len(plan)):
+            desk.settle(outcome)
+        desk.bars.close()
+        if settings.out == STANDARD_STREAM and not desk.counts["failed"]:
+            for target in next(iter(plan)).targets.values():
+                with Path(target).open("rb") as file:
                     shutil.copyfileobj(file, sys.stdout.buffer)
             sys.stdout.buffer.flush()
     if not settings.quiet:
-        words = (f"{counts[status]} {status}" for status in ("done", "skipped", "failed"))
+        words = (f"{desk.counts[status]} {status}" for status in ("done", "skipped", "failed"))
         click.echo(", ".join(words), err=True)
-    return 1 if counts["failed"] else 0
+    return 1 if desk.counts["failed"] else 0
 
 
-def _separator(settings: Settings) -> Separator:
-    return Separator(
-        settings.weights or settings.name,
-        device=settings.device,
+class Desk:
+    """Decides on every job as its turn comes, and counts and tells how each ends."""
+
+    def __init__(self, settings: Settings, ledger: Ledger | None, terms: Terms, jobs: int) -> None:
+        self._settings = settings
+        self._terms = terms
+        self._shared = ledger is not None and not ledger.exclusive
+        self._index = None if ledger is None else ledger.index
+        self.scribe = Scribe(ledger, terms)
+        self.bars = Bars(jobs, shown=sys.stderr.isatty() and not settings.quiet)
+        self.counts: Counter[str] = Counter()
+
+    def tasks(self, plan: Iterable[Job]) -> Iterator[Task]:
+        """Yield what is to be done; what is not is settled at once."""
+        for job in plan:
+            verdict = judge(job, self._last, self._terms)
+            if verdict.fresh is not None:
+                self.scribe.refresh(verdict.fresh)
+            if verdict.action == "do":
+                if verdict.crashed:
+                    remove_leavings(job, LIVE_SECONDS if self._shared else 0.0)
+                yield Task(job, verdict.attempt)
+                continue
+            error = HtmdsepError(verdict.reason) if verdict.action == "refuse" else None
+            self.settle(Outcome(job, 0.0, error=error))
+
+    def settle(self, outcome: Outcome) -> None:
+        """Count a job that has ended, and tell how."""
+        self.counts[outcome.status] += 1
+        self.bars.finish_file(outcome.report.seconds if outcome.report else 0.0)
+        tell(outcome, self._settings)
+
+    def _last(self, identity: str) -> Row | None:
+        return None if self._index is None else self._index.last(identity)
+
+
+def _plan(settings: Settings, out: str) -> Plan:
+    """Find the inputs, settle their outputs, and take the shard's part."""
+    listed = read_list(settings.list_file) if settings.list_file is not None else ()
+    inputs = chain(settings.inputs, listed)
+    sources = list(find_sources(inputs, out, recursive=settings.recursive, base=settings.base))
+    if settings.out == STANDARD_STREAM and len(sources) != 1:
+        raise PlanError(f"standard output takes the stem of one input, not of {len(sources)}")
+    stems = STEM_NAMES if settings.stems == "both" else (settings.stems,)
+    plan = plan_jobs(sources, out, settings.filename, stems, settings.file_format)
+    if settings.shard is None:
+        return plan
+    return replace(plan, sources=take_shard(sources, parse_shard(settings.shard)))
+
+
+def _keeps_manifest(settings: Settings, plan: Plan, out: str) -> bool:
+    """Tell whether this is a batch: all but one named file, which joins a manifest that is there.
+
+    The first of several songs may be a batch's last, so their number does not decide.
+    """
+    if settings.out == STANDARD_STREAM:
+        return False
+    named = settings.list_file is None and settings.shard is None and len(settings.inputs) == 1
+    alone = named and len(plan) == 1 and plan.sources[0].name == settings.inputs[0]
+    return not alone or settings.existing == "resume" or has_manifest(out)
+
+
+def _terms(settings: Settings, weights_sha256: str) -> Terms:
+    options = options_sha256(
+        file_options(settings),
         segment_seconds=settings.segment_seconds,
         overlap=settings.overlap,
-        batch_size=settings.batch_size,
         precision=settings.precision,
         stereo=settings.stereo,
     )
-
-
-def _options(settings: Settings) -> FileOptions:
-    return FileOptions(
-        file_format=settings.file_format,
-        subtype=settings.subtype,
-        sample_rate=settings.sample_rate,
-        start_seconds=settings.start_seconds,
-        duration_seconds=settings.duration_seconds,
-        clip_mode=settings.clip_mode,
+    return Terms(
+        settings.existing or "refuse",
+        options,
+        weights_sha256,
+        retries=settings.retries,
+        verify=settings.verify,
     )
 
 
 @contextmanager
-def _out_folder(settings: Settings) -> Iterator[Path]:
+def _out_folder(settings: Settings) -> Iterator[str]:
     """Yield the folder for the stems; for standard output one that vanishes afterwards."""
     if settings.out == STANDARD_STREAM:
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-            yield Path(folder)
+            yield folder
+        return
+    if is_url(settings.out):
+        yield settings.out.rstrip("/")
         return
     out = Path(settings.out)
     made_here = not out.exists()
     try:
-        yield out
+        yield str(out)
     finally:
         if made_here and out.is_dir() and not any(out.iterdir()):
             out.rmdir()  # nothing was written
-
-
-def _tell(outcome: Outcome, settings: Settings) -> None:
-    """Say how a file ended: on standard error, and as JSON on standard output."""
-    label = outcome.job.source.label
-    if outcome.error is not None:
-        if settings.verbose:
-            for line in "".join(traceback.format_exception(outcome.error)).splitlines():
-                _say(line)
-        _say(f"htmdsep: {label}: {_cause(outcome.error)}")
-    elif not settings.quiet:
-        if outcome.report is None:
-            _say(f"{label}: skipped, its stems exist")
-        else:
-            for note in outcome.report.notes:
-                _say(f"htmdsep: {label}: {note}")
-            if settings.out != STANDARD_STREAM:
-                _say(f"{label}: {', '.join(map(str, outcome.job.targets.values()))}")
-            if settings.verbose:
-                _say(_speed(outcome))
-    if settings.as_json:
-        click.echo(json.dumps(_record(outcome)))
-
-
-def _say(line: str) -> None:
-    """Print one line on standard error; what a file name holds of control characters, escaped."""
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
-    tqdm.write("".join(shown), file=sys.stderr)
-
-
-def _cause(error: Exception) -> str:
-    """Return an error's message in one line, with its type where it is not one of ours."""
-    message = " ".join(str(error).split())
-    return message if isinstance(error, HtmdsepError) else f"{type(error).__name__}: {message}"
-
-
-def _speed(outcome: Outcome) -> str:
-    assert outcome.report is not None
-    report = outcome.report
-    return (
-        f"  {report.seconds:.1f} s of {report.channels} x {report.sample_rate} Hz in "
-        f"{outcome.wall_seconds:.1f} s ({report.seconds / outcome.wall_seconds:.1f} times real "
-        f"time), {report.subtype}, weights {report.weights}, {report.precision} on {report.device}"
-    )
-
-
-def _record(outcome: Outcome) -> dict[str, Any]:
-    record: dict[str, Any] = {
-        "input": str(outcome.job.source.path),
-        "status": outcome.status,
-        "wall_seconds": round(outcome.wall_seconds, 3),
-        "peak_rss_bytes": _peak_rss_bytes(),
-    }
-    if outcome.error is not None:
-        record["error"] = _cause(outcome.error)
-    if outcome.report is not None:
-        record.update(asdict(outcome.report))
-    return record
-
-
-def _peak_rss_bytes() -> int | None:
-    """Return the largest memory the process has had; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

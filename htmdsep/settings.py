@@ -15,6 +15,7 @@ from htmdsep.options import (
     Existing,
     FileFormat,
     Precision,
+    RunOn,
     StemName,
     StereoMode,
     Subtype,
@@ -36,7 +37,7 @@ class Settings:
     overlap: float
     batch_size: int | None
     precision: Precision
-    jobs: int
+    jobs: int | None
     stereo: StereoMode
     stems: StemName | Literal["both"]
     file_format: FileFormat
@@ -46,6 +47,17 @@ class Settings:
     duration_seconds: float | None
     clip_mode: ClipMode | None
     existing: Existing | None
+    list_file: str | None
+    base: str | None
+    retries: int
+    verify: bool
+    shard: str | None
+    run_on: RunOn
+    ray_address: str | None
+    actor_cpus: float
+    actor_gpus: float
+    report_on: str | None
+    merge_in: str | None
     as_json: bool
     quiet: bool
     verbose: bool
@@ -56,8 +68,12 @@ class Settings:
 
 def check_settings(settings: Settings) -> None:
     """Refuse combinations that make no sense, with exit status 2."""
-    actions = (settings.list_models, settings.keras_file is not None, settings.self_test)
-    if not settings.inputs and not any(actions):
+    actions = (
+        settings.list_models,
+        settings.self_test,
+        *(x is not None for x in (settings.keras_file, settings.report_on, settings.merge_in)),
+    )
+    if not settings.inputs and settings.list_file is None and not any(actions):
         raise click.UsageError("nothing to separate; name files or folders (see --help)")
     if settings.file_format == "flac" and settings.subtype == "FLOAT":
         raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
@@ -65,6 +81,12 @@ def check_settings(settings: Settings) -> None:
         raise click.UsageError("--clip-mode none needs --float32")
     if settings.name and settings.weights:
         raise click.UsageError("give --name or --weights, not both")
+    if settings.ray_address and settings.run_on != "ray":
+        raise click.UsageError("--ray-address needs --on ray")
+    if settings.run_on == "ray" and STANDARD_STREAM in (settings.out, *settings.inputs):
+        raise click.UsageError("--on ray takes files and folders, not standard input or output")
+    if settings.list_file == STANDARD_STREAM and STANDARD_STREAM in settings.inputs:
+        raise click.UsageError("standard input is a list (--from -) or audio (-), not both")
     if settings.out == STANDARD_STREAM:
         if settings.stems == "both" or settings.as_json:
             raise click.UsageError(

@@ -31,6 +31,9 @@ from htmdsep.stemfile import BYTES, open_stem, read_stem
 from htmdsep.streaming import BLOCK_LENGTH, Pair
 
 Progress = Callable[[float, float | None], None]
+# Is given the stems' finished files, under temporary names; what it raises keeps them from
+# appearing under their own.
+Check = Callable[[Mapping[StemName, Path]], None]
 Separate = Callable[[Iterable[np.ndarray], int], Iterator[Pair]]
 
 
@@ -87,6 +90,7 @@ def write_stems(
     separate: Separate,
     options: FileOptions,
     progress: Progress | None = None,
+    check: Check | None = None,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
     with ExitStack() as stack:
@@ -109,7 +113,10 @@ def write_stems(
             spool = stack.enter_context(Spool(folder, output.channels))
             gain = spool.fill(pairs, _full_scale(output.subtype))
             pairs = spool.scaled(gain)
-        report = _write(dict(zip(targets, temporaries, strict=True)), pairs, output)
+        written = dict(zip(targets, temporaries, strict=True))
+        report = _write(written, pairs, output)
+        if check is not None:
+            check(written)
     for name, target in targets.items():
         report.stems[name].path = str(target)
     report.gain = gain

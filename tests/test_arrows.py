@@ -11,6 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
+EXTRAS = ("ray", "fsspec", "s3fs", "moto")
 ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench")
 
 
@@ -39,7 +40,7 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
     ],
 )
 def test_the_command_line_is_light(statement: str) -> None:
-    script = f"import sys; {statement}; print(*(m for m in {HEAVY!r} if m in sys.modules))"
+    script = f"import sys; {statement}; print(*(m for m in {HEAVY + EXTRAS!r} if m in sys.modules))"
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
@@ -79,6 +80,14 @@ def test_the_fast_network_knows_the_model_only() -> None:
 
 
 def test_only_the_command_line_imports_click() -> None:
-    allowed = {"cli.py", "settings.py", "session.py", "listing.py", "selftest.py", "bundle.py"}
+    allowed = {
+        "cli.py",
+        "settings.py",
+        "session.py",
+        "listing.py",
+        "selftest.py",
+        "bundle.py",
+        "telling.py",
+    }
     for path in PACKAGE.glob("*.py"):
         assert path.name in allowed or "click" not in imported(path), path

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from htmdsep.batch import PlanError, Source, find_sources, plan_jobs
+from htmdsep.batch import PlanError, Source, plan_jobs
+from htmdsep.fleet.sources import find_sources
 from htmdsep.options import STEM_NAMES
 
 TEMPLATE = "{track}/{stem}.{ext}"
@@ -17,40 +19,40 @@ def make(folder: Path, *names: str) -> None:
 
 
 def targets(sources: list[Source], template: str = TEMPLATE) -> list[str]:
-    jobs = plan_jobs(sources, Path("out"), template, STEM_NAMES, "wav")
-    return [path.as_posix() for job in jobs for path in job.targets.values()]
+    jobs = plan_jobs(sources, "out", template, STEM_NAMES, "wav")
+    return [target.replace(os.sep, "/") for job in jobs for target in job.targets.values()]
 
 
 def test_a_folder_gives_its_audio_files_in_order(tmp_path: Path) -> None:
     make(tmp_path, "b.mp3", "a.WAV", "cover.jpg", ".hidden.mp3", "deep/c.flac", ".trash/d.wav")
-    sources = list(find_sources([str(tmp_path)], tmp_path / "out", recursive=False))
-    assert [source.path.name for source in sources] == ["a.WAV", "b.mp3"]
-    sources = list(find_sources([str(tmp_path)], tmp_path / "out", recursive=True))
-    assert [source.path.name for source in sources] == ["a.WAV", "b.mp3", "c.flac"]
+    sources = list(find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=False))
+    assert [Path(source.name).name for source in sources] == ["a.WAV", "b.mp3"]
+    sources = list(find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=True))
+    assert [Path(source.name).name for source in sources] == ["a.WAV", "b.mp3", "c.flac"]
     assert targets(sources)[-1] == "out/deep/c/accompaniment.wav"
 
 
 def test_stems_of_an_earlier_run_are_no_sources(tmp_path: Path) -> None:
     make(tmp_path, "a.mp3", "b/c.mp3", "out/a/vocals.wav", "out/a/accompaniment.wav")
-    sources = find_sources([str(tmp_path)], tmp_path / "out", recursive=True)
-    assert [source.path.name for source in sources] == ["a.mp3", "c.mp3"]
+    sources = find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=True)
+    assert [Path(source.name).name for source in sources] == ["a.mp3", "c.mp3"]
 
 
 def test_a_file_is_taken_once_and_whatever_its_ending(tmp_path: Path) -> None:
     make(tmp_path, "song.bin")
     path = str(tmp_path / "song.bin")
-    assert len(list(find_sources([path, path], tmp_path, recursive=False))) == 1
+    assert len(list(find_sources([path, path], str(tmp_path), recursive=False))) == 1
 
 
 def test_an_empty_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     make(tmp_path, "cover.jpg")
-    (source,) = find_sources([str(tmp_path)], tmp_path / "out", recursive=False)
+    (source,) = find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=False)
     assert source.problem is not None and "no audio file" in source.problem
     assert "--recursive" in source.problem
 
 
 def test_names() -> None:
-    sources = [Source(Path("music/Chœur d'été 100%.mp3"))]
+    sources = [Source("music/Chœur d'été 100%.mp3")]
     assert targets(sources) == [
         "out/Chœur d'été 100%/vocals.wav",
         "out/Chœur d'été 100%/accompaniment.wav",
@@ -58,15 +60,15 @@ def test_names() -> None:
     assert targets(sources, "{stem}/{track}.{trackext}.{ext}")[0].startswith("out/vocals/Chœur")
     foreign = targets(sources, "{foldername}/{filename}_{instrument}.{codec}")
     assert foreign[0] == "out/music/Chœur d'été 100%_vocals.wav"
-    assert targets([Source(Path("-"))]) == ["out/stdin/vocals.wav", "out/stdin/accompaniment.wav"]
+    assert targets([Source("-")]) == ["out/stdin/vocals.wav", "out/stdin/accompaniment.wav"]
 
 
 def test_braces_in_a_file_name_are_no_fields() -> None:
-    assert targets([Source(Path("{stem}.mp3"))])[0] == "out/{stem}/vocals.wav"
+    assert targets([Source("{stem}.mp3")])[0] == "out/{stem}/vocals.wav"
 
 
 def test_a_name_of_dots_stays_below_the_output_folder() -> None:
-    assert targets([Source(Path("...mp3"))])[0] == "out/...mp3/vocals.wav"
+    assert targets([Source("...mp3")])[0] == "out/...mp3/vocals.wav"
 
 
 @pytest.mark.parametrize(
@@ -87,4 +89,4 @@ def test_a_name_of_dots_stays_below_the_output_folder() -> None:
 )
 def test_plans_that_cannot_be(names: list[str], template: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
-        targets([Source(Path(name)) for name in names], template)
+        targets([Source(name) for name in names], template)

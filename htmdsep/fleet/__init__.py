@@ -1,0 +1,1 @@
+"""Batches that can be stopped, gone on with, cut into shards, and spread over machines."""

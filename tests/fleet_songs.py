@@ -1,0 +1,54 @@
+"""Songs, manifests and processes for the tests of batches."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import soundfile
+
+from tests.sounds import tone
+
+RATE = 22_050
+COMMAND = [sys.executable, "-m", "htmdsep"]
+
+
+def write_songs(folder: Path, count: int, seconds: float = 0.3) -> Path:
+    """Write songs that differ, named 0.wav, 1.wav, ..., and return their folder."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        wave = tone(round(seconds * RATE), RATE, 1, 200.0 + 20 * number)
+        soundfile.write(folder / f"{number}.wav", wave, RATE)
+    return folder
+
+
+def rows_of(out: Path, name: str = "manifest.jsonl") -> list[dict[str, Any]]:
+    """Return a manifest's rows."""
+    return [json.loads(line) for line in (out / name).read_text().splitlines()]
+
+
+def done_inputs(out: Path, name: str = "manifest.jsonl") -> list[str]:
+    """Return the names of the songs that were computed, each as often as it was."""
+    return [Path(row["input"]).name for row in rows_of(out, name) if row["status"] == "done"]
+
+
+def is_whole(out: Path, tracks: list[str]) -> bool:
+    """Tell whether both stems of every track can be read, and nothing half-made lies about."""
+    for track in tracks:
+        lengths = {
+            soundfile.info(out / track / f"{stem}.wav").frames
+            for stem in ("vocals", "accompaniment")
+        }
+        if len(lengths) != 1 or not lengths.pop():
+            return False
+    return not list(out.rglob("*.part"))
+
+
+def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
+    """Start the command line in a process of its own."""
+    return subprocess.Popen(
+        [*COMMAND, *map(str, arguments)], stderr=subprocess.PIPE, text=True, **options
+    )

@@ -1,0 +1,212 @@
+"""What goes wrong with a batch, for real: killed processes, full disks, inputs that go away."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from htmdsep.batch import Job, PlanError, Source
+from htmdsep.cli import command
+from htmdsep.errors import HtmdsepError
+from htmdsep.fleet.ledger import merge_manifests, open_ledger
+from htmdsep.fleet.shards import Shard
+from htmdsep.fleet.work import separate_job
+from htmdsep.options import FileOptions
+from htmdsep.separator import Separator
+from tests.fleet_songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
+from tests.sounds import tone
+
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")
+
+
+def wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
+    """Wait until a manifest has so many rows."""
+    deadline = time.monotonic() + 60
+    while not path.exists() or path.read_bytes().count(b"\n") < count:
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
+    try:
+        _, stderr = process.communicate(timeout=60)
+    finally:
+        process.kill()  # does nothing to a process that has ended
+    return process.returncode, stderr
+
+
+def computed_twice(out: Path, name: str = "manifest.jsonl") -> set[str]:
+    return {track for track, times in Counter(done_inputs(out, name)).items() if times > 1}
+
+
+@pytest.mark.parametrize("shard", [[], ["--shard", "1/1"]])
+def test_a_batch_or_shard_that_was_killed_is_completed(
+    tmp_path: Path, tiny_weights: Path, shard: list[str]
+) -> None:
+    music, out = write_songs(tmp_path / "music", 6, seconds=2.0), tmp_path / "out"
+    name = "manifest-1-of-1.jsonl" if shard else "manifest.jsonl"
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume", "-j", "2"]
+    process = start(*arguments, *shard)
+    wait_for_rows(process, out / name, 5)
+    second = CliRunner().invoke(command, arguments)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    assert second.exit_code == 2 and "another htmdsep is writing into" in second.stderr
+    assert {row["status"] for row in rows_of(out, name)[-2:]} & {"started"}  # in flight
+    result = CliRunner().invoke(command, [*arguments, *shard])  # the lock went with the process
+    assert result.exit_code == 0 and result.stderr.endswith(" 0 failed\n")
+    assert is_whole(out, [str(number) for number in range(6)])
+    assert not computed_twice(out, name)
+    assert sorted(done_inputs(out, name)) == [f"{number}.wav" for number in range(6)]
+
+
+def test_shards_run_beside_each_other_and_nothing_beside_them(tmp_path: Path) -> None:
+    out, one, two = str(tmp_path / "out"), Shard(1, 2), Shard(2, 2)
+    with open_ledger(out, one), open_ledger(out, two):
+        for taken in (one, two, None):
+            with pytest.raises(PlanError, match="is in use"), open_ledger(out, taken):
+                pass
+        with pytest.raises(PlanError, match="is in use"):
+            merge_manifests(tmp_path / "out")
+    with open_ledger(out, None), pytest.raises(PlanError, match="is in use"):  # noqa: SIM117
+        with open_ledger(out, one):
+            pass
+    assert not (tmp_path / "out").exists()  # nothing was written
+
+
+def test_two_batches_without_a_lock_are_safe(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a file system that has none: both work, all is whole, and a third has nothing to do."""
+    music, out = write_songs(tmp_path / "music", 4, seconds=0.5), tmp_path / "out"
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    process = start(*arguments)
+    monkeypatch.setattr("htmdsep.fleet.locks.fcntl", None)
+    wait_for_rows(process, out / "manifest.jsonl", 1)
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert finish(process)[0] == 0
+    assert is_whole(out, [str(number) for number in range(4)])
+    result = CliRunner().invoke(command, arguments)
+    assert result.stderr.endswith("0 done, 4 skipped, 0 failed\n")
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MB."""
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder], capture_output=True
+    )
+    if mounted.returncode:
+        pytest.skip("mounting a file system takes root")
+    yield folder
+    subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_full_disk_fails_songs_and_room_completes_them(
+    tmp_path: Path, tiny_weights: Path, small_disk: Path
+) -> None:
+    music, out = write_songs(tmp_path / "music", 4, seconds=1.0), small_disk / "out"
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    filler = small_disk / "filler"
+    filler.write_bytes(bytes(780_000))  # leaves room for two songs of 88 kB
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert "make room" in result.stderr or "check the space" in result.stderr
+    done = done_inputs(out)
+    assert 0 < len(done) < 4
+    assert is_whole(out, [Path(name).stem for name in done])
+    filler.unlink()
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0
+    assert is_whole(out, [str(number) for number in range(4)])
+    assert not computed_twice(out)
+
+
+def test_a_disk_too_full_for_a_row_ends_the_batch(
+    tmp_path: Path, tiny_weights: Path, small_disk: Path
+) -> None:
+    music, out = write_songs(tmp_path / "music", 2), small_disk / "out"
+    filler = small_disk / "filler"
+    with pytest.raises(OSError, match="No space left"), filler.open("wb", 0) as file:
+        while True:
+            file.write(bytes(4096))
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert len(result.stderr.splitlines()) == 1 and "o space left" in result.stderr
+    filler.unlink()
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert is_whole(out, ["0", "1"])
+
+
+def test_an_unreadable_file_fails_alone_and_is_done_once_it_can_be_read(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    music, out = write_songs(tmp_path / "music", 2), tmp_path / "out"
+    (music / "loop.wav").symlink_to("loop.wav")  # even root cannot open it
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 1
+    assert result.stderr.splitlines()[-1] == "2 done, 0 skipped, 1 failed"
+    assert "loop.wav: " in result.stderr
+    (music / "loop.wav").unlink()
+    soundfile.write(music / "loop.wav", tone(RATE, RATE), RATE)
+    result = CliRunner().invoke(command, arguments)
+    assert result.stderr.splitlines()[-1] == "1 done, 2 skipped, 0 failed"
+
+
+def job_of(folder: Path, out: Path) -> Job:
+    return Job(
+        Source(str(folder / "0.wav")),
+        str(out),
+        {"vocals": "0/vocals.wav", "accompaniment": "0/accompaniment.wav"},
+    )
+
+
+def test_an_input_that_vanishes_half_way_gives_whole_stems(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    music, out = write_songs(tmp_path / "music", 1, seconds=5.0), tmp_path / "out"
+
+    def vanish(_: float, __: float | None) -> None:
+        (music / "0.wav").unlink(missing_ok=True)
+
+    job = job_of(music, out)
+    done = separate_job(Separator(tiny_weights), job, FileOptions(), vanish)
+    assert "vanished" in done.report.notes[0]
+    assert soundfile.info(out / "0" / "vocals.wav").frames == 5 * RATE
+    with pytest.raises(HtmdsepError, match="no such file"):
+        separate_job(Separator(tiny_weights), job, FileOptions())
+
+
+def test_an_input_that_changes_half_way_leaves_nothing(tmp_path: Path, tiny_weights: Path) -> None:
+    music, out = write_songs(tmp_path / "music", 1, seconds=5.0), tmp_path / "out"
+
+    def change(_: float, __: float | None) -> None:
+        os.utime(music / "0.wav", (1, 1))
+
+    with pytest.raises(HtmdsepError, match="changed while it was read"):
+        separate_job(Separator(tiny_weights), job_of(music, out), FileOptions(), change)
+    assert not out.exists()
+
+
+def test_an_input_cut_off_half_way_is_an_error(tmp_path: Path, tiny_weights: Path) -> None:
+    music, out = write_songs(tmp_path / "music", 1, seconds=20.0), tmp_path / "out"
+
+    def cut(_: float, __: float | None) -> None:
+        os.truncate(music / "0.wav", 1000)
+
+    with pytest.raises(HtmdsepError):
+        separate_job(Separator(tiny_weights), job_of(music, out), FileOptions(), cut)
+    assert not out.exists()

@@ -1,0 +1,114 @@
+"""Batches on Ray: the same stems as without, and faults. Each test starts a Ray of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from htmdsep.cli import command
+from tests.fleet_songs import done_inputs, is_whole, rows_of, start, write_songs
+
+pytest.importorskip("ray")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
+SONGS = 5
+TRACKS = [str(number) for number in range(SONGS)]
+
+
+def wait_until_working(process: object, out: Path, done: int) -> None:
+    """Wait until so many songs are done, and others have temporary files."""
+    deadline = time.monotonic() + 120
+    manifest = out / "manifest.jsonl"
+    while not manifest.exists() or len(done_inputs(out)) < done or not list(out.rglob("*.part")):
+        assert process.poll() is None and time.monotonic() < deadline  # type: ignore[attr-defined]
+        time.sleep(0.02)
+
+
+def working_pids(driver: int) -> list[int]:
+    """Return the processes below a driver's Ray that separate a song."""
+    parents, names = {}, {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            names[int(folder.name)] = (folder / "cmdline").read_bytes()
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        parents[int(folder.name)] = int(fields[1])
+
+    def below(pid: int) -> bool:
+        return pid == driver or (pid in parents and below(parents[pid]))
+
+    return [pid for pid, name in names.items() if b"Worker.separate" in name and below(pid)]
+
+
+def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path, tiny_weights: Path) -> None:
+    music, out = write_songs(tmp_path / "music", SONGS, seconds=10.0), tmp_path / "out"
+    process = start(music, "-o", out, "--weights", tiny_weights, "--on", "ray", "-j", "2")
+    wait_until_working(process, out, done=1)
+    pids = working_pids(process.pid)
+    assert pids
+    os.kill(pids[0], signal.SIGKILL)
+    _, stderr = process.communicate(timeout=120)
+    assert (process.returncode, stderr.splitlines()[-1]) == (0, "5 done, 0 skipped, 0 failed")
+    assert sorted(done_inputs(out)) == [f"{track}.wav" for track in TRACKS]
+    assert is_whole(out, TRACKS)
+    attempts = Counter(row["attempt"] for row in rows_of(out) if row["status"] == "done")
+    assert attempts == {1: 4, 2: 1}
+    arguments = [str(music), "--weights", str(tiny_weights), "-o"]
+    assert CliRunner().invoke(command, [*arguments, str(tmp_path / "local")]).exit_code == 0
+    for path in (tmp_path / "local").rglob("*.wav"):
+        assert path.stat().st_size == (out / path.relative_to(tmp_path / "local")).stat().st_size
+    result = CliRunner().invoke(command, [*arguments, str(out), "--resume"])
+    assert result.stderr.endswith("0 done, 5 skipped, 0 failed\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
+def test_a_driver_that_ends_early_is_gone_on_with(
+    tmp_path: Path, tiny_weights: Path, number: signal.Signals
+) -> None:
+    music, out = write_songs(tmp_path / "music", SONGS, seconds=10.0), tmp_path / "out"
+    process = start(music, "-o", out, "--weights", tiny_weights, "--on", "ray", "-j", "2")
+    wait_until_working(process, out, done=1)
+    process.send_signal(number)
+    _, stderr = process.communicate(timeout=60)
+    if number != signal.SIGKILL:
+        assert process.returncode == 128 + number
+        assert "Traceback" not in stderr
+        assert not list(out.rglob("*.part"))
+        statuses = Counter(row["status"] for row in rows_of(out))
+        assert statuses["started"] == statuses["done"] + statuses["interrupted"]
+    else:
+        deadline = time.monotonic() + 60  # its workers end by themselves
+        while working_pids(process.pid) and time.monotonic() < deadline:
+            time.sleep(0.2)
+    result = CliRunner().invoke(
+        command, [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    )
+    assert result.exit_code == 0
+    assert is_whole(out, TRACKS)
+    assert sorted(done_inputs(out)) == [f"{track}.wav" for track in TRACKS]
+
+
+def test_a_worker_that_cannot_load_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:
+    music, bad = write_songs(tmp_path / "music", 1), tiny_weights.with_name("bad.safetensors")
+    bad.write_bytes(tiny_weights.read_bytes()[:-8])
+    process = start(music, "-o", tmp_path / "out", "--weights", bad, "--on", "ray")
+    _, stderr = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "a Ray worker failed: " in stderr and "Traceback" not in stderr
+
+
+def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:
+    music = write_songs(tmp_path / "music", 1)
+    arguments = ["--on", "ray", "--ray-address", "nonsense://127.0.0.1:1"]
+    process = start(music, "-o", tmp_path / "out", "--weights", tiny_weights, *arguments)
+    _, stderr = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert stderr.splitlines()[-1].startswith("htmdsep: no Ray at nonsense://")
+    assert "Traceback" not in stderr

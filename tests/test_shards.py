@@ -1,0 +1,90 @@
+"""Shards: the same everywhere, disjoint, complete, balanced; their manifests merge."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from htmdsep.batch import PlanError, Source
+from htmdsep.cli import command
+from htmdsep.fleet import shards
+from htmdsep.fleet.shards import Shard, parse_shard, take_shard
+from tests.fleet_songs import done_inputs, is_whole, rows_of, write_songs
+
+
+@given(
+    st.lists(st.floats(0, 1e4), max_size=60),
+    st.integers(1, 9),
+)
+def test_shards_are_disjoint_complete_and_balanced(durations: list[float], count: int) -> None:
+    sources = [Source(f"{number}.mp3") for number in range(len(durations))]
+    lengths = dict(zip(sources, durations, strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shards, "_durations", lambda _: durations)
+        parts = [take_shard(sources, Shard(number, count)) for number in range(1, count + 1)]
+    assert sorted(source.name for part in parts for source in part) == sorted(
+        source.name for source in sources
+    )
+    loads = [sum(lengths[source] for source in part) for part in parts]
+    assert max(loads) - min(loads) <= max(durations, default=0) + 0.1
+
+
+def test_durations_come_from_headers_and_sizes(tmp_path: Path) -> None:
+    write_songs(tmp_path, 1, seconds=5.0)
+    (tmp_path / "song.mp3").write_bytes(bytes(64_000))
+    (tmp_path / "broken.wav").write_bytes(bytes(176_400))
+    names = ("0.wav", "song.mp3", "broken.wav", "absent.flac")
+    found = [shards._duration(str(tmp_path / name), read_header=True) for name in names]
+    assert found == pytest.approx([5.0, 2.0, 1.0, 0.0])
+
+
+@pytest.mark.parametrize("text", ["0/3", "4/3", "1", "a/b", "1/0", "1/3/4", "-1/3"])
+def test_shards_that_cannot_be(text: str) -> None:
+    with pytest.raises(PlanError, match="write I/N"):
+        parse_shard(text)
+
+
+def test_shards_cover_a_folder_and_merge(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_songs(Path("music"), 5)
+    out = Path("out")
+    arguments = ["music", "-o", "out", "--weights", str(tiny_weights), "--resume"]
+    for number in (1, 2, 3):
+        assert CliRunner().invoke(command, [*arguments, "--shard", f"{number}/3"]).exit_code == 0
+    parts = [f"manifest-{number}-of-3.jsonl" for number in (1, 2, 3)]
+    assert sorted(name for part in parts for name in done_inputs(out, part)) == [
+        f"{number}.wav" for number in range(5)
+    ]
+    # The shards' rows are known to a run over everything, and to shards cut otherwise.
+    for more in ([], ["--shard", "1/2"], ["--shard", "2/2"]):
+        result = CliRunner().invoke(command, [*arguments, *more])
+        assert " 0 failed" in result.stderr and "0 done" in result.stderr
+    assert CliRunner().invoke(command, ["--merge-manifests", "out"]).exit_code == 0
+    assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]
+    assert sorted(done_inputs(out)) == [f"{number}.wav" for number in range(5)]
+    assert len(rows_of(out)) == 5
+    result = CliRunner().invoke(command, arguments)
+    assert result.stderr.endswith("0 done, 5 skipped, 0 failed\n")
+    assert is_whole(out, [str(number) for number in range(5)])
+
+
+def test_of_two_shards_rows_the_later_counts(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_songs(Path("music"), 1)
+    arguments = ["music", "-o", "out", "--weights", str(tiny_weights), "--resume"]
+    assert CliRunner().invoke(command, [*arguments, "--shard", "1/1"]).exit_code == 0
+    (Path("out/0/vocals.wav")).unlink()
+    assert CliRunner().invoke(command, arguments).exit_code == 0
+    write_songs(Path("music"), 1, seconds=0.4)
+    assert CliRunner().invoke(command, [*arguments, "--shard", "1/1"]).exit_code == 0
+    for more in ([], ["--shard", "1/1"]):
+        result = CliRunner().invoke(command, [*arguments, *more])
+        assert result.stderr.endswith("0 done, 1 skipped, 0 failed\n")
