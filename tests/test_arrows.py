@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
-HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy")
+HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
 ON_TOP = ("htmdsep.training", "htmdsep.evaluation")
 
 
@@ -29,7 +29,9 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
     return any(name == package or name.startswith(package + ".") for package in packages)
 
 
-@pytest.mark.parametrize("statement", ["import htmdsep.cli", "import htmdsep"])
+@pytest.mark.parametrize(
+    "statement", ["import htmdsep.cli", "import htmdsep", "import htmdsep.evaluation.cli"]
+)
 def test_the_command_line_is_light(statement: str) -> None:
     script = f"import sys; {statement}; print(*(m for m in {HEAVY!r} if m in sys.modules))"
     done = subprocess.run(
@@ -42,6 +44,17 @@ def test_separation_knows_nothing_of_training_and_evaluation() -> None:
     for path in PACKAGE.rglob("*.py"):
         if not starts_with(".".join(path.relative_to(PACKAGE.parent).parts[:2]), ON_TOP):
             assert not [name for name in imported(path) if starts_with(name, ON_TOP)], path
+
+
+def test_training_knows_nothing_of_evaluation() -> None:
+    for path in (PACKAGE / "training").rglob("*.py"):
+        assert not [n for n in imported(path) if starts_with(n, ("htmdsep.evaluation",))], path
+
+
+def test_metrics_know_nothing_of_networks_and_files() -> None:
+    names = ("framing", "correlation", "bss_eval", "scale_invariant", "silence", "statistics")
+    for path in (PACKAGE / "evaluation" / f"{name}.py" for name in names):
+        assert not {"torch", "pathlib", "click", "htmdsep.separator"} & imported(path), path
 
 
 def test_the_model_knows_nothing_of_files_and_arrays() -> None:
