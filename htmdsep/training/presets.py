@@ -26,15 +26,14 @@ PAPER = Preset(
     trainer=TrainerSettings(loss=VARIANTS["mae-mae"], schedule=Schedule(1e-4), patience=20),
 )
 
-# Chosen for a few hours on a CPU: small batches for many steps, and an encoder whose long filters
-# tell a voice's partials apart. After 7 minutes on a shared core it was where the encoder 32/16
-# had been after hours (docs/training.md).
+# Chosen for a few hours on a CPU: an encoder of half the cost, small batches for many steps.
+# Longer encoders learn faster and generalise worse (docs/training.md).
 OURS = Preset(
     random_mixes=True,
     batch_size=3,
     segment_length=32_768,
-    encoder_kernel=512,
-    encoder_stride=128,
+    encoder_kernel=32,
+    encoder_stride=16,
     betas=(0.9, 0.99),
     keras_weights=False,
     average_decay=0.995,
