@@ -33,7 +33,8 @@ def vowel(seconds: float) -> np.ndarray:
     """Return harmonics of 150 Hz under three formants, that come and go as syllables do."""
     time = np.arange(int(seconds * RATE)) / RATE
     partials = 150 * np.arange(1, 25)
-    strengths = sum(np.exp(-(((partials - centre) / 120) ** 2)) for centre in (700, 1200, 2500))
+    formants = np.array([[700], [1200], [2500]])
+    strengths = np.exp(-(((partials - formants) / 120) ** 2)).sum(axis=0)
     phases = 2 * np.pi * partials[:, None] * time
     swell = 0.5 - 0.5 * np.cos(2 * np.pi * 4 * time)
     return np.asarray(0.2 * swell * (strengths[:, None] * np.sin(phases)).sum(axis=0))

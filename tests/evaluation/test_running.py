@@ -57,7 +57,7 @@ class Killed(MixtureSystem):
 def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     tasks = [
-        Task(song, (Killed("fragile"),), ("native",), 1.0, folder)  # type: ignore[arg-type]
+        Task(song, (Killed("fragile"),), ("native",), 1.0, folder)
         for song in find_test_songs(songs)
     ]
     outcomes = {outcome.title: outcome.failures for outcome in run_tasks(tasks, at_once=2)}

@@ -20,6 +20,7 @@ from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
 from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, set_mode, train, validate
+from htmdsep.training.validation import Quartiles, Scores
 from htmdsep.training.windows import ValidationSet
 
 SETTINGS = TrainerSettings(
@@ -184,17 +185,10 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     run = Run(state, Tones(), (WINDOWS,), SETTINGS, tmp_path, lambda _row: None, state.network)
     figures = iter([(1.0, 1.0), (0.5, 0.5), (0.8, 2.0), (0.9, 1.5)])
 
-    def score(*_arguments: object) -> Any:
+    def score(*_arguments: object) -> Scores:
         loss, ratio = next(figures)
-
-        class Fake:
-            sdr = ratio
-
-            def as_row(self, _prefix: str) -> dict[str, float]:
-                return {}
-
-        Fake.loss = loss  # type: ignore[attr-defined]
-        return Fake()
+        sdr = Quartiles(ratio, ratio, ratio)
+        return Scores(sdr, sdr, sdr, sdr, 0.0, 0.0, 0.0, loss, loss, loss)
 
     monkeypatch.setattr("htmdsep.training.trainer.score", score)
     for step in range(4):
