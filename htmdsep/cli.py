@@ -102,7 +102,7 @@ def _normalise(word: str) -> str:
     "--batch-size",
     type=click.IntRange(1),
     metavar="N",
-    help="Pieces at once.  [default: 1 on CPU, 16 on a GPU]",
+    help="Pieces at once.  [default: as many as keep the cores busy; 16 on a GPU]",
 )
 @click.option(
     "--precision",
