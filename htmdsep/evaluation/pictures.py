@@ -25,7 +25,7 @@ SILENCE_COLOUR = "#f3d9a4"
 TRUTH_COLOUR = "#2f6d4f"
 WAVE_COLOUR = "#3b5b92"
 COLUMNS_DRAWN = 1600  # pixels across; a waveform is drawn as the range within each
-FLOOR_DB = -80.0
+FLOOR_DB = -60.0
 
 
 @contextmanager
@@ -49,6 +49,7 @@ def draw_boxplots(results: Results, path: Path, setting: Setting, procedure: Pro
         panels = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
         for panel, metric in zip(panels, metrics, strict=True):
             _draw_boxes(panel, results, metric, setting, procedure)
+        panels[0].set_yticks(range(1, len(results.systems) + 1), results.systems)
         panels[0].invert_yaxis()
         where = "22 050 Hz mono" if setting == "mono" else "own rate and channels"
         how = "BSS Eval v4" if procedure == "v4" else "each second by itself"
@@ -70,7 +71,6 @@ def _draw_boxes(
         showfliers=False,
         showmeans=True,
         widths=0.6,
-        tick_labels=list(results.systems),
         meanprops={"markersize": 4},
     )
     kept = np.concatenate(values)
@@ -108,12 +108,13 @@ def _draw_wave(panel: Axes, drawn: Drawn, name: str) -> None:
 
 
 def draw_spectrograms(drawn: Drawn, path: Path) -> None:
-    """Draw the spectrograms of an excerpt's signals below each other, on one scale of 80 dB."""
+    """Draw the spectrograms of an excerpt's signals below each other, on one scale of 60 dB."""
     from scipy.signal import stft
 
     names = list(drawn.signals)
     powers = [20 * np.log10(np.abs(stft(drawn.signals[n], nperseg=1024)[2]) + 1e-9) for n in names]
-    top = max(float(power.max()) for power in powers)
+    # A few loud bins would leave the rest in the dark.
+    top = max(float(np.quantile(power, 0.999)) for power in powers)
     first, last = drawn.excerpt.start, drawn.excerpt.start + drawn.excerpt.duration
     with _figure(path, 12, 0.8 + 1.35 * ROW_INCHES * len(names)) as figure:
         panels = np.atleast_1d(figure.subplots(len(names), 1, sharex=True, sharey=True))

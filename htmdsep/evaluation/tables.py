@@ -95,7 +95,15 @@ def _results_2(results: Results) -> str:
             found = (results.summary(label, name, "mono", "segments") for name in RATIOS)
             rows.append([description["final"], output, *map(median_and_mean, found)])
         for losses, figures in slides.MASKED_SEGMENTS.items():
-            rows.append(italic(["slides: HTMD-Net, MAE", f"masked, {losses} loss there", *figures]))
+            rows.append(
+                italic(
+                    [
+                        "slides: HTMD-Net, MAE",
+                        f"masked, {losses} loss there".replace("none", "no"),
+                        *figures,
+                    ]
+                )
+            )
     if not rows:
         rows = [["no network with a masked estimate was evaluated", *[NOTHING] * 4]]
     return titled(
