@@ -21,8 +21,8 @@ def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
     with ExitStack() as cleanup:
         temporaries = []
         for target in targets:
-            for folder in _make_folder(target.parent):
-                cleanup.callback(_remove_empty, folder)
+            for folder in make_folder(target.parent):
+                cleanup.callback(remove_empty, folder)
             temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
             cleanup.callback(temporary.unlink, missing_ok=True)
             temporaries.append(temporary)
@@ -54,8 +54,11 @@ def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
         _flush_to_disk(folder)
 
 
-def _make_folder(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return those that were missing, outermost first."""
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, outermost first.
+
+    Raises HtmdsepError where it cannot be made.
+    """
     missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,11 +69,12 @@ def _make_folder(folder: Path) -> list[Path]:
     return missing
 
 
-def _remove_empty(folder: Path) -> None:
+def remove_empty(folder: Path) -> None:
+    """Remove a folder unless something is in it."""
     try:
         folder.rmdir()
     except OSError:
-        pass  # another output has landed there
+        pass  # something has landed there
 
 
 def _flush_to_disk(path: Path) -> None:

@@ -10,7 +10,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Protocol
 
-from htmdsep.atomic import atomic_path
+from htmdsep.atomic import atomic_path, make_folder, remove_empty
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
 from htmdsep.fleet.locks import open_locked, shared_lock
@@ -113,8 +113,8 @@ class _LocalLedger:
 def _local_ledger(folder: Path, name: str) -> Iterator[Ledger]:
     path = folder / name
     with ExitStack() as stack:
-        for made in _make_folder(folder):
-            stack.callback(_remove_empty, made)
+        for made in make_folder(folder):
+            stack.callback(remove_empty, made)
         descriptor, locked = open_locked(path)
         stack.callback(os.close, descriptor)
         stack.callback(_unlink_empty, path, descriptor)
@@ -126,24 +126,6 @@ def _local_ledger(folder: Path, name: str) -> Iterator[Ledger]:
         index = Index(folder.glob(PATTERN))
         stack.callback(index.close)
         yield _LocalLedger(path, descriptor, index, exclusive=locked)
-
-
-def _make_folder(folder: Path) -> list[Path]:
-    missing = [path for path in (folder, *folder.parents) if not path.exists()]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise HtmdsepError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another with --out"
-        ) from error
-    return missing[::-1]
-
-
-def _remove_empty(folder: Path) -> None:
-    try:
-        folder.rmdir()
-    except OSError:
-        pass  # something was written
 
 
 def _end_torn_row(descriptor: int) -> None:
