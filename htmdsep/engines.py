@@ -10,10 +10,10 @@ from htmdsep.fleet.outcome import Outcome, Task
 from htmdsep.fleet.ray_pool import Pool, run_on_ray
 from htmdsep.fleet.ray_worker import Setup
 from htmdsep.fleet.scribe import Scribe
+from htmdsep.fleet.work import Manner
 from htmdsep.options import FileOptions
 from htmdsep.progress import Bars
 from htmdsep.runner import Runner
-from htmdsep.separator import Separator
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings
@@ -36,7 +36,8 @@ class _Local:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._separator = _separator(settings)
+        manner = _manner(settings, settings.device)
+        self._separator = manner.separator(settings.weights or settings.name)
         self.weights_sha256 = self._separator.weights_sha256 or ""
 
     def run(
@@ -68,12 +69,7 @@ class _OnRay:
             device = "cuda" if settings.actor_gpus else "cpu"
         setup = Setup(
             weights_name=self._located.name,
-            device=device,
-            segment_seconds=settings.segment_seconds,
-            overlap=settings.overlap,
-            batch_size=settings.batch_size,
-            precision=settings.precision,
-            stereo=settings.stereo,
+            manner=_manner(settings, device),
             options=file_options(settings),
             threads=max(1, int(settings.actor_cpus)),
         )
@@ -93,10 +89,9 @@ def pick_engine(settings: Settings) -> Engine:
     return _Local(settings) if settings.run_on == "local" else _OnRay(settings)
 
 
-def _separator(settings: Settings) -> Separator:
-    return Separator(
-        settings.weights or settings.name,
-        device=settings.device,
+def _manner(settings: Settings, device: str) -> Manner:
+    return Manner(
+        device=device,
         segment_seconds=settings.segment_seconds,
         overlap=settings.overlap,
         batch_size=settings.batch_size,

@@ -10,21 +10,16 @@ from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.outcome import Outcome, Task
-from htmdsep.fleet.work import StoppedError, separate_job
-from htmdsep.options import FileOptions, Precision, StereoMode
+from htmdsep.fleet.work import Manner, StoppedError, separate_job
+from htmdsep.options import FileOptions
 
 
 @dataclass(frozen=True)
 class Setup:
-    """How every worker separates; Separator and FileOptions say what each means."""
+    """How every worker separates."""
 
     weights_name: str
-    device: str
-    segment_seconds: float | None
-    overlap: float
-    batch_size: int | None
-    precision: Precision
-    stereo: StereoMode
+    manner: Manner
     options: FileOptions
     threads: int
 
@@ -39,21 +34,11 @@ class Worker:
         """Build the network from the bytes of a weights file, which the object store holds."""
         import torch
 
-        from htmdsep.separator import Separator
-
         torch.set_num_threads(setup.threads)
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
             path = Path(folder) / f"{setup.weights_name}.safetensors"
             path.write_bytes(weights)
-            self._separator = Separator(
-                path,
-                device=setup.device,
-                segment_seconds=setup.segment_seconds,
-                overlap=setup.overlap,
-                batch_size=setup.batch_size,
-                precision=setup.precision,
-                stereo=setup.stereo,
-            )
+            self._separator = setup.manner.separator(path)
         self._options = setup.options
 
     def stop(self) -> None:

@@ -16,7 +16,7 @@ from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import Output
-from htmdsep.options import FileOptions, StemName
+from htmdsep.options import FileOptions, Precision, StemName, StereoMode
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
@@ -25,6 +25,30 @@ LIVE_SECONDS = 600.0  # a song in work is written to far more often
 
 class StoppedError(HtmdsepError):
     """A song was left because the run ends."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a network is run, here or in a worker elsewhere; Separator says what each means."""
+
+    device: str
+    segment_seconds: float | None
+    overlap: float
+    batch_size: int | None
+    precision: Precision
+    stereo: StereoMode
+
+    def separator(self, weights: str | Path | None) -> Separator:
+        """Load weights, by name or path; raise HtmdsepError where that cannot be."""
+        return Separator(
+            weights,
+            device=self.device,
+            segment_seconds=self.segment_seconds,
+            overlap=self.overlap,
+            batch_size=self.batch_size,
+            precision=self.precision,
+            stereo=self.stereo,
+        )
 
 
 @dataclass(frozen=True)
