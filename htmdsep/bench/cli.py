@@ -13,6 +13,7 @@ import click
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Precision
+from htmdsep.terminal import wait_without_spinning
 from htmdsep.version import __version__
 
 PRECISIONS = ("fp32", "bf16")  # of the CPU
@@ -82,7 +83,7 @@ def command(
     """
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # the commands inherit it
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as htmdsep itself does
+    wait_without_spinning()
     from htmdsep.bench.report import Plan, measure, show
 
     plan = Plan(
