@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from htmdsep.atomic import atomic_path
+from htmdsep.training.logbook import is_vocals_ratio
 
 
 def draw_curve(rows: list[dict[str, str]], path: Path) -> None:
@@ -19,7 +20,7 @@ def draw_curve(rows: list[dict[str, str]], path: Path) -> None:
     for name in columns:
         if name.endswith("_loss") and name != "train_loss":
             losses.plot(*_points(rows, name), ".-", label=name)
-        elif name.endswith("_sdr") and "accompaniment" not in name:
+        elif is_vocals_ratio(name):
             ratios.plot(*_points(rows, name), ".-", label=name)
     losses.set_ylabel("loss")
     ratios.set_ylabel("dB")

@@ -24,3 +24,8 @@ def append_row(path: Path, row: dict[str, float]) -> None:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)
+
+
+def is_vocals_ratio(column: str) -> bool:
+    """Tell whether a column holds SDR or SI-SDR of vocals, what people watch a run by."""
+    return column.endswith("_sdr") and "accompaniment" not in column

@@ -18,7 +18,7 @@ from htmdsep.model import NetworkConfig, build_network
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
-from htmdsep.training.logbook import append_row, read_rows
+from htmdsep.training.logbook import append_row, is_vocals_ratio, read_rows
 from htmdsep.training.options import Options
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import network_config
@@ -172,8 +172,7 @@ def reporter(folder: Path, *, tensorboard: bool) -> Report:
         shown = ", ".join(
             f"{name} {value:g}"
             for name, value in row.items()
-            if name in ("step", "minutes", "train_loss")
-            or (name.endswith("_sdr") and "accompaniment" not in name)
+            if name in ("step", "minutes", "train_loss") or is_vocals_ratio(name)
         )
         tqdm.write(shown, file=sys.stderr)
 
