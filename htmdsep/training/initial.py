@@ -9,8 +9,6 @@ import torch
 from htmdsep.model import ConvTasNet, HTMDNet, Network, initialise_like_keras
 from htmdsep.model.masking import MaskingNetwork
 
-OTHERS = 0.1  # what remains of the last convolution's other weights
-
 
 def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
     """Draw a network's weights as Keras does, or as PyTorch does but for what begins transparent.
@@ -63,6 +61,6 @@ def pass_masked_estimate(network: HTMDNet) -> None:
     """
     output = network.denoising.output  # its last input channel is the masked estimate
     assert output.bias is not None
-    output.weight.mul_(OTHERS)
+    output.weight.zero_()
     output.weight[0, -1, output.kernel_size[0] // 2] = 1
     output.bias.zero_()

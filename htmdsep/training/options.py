@@ -69,6 +69,8 @@ class Options:
     epochs: int | None
     steps: int | None
     max_minutes: float | None
+    masking_share: float | None
+    decay: str | None
     patience: int | None
     epoch_minutes: float | None
     validation_stride: int | None
@@ -92,7 +94,10 @@ class Options:
             validation_stride=self.validation_stride,
             workers=self.workers,
             loss=None if self.loss is None else VARIANTS[self.loss],
-            schedule=_given(preset.trainer.schedule, learning_rate=self.learning_rate),
+            masking_share=self.masking_share,
+            schedule=_given(
+                preset.trainer.schedule, learning_rate=self.learning_rate, decay=self.decay
+            ),
         )
         return _given(
             preset,
@@ -170,6 +175,22 @@ recipe_options = grouped(
         },
     ),
     ("--learning-rate", {"type": click.FloatRange(0, min_open=True), "help": "Adam's."}),
+    (
+        "--decay",
+        {
+            "type": click.Choice(["none", "cosine", "plateau"]),
+            "help": "Of the learning rate: cosine ends with the run, plateau halves it after 5 "
+            "validations without a better loss.",
+        },
+    ),
+    (
+        "--masking-share",
+        {
+            "type": click.FloatRange(0, 1),
+            "help": "Share of the run, whose end must be given, in which HTMD-Net's masking "
+            "network learns alone, faster than with the denoiser.",
+        },
+    ),
     ("--batch-size", {"type": click.IntRange(1), "help": "Segments a step and process."}),
     (
         "--segment-length",

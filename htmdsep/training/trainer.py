@@ -38,12 +38,19 @@ class Run:
     folder: Path  # of the checkpoints
     report: Report  # gets a row of figures at every validation
     forward: nn.Module  # the network, perhaps compiled or made parallel
+    masking: nn.Module | None = None  # what learns alone at first, likewise
     world: World = field(default_factory=World)
 
     @property
     def device(self) -> torch.device:
         """The device that the network is on."""
         return next(self.state.network.parameters()).device
+
+    def learner(self, progress: float) -> nn.Module:
+        """What learns at a progress of 0 to 1 through the run."""
+        if self.masking is not None and self.settings.is_masking_alone(progress):
+            return self.masking
+        return self.forward
 
 
 def train(run: Run) -> None:
@@ -77,7 +84,7 @@ def train(run: Run) -> None:
             mixture, vocals = (part.to(run.device, non_blocking=True) for part in next(stream))
             state.waited_seconds += time.monotonic() - waiting
             set_mode(state.network, frozen=_is_frozen(settings, progress))
-            losses, estimate = descend(run, mixture, vocals, rate)
+            losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)
             state.average.update(state.network)
             state.step += 1
             state.audio_seconds += world.size * mixture.numel() / state.network.config.sample_rate
@@ -96,14 +103,16 @@ def train(run: Run) -> None:
         save_state(run.folder / LAST, state)
 
 
-def descend(run: Run, mixture: Tensor, vocals: Tensor, rate: float) -> tuple[Losses, Tensor]:
+def descend(
+    run: Run, learner: nn.Module, mixture: Tensor, vocals: Tensor, rate: float
+) -> tuple[Losses, Tensor]:
     """Take one step down the gradient at a learning rate; return the losses and the estimate."""
     state, settings = run.state, run.settings
     for group in state.optimiser.param_groups:
         group["lr"] = rate
     state.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(mixture.device.type, torch.bfloat16, enabled=settings.bf16):
-        output = run.forward(mixture)
+        output = learner(mixture)
     losses = supervise(output, mixture, vocals, settings.loss)
     losses.total.backward()  # type: ignore[no-untyped-call]
     if settings.clip_norm is not None:

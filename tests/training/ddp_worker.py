@@ -1,4 +1,4 @@
-"""One of two processes that take two steps together, from a seed that both share.
+"""One of two processes that take a few steps together, from a seed that both share.
 
 Usage: ddp_worker.py OUTPUT; ranks and address come from the environment, as torchrun gives them.
 """
@@ -17,6 +17,7 @@ from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
+from htmdsep.training.stages import MaskingStage
 from htmdsep.training.state import RunState, save_state
 from htmdsep.training.trainer import Run, train
 from htmdsep.training.world import World, join_world
@@ -38,7 +39,8 @@ SETTINGS = TrainerSettings(
     loss=VARIANTS["mse-mae"],
     schedule=Schedule(1.0),
     clip_norm=0.05,
-    steps=3,
+    steps=4,
+    masking_share=0.5,
     freeze_statistics_at=0.0,
     workers=0,
 )
@@ -64,13 +66,24 @@ def initial_network() -> HTMDNet:
 
 
 def run(folder: Path, world: World) -> RunState:
-    """Train three steps, saving only the chief's state."""
+    """Train four steps, two of them the masking network alone; save only the chief's state."""
     torch.set_num_threads(1)
     network = initial_network()
     optimiser = torch.optim.SGD(network.parameters(), momentum=0.5)
     state = RunState(network, MovingAverage(network, 0.5), optimiser, {})
-    forward = world.parallel(network)
-    train(Run(state, Halves(world), (), SETTINGS, folder, lambda _row: None, forward, world))
+    train(
+        Run(
+            state=state,
+            batches=Halves(world),
+            windows=(),
+            settings=SETTINGS,
+            folder=folder,
+            report=lambda _row: None,
+            forward=world.parallel(network),
+            masking=world.parallel(MaskingStage(network.masking)),
+            world=world,
+        )
+    )
     return state
 
 

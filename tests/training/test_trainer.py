@@ -18,6 +18,7 @@ from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
+from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
 from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, set_mode, train, validate
 from htmdsep.training.validation import Quartiles, Scores
@@ -82,7 +83,8 @@ def go(
     windows: Sequence[ValidationSet] = (WINDOWS,),
 ) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    train(Run(state, batches, windows, settings, folder, rows.append, state.network))
+    masking = masking_stage(state.network)
+    train(Run(state, batches, windows, settings, folder, rows.append, state.network, masking))
     return rows
 
 
@@ -124,6 +126,36 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(
     ]
     assert figures[: len(rows)] == figures[len(rows) :]
     assert [row["step"] for row in rows] == [3, 6, 8]
+
+
+def test_the_masking_network_learns_alone_at_first(
+    tmp_path: Path, tiny_config: HTMDNetConfig
+) -> None:
+    settings = replace(SETTINGS, masking_share=0.5, epoch_steps=4)
+    before = fresh(tiny_config).network.state_dict()
+    halfway = fresh(tiny_config)
+    first = go(halfway, tmp_path / "half", Tones(end_at=3), settings)
+    now = halfway.network.state_dict()
+    for name, value in before.items():
+        kept = torch.equal(value, now[name])
+        assert kept == name.startswith("denoising") or "num_batches" in name or "bias" in name, name
+    restore(halfway, read_checkpoint(tmp_path / "half" / LAST))
+    go(halfway, tmp_path / "half", Tones(), settings)
+    assert not torch.equal(
+        halfway.network.state_dict()["denoising.output.weight"], before["denoising.output.weight"]
+    )
+    assert first[0]["train_final_loss"] == first[0]["train_masked_loss"]
+    whole = fresh(tiny_config)
+    go(whole, tmp_path / "whole", Tones(), settings)
+    assert_equal_states(whole, halfway)
+
+
+def test_without_an_end_both_networks_learn_from_the_beginning() -> None:
+    settings = replace(SETTINGS, steps=None, masking_share=0.5)
+    assert not settings.is_masking_alone(settings.progress(3, 1.0))
+    limited = replace(settings, max_minutes=1.0)
+    assert limited.is_masking_alone(limited.progress(3, 29.0))
+    assert not limited.is_masking_alone(limited.progress(3, 31.0))
 
 
 def test_a_run_with_other_settings_is_not_resumed(

@@ -47,11 +47,9 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
         torch.testing.assert_close(first["network"][name], value, atol=2e-6, rtol=1e-4)
         assert torch.equal(first["network"][name], second["network"][name])
     assert first["audio_seconds"] == pytest.approx(alone.audio_seconds)
-    moved = (
-        alone.network.state_dict()["masking.encoder.weight"]
-        - ddp_worker.initial_network().state_dict()["masking.encoder.weight"]
-    )
-    assert moved.abs().max() > 1e-4
+    before, after = ddp_worker.initial_network().state_dict(), alone.network.state_dict()
+    for name in ("masking.encoder.weight", "denoising.output.weight"):
+        assert (after[name] - before[name]).abs().max() > 1e-4
 
 
 def test_alone_a_process_is_the_chief(monkeypatch: pytest.MonkeyPatch) -> None:
