@@ -26,13 +26,14 @@ PAPER = Preset(
     trainer=TrainerSettings(loss=VARIANTS["mae-mae"], schedule=Schedule(1e-4), patience=20),
 )
 
-# Chosen for a few hours on a CPU: an encoder of an eighth of the cost, small batches for many steps,
-# the denoiser only once there is a mask worth refining (docs/training.md). Of the validation
-# windows every second, not every third: the voices of `open-corpus` come in three groups in turn.
+# Chosen for a few hours on a CPU (docs/training.md): an encoder of an eighth of the cost, segments
+# that the masking network's context of 5.9 s can use, small batches for many steps, the denoiser
+# only once there is a mask worth refining. Of the validation windows every second is scored while
+# training, not every third: the voices of `open-corpus` come in three groups in turn.
 OURS = Preset(
     random_mixes=True,
-    batch_size=4,
-    segment_length=32_768,
+    batch_size=2,
+    segment_length=65_536,
     encoder_kernel=512,
     encoder_stride=128,
     betas=(0.9, 0.99),
