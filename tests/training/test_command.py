@@ -43,12 +43,15 @@ def test_the_presets_stand_unless_an_option_is_given(monkeypatch: pytest.MonkeyP
         "--epochs=3",
         "--patience=2",
         "--max-minutes=5",
+        "--decay=plateau",
+        "--masking-share=0.25",
     ).chosen_preset()
     assert (changed.trainer.loss.masked, changed.trainer.loss.beta) == ("mse", 1.0)
     assert (changed.trainer.loss.final, changed.trainer.loss.alpha) == ("mae", 0.1)
     assert (changed.batch_size, changed.epochs, changed.trainer.patience) == (4, 3, 2)
     assert changed.trainer.schedule.learning_rate == 0.01
-    assert changed.trainer.max_minutes == 5
+    assert changed.trainer.schedule.decay == "plateau"
+    assert (changed.trainer.max_minutes, changed.trainer.masking_share) == (5, 0.25)
 
 
 def test_the_papers_preset_is_the_slides_protocol() -> None:
