@@ -15,6 +15,7 @@ from tqdm import tqdm
 from htmdsep.errors import HtmdsepError
 from htmdsep.inference import pick_device
 from htmdsep.model import NetworkConfig, build_network
+from htmdsep.precision import has_bf16
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
@@ -29,8 +30,6 @@ from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, Report, Run, train
 from htmdsep.training.world import World, join_world
-
-BF16_FLAGS = ("avx512_bf16", "amx_bf16", "bf16")  # of /proc/cpuinfo, x86 and ARM
 
 
 @dataclass(frozen=True)
@@ -156,13 +155,7 @@ def _with_precision(preset: Preset, wanted: bool | None, device: torch.device) -
 
 
 def _has_fast_bf16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
-    try:
-        flags = Path("/proc/cpuinfo").read_text(encoding="utf-8").split()
-    except OSError:
-        return False
-    return bool({*BF16_FLAGS} & {*flags})
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()
 
 
 def reporter(folder: Path, *, tensorboard: bool) -> Report:
