@@ -26,6 +26,7 @@ from htmdsep.options import (
     STEREO_MODES,
 )
 from htmdsep.settings import Settings, check_settings
+from htmdsep.startup import without_collecting
 from htmdsep.terminal import end_on_signals, wait_without_spinning
 from htmdsep.version import __version__
 
@@ -252,7 +253,8 @@ def _run(settings: Settings) -> int:
         from htmdsep.selftest import self_test
 
         return self_test(settings.name or settings.weights, settings.device)
-    from htmdsep.session import run_session
+    with without_collecting():
+        from htmdsep.session import run_session
 
     return run_session(settings)
 

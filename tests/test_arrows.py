@@ -11,8 +11,8 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
-EXTRAS = ("ray", "fsspec", "s3fs", "moto")
-ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench")
+EXTRAS = ("onnx", "ray", "fsspec", "s3fs", "moto")
+ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench", "htmdsep.onnx")
 
 
 def imported(path: Path) -> set[str]:
@@ -37,6 +37,7 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
         "import htmdsep",
         "import htmdsep.bench.cli",
         "import htmdsep.evaluation.cli",
+        "import htmdsep.onnx.cli",
     ],
 )
 def test_the_command_line_is_light(statement: str) -> None:

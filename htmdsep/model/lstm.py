@@ -46,7 +46,7 @@ class AveragedBiLSTM(nn.Module):
         activate = torch.tanh if self.activation == "tanh" else nn.Identity()
         gate = torch.sigmoid if self.recurrent_activation == "sigmoid" else keras_hard_sigmoid
         projected = F.linear(sequence, input_weight)  # (batch, time, 4 * size)
-        hidden = projected.new_zeros(len(sequence), hidden_weight.shape[1])
+        hidden = projected.new_zeros(projected.shape[0], hidden_weight.shape[1])
         cell = torch.zeros_like(hidden)
         outputs = []
         for step in projected.unbind(1):

@@ -1,0 +1,1 @@
+"""Export to ONNX, for other runtimes; needs `pip install 'htmdsep[onnx]'`."""

@@ -1,0 +1,45 @@
+"""The command `htmdsep-onnx`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.version import __version__
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("weights")
+@click.argument("out", metavar="OUT.onnx", type=click.Path(dir_okay=False, path_type=Path))
+@click.version_option(__version__, prog_name="htmdsep-onnx")
+def command(weights: str, out: Path) -> None:
+    """Write the network of WEIGHTS, a file or a name of `htmdsep --list-models`, as ONNX.
+
+    It maps "mixture" to "vocals", both float32 of shape (batch, 1, segment length), mono at the
+    weights' sample rate. These two figures, the config, the licence and the provenance are in
+    the file's metadata.
+    """
+    from htmdsep.catalogue import locate
+    from htmdsep.onnx.export import export_onnx
+    from htmdsep.weights import load_weights
+
+    try:
+        located = locate(weights)
+        network, info = load_weights(located.path, expected_sha256=located.sha256)
+        export_onnx(out, network, info)
+    except HtmdsepError as error:
+        click.echo(f"htmdsep-onnx: {error}", err=True)
+        sys.exit(1)
+    except OSError as error:
+        click.echo(f"htmdsep-onnx: {error.filename or out}: {error.strerror}", err=True)
+        sys.exit(1)
+    length, rate = info.config.segment_length, info.config.sample_rate
+    click.echo(f"{out}: segments of {length} samples at {rate} Hz, any number at once", err=True)
+
+
+def main() -> None:
+    """Run the command line."""
+    command()

@@ -1,0 +1,98 @@
+"""What runs in ONNX Runtime gives the eager network's results, and says what it is."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from click.testing import CliRunner
+
+from htmdsep.model import ConvTasNetConfig, HTMDNet, NetworkConfig, WaveUNetConfig
+from htmdsep.onnx.cli import command
+from htmdsep.onnx.export import export_onnx
+from htmdsep.weights import WeightsInfo, load_weights
+from tests.networks import TINY
+from tests.test_fast import AGREEMENT_DB, agreement_db, random_network
+
+# Where the LSTM is not PyTorch's own, the graph grows with the segment's length.
+LINEAR = replace(TINY, segment_length=128, activation="linear")
+CONFIGS: list[NetworkConfig] = [
+    TINY,
+    replace(LINEAR, encoder_kernel=32, encoder_stride=16),
+    replace(LINEAR, encoder_kernel=512, encoder_stride=128, recurrent_activation="hard_sigmoid"),
+    ConvTasNetConfig(
+        segment_length=512, encoder_channels=8, bottleneck_channels=4, block_channels=8, blocks=2
+    ),
+    WaveUNetConfig(segment_length=512, levels=3, channels=2),
+]
+
+
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.architecture)
+def test_any_network_and_batch(config: NetworkConfig, tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnx")
+    network = random_network(config, 0)
+    path = tmp_path / "new" / "network.onnx"
+    export_onnx(path, network, WeightsInfo("any", config, "CC0"))
+    session = onnxruntime.InferenceSession(path)
+    for batch in (1, 2, 5):
+        mixture = torch.randn(batch, 1, config.segment_length)
+        (vocals,) = session.run(["vocals"], {"mixture": mixture.numpy()})
+        with torch.no_grad():
+            exact = network.double()(mixture.double()).estimate
+            expected = network.float()(mixture).estimate
+        assert vocals.dtype == np.float32 and vocals.shape == tuple(mixture.shape)
+        # Random networks amplify rounding, the eager one's as well.
+        limit = min(AGREEMENT_DB, agreement_db(exact, expected) - 10)
+        assert agreement_db(exact, torch.from_numpy(vocals)) >= limit
+
+
+def test_the_command_and_what_the_file_says(tiny_weights: Path, tmp_path: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = tmp_path / "tiny.onnx"
+    done = CliRunner().invoke(command, [str(tiny_weights), str(path)], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "2048 samples at 22050 Hz" in done.output
+    model = onnx.load(path)
+    texts = {entry.key: entry.value for entry in model.metadata_props}
+    _, info = load_weights(tiny_weights)
+    assert (texts["name"], texts["licence"]) == (info.name, info.licence)
+    assert json.loads(texts["provenance"]) == info.provenance
+    assert json.loads(texts["config"])["encoder_stride"] == TINY.encoder_stride
+    assert (texts["sample_rate"], texts["segment_length"]) == ("22050", "2048")
+    (mixture,) = model.graph.input
+    batch, channels, length = mixture.type.tensor_type.shape.dim
+    assert (batch.dim_param, channels.dim_value, length.dim_value) == ("batch", 1, 2048)
+    assert str(Path(__file__).parent.parent).encode() not in path.read_bytes()
+    assert [entry.name for entry in tmp_path.glob("*.onnx*")] == ["tiny.onnx"]
+
+
+def test_missing_packages_are_named(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    path = tmp_path / "tiny.onnx"
+    done = CliRunner().invoke(command, [str(tiny_weights), str(path)])
+    assert done.exit_code == 1
+    assert "htmdsep-onnx: export needs pip install 'htmdsep[onnx]'" in done.output
+    assert not path.exists()
+
+
+def test_weights_that_are_not_there(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["absent.safetensors", str(tmp_path / "a.onnx")])
+    assert done.exit_code == 1
+    assert "there is no weights file absent.safetensors" in done.output
+
+
+def test_export_leaves_the_network_as_it_was(tiny_network: HTMDNet, tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    mixture = torch.randn(2, 1, TINY.segment_length)
+    with torch.no_grad():
+        before = tiny_network(mixture).estimate
+        export_onnx(tmp_path / "tiny.onnx", tiny_network, WeightsInfo("tiny", TINY, "CC0"))
+        assert torch.equal(tiny_network(mixture).estimate, before)
