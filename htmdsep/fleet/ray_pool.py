@@ -239,7 +239,7 @@ def _room(ray: Any, pool: Pool) -> int:
 def _portable(task: Task) -> Task:
     """Return a task that means the same in another process's folder."""
     job, source = task.job, task.job.source
-    moved = replace(source, name=places.absolute(source.name))
+    moved = source._replace(name=places.absolute(source.name))
     return replace(task, job=Job(moved, places.absolute(job.out), job.names))
 
 
