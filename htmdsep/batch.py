@@ -179,4 +179,6 @@ def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    return name if places.is_url(name) else os.path.normcase(places.absolute(name))
+    absolute = places.absolute(name)
+    # Only Windows has names that differ and mean the same.
+    return absolute if os.name == "posix" or places.is_url(name) else os.path.normcase(absolute)
