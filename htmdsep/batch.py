@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
@@ -28,11 +30,10 @@ class PlanError(HtmdsepError):
     """What is asked for cannot be done, whatever the files hold."""
 
 
-@dataclass(frozen=True, slots=True)
-class Source:
+class Source(NamedTuple):
     """An input, and the folders below the output folder that mirror where it was found.
 
-    Names are strings without further ado, as a batch may hold a million of them.
+    A tuple of strings, as a batch may hold a million of them.
     """
 
     name: str  # a path, a URL, or - for standard input
@@ -76,10 +77,17 @@ class Plan:
         return map(self.job, self.sources)
 
     def job(self, source: Source) -> Job:
+        """Return what is to be done for a source; raise PlanError as `names` does."""
+        return Job(source, self.out, self.names(source))
+
+    def names(self, source: Source) -> dict[StemName, str]:
         """Settle a source's output names; raise PlanError for a template that has none."""
         fields = _fields(source, self.file_format)
-        names = {stem: self._name(source, {**fields, **_stem_fields(stem)}) for stem in self.stems}
-        return Job(source, self.out, names)
+        names: dict[StemName, str] = {}
+        for stem in self.stems:
+            fields["stem"] = fields["instrument"] = stem
+            names[stem] = self._name(source, fields)
+        return names
 
     def _name(self, source: Source, fields: Mapping[str, str]) -> str:
         try:
@@ -109,18 +117,24 @@ def plan_jobs(
     output that would replace an input.
     """
     plan = Plan(sources, out, template, stems, file_format)
-    inputs = {hash(_key(source.name)) for source in sources}
-    outputs: set[int] = set()  # hashes, as names of a million songs' stems need 300 MB
-    doubtful: set[int] = set()
-    for job in plan:
-        for target in job.targets.values():
-            key = hash(_key(target))
-            if key in outputs or key in inputs:
-                doubtful.add(key)
-            outputs.add(key)
+    # Hashes, as names of a million songs' stems need 300 MB, and these 24.
+    hashes = array("q", (hash(_key(source.name)) for source in sources))
+    root = places.absolute(out)
+    for source in sources:
+        for name in plan.names(source).values():
+            hashes.append(hash(_key(places.join(root, name))))
+    doubtful = _repeated(hashes)
     if doubtful:
         _check_doubtful(plan, doubtful)
     return plan
+
+
+def _repeated(hashes: array[int]) -> set[int]:
+    """Return the numbers that occur more than once."""
+    import numpy as np
+
+    ordered = np.sort(np.frombuffer(hashes, np.int64)) if hashes else np.zeros(0, np.int64)
+    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 def _check_doubtful(plan: Plan, doubtful: set[int]) -> None:
@@ -144,25 +158,27 @@ def _check_doubtful(plan: Plan, doubtful: set[int]) -> None:
 
 
 def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
-    folder, _, last = source.name.replace(os.sep, "/").rpartition("/")
-    track, suffix = os.path.splitext("stdin" if last == STANDARD_STREAM else last)  # noqa: PTH122
+    path = source.name if os.sep == "/" else source.name.replace(os.sep, "/")
+    folder, _, last = path.rpartition("/")
+    if last == STANDARD_STREAM:
+        last = "stdin"
+    track, _, suffix = last.rpartition(".")
     if not track.strip("."):
-        track = last  # "..." and the like are no names
+        track, suffix = last, ""  # ".mp3" has no ending, and "..." and the like are no names
     parent = (folder if folder else os.getcwd()).rpartition("/")[2]  # noqa: PTH109
     if parent in (".", ".."):
         parent = Path(folder).resolve().name
-    fields = {
+    return {
         "track": track,
-        "trackext": suffix.lstrip("."),
+        "trackext": suffix,
         "foldername": parent,
         "ext": file_format,
+        "filename": track,
+        "codec": file_format,
     }
-    return {**fields, "filename": track, "codec": file_format}
-
-
-def _stem_fields(stem: StemName) -> dict[str, str]:
-    return {"stem": stem, "instrument": stem}
 
 
 def _key(name: str) -> str:
-    return name if places.is_url(name) else os.path.normcase(places.absolute(name))
+    absolute = places.absolute(name)
+    # Only Windows has names that differ and mean the same.
+    return absolute if os.name == "posix" or places.is_url(name) else os.path.normcase(absolute)

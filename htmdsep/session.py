@@ -6,30 +6,29 @@ import shutil
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from htmdsep.batch import STANDARD_STREAM, Job, Plan, PlanError, plan_jobs
+from htmdsep.batch import STANDARD_STREAM, Plan, PlanError, plan_jobs
 from htmdsep.engines import file_options, pick_engine
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.ledger import Ledger, has_manifest, open_ledger
-from htmdsep.fleet.manifest import Row
 from htmdsep.fleet.outcome import Outcome, Task
 from htmdsep.fleet.places import is_url
 from htmdsep.fleet.scribe import Scribe, options_sha256
 from htmdsep.fleet.shards import parse_shard, take_shard
 from htmdsep.fleet.sources import find_sources, read_list
-from htmdsep.fleet.standing import Terms, judge
+from htmdsep.fleet.standing import SKIP, Terms, judge
+from htmdsep.fleet.survey import survey
 from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
 from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
-from htmdsep.telling import tell
+from htmdsep.telling import tell, tells_skipped
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings
@@ -70,15 +69,20 @@ class Desk:
         self._settings = settings
         self._terms = terms
         self._shared = ledger is not None and not ledger.exclusive
-        self._index = None if ledger is None else ledger.index
+        # Reading a million rows takes seconds, which only --resume has to spend.
+        self._index = ledger.index if ledger and terms.existing == "resume" else None
         self.scribe = Scribe(ledger, terms)
         self.bars = Bars(jobs, shown=sys.stderr.isatty() and not settings.quiet)
         self.counts: Counter[str] = Counter()
 
-    def tasks(self, plan: Iterable[Job]) -> Iterator[Task]:
+    def tasks(self, plan: Plan) -> Iterator[Task]:
         """Yield what is to be done; what is not is settled at once."""
-        for job in plan:
-            verdict = judge(job, self._last, self._terms)
+        for source, stands in survey(plan, self._index, self._terms):
+            if stands and not tells_skipped(self._settings):
+                self._count("skipped", 0.0)
+                continue
+            job = plan.job(source)
+            verdict = SKIP if stands else judge(job, self._index, self._terms)
             if verdict.fresh is not None:
                 self.scribe.refresh(verdict.fresh)
             if verdict.action == "do":
@@ -91,19 +95,24 @@ class Desk:
 
     def settle(self, outcome: Outcome) -> None:
         """Count a job that has ended, and tell how."""
-        self.counts[outcome.status] += 1
-        self.bars.finish_file(outcome.report.seconds if outcome.report else 0.0)
+        self._count(outcome.status, outcome.report.seconds if outcome.report else 0.0)
         tell(outcome, self._settings)
 
-    def _last(self, identity: str) -> Row | None:
-        return None if self._index is None else self._index.last(identity)
+    def _count(self, status: str, audio_seconds: float) -> None:
+        self.counts[status] += 1
+        self.bars.finish_file(audio_seconds)
 
 
 def _plan(settings: Settings, out: str) -> Plan:
     """Find the inputs, settle their outputs, and take the shard's part."""
-    listed = read_list(settings.list_file) if settings.list_file is not None else ()
-    inputs = chain(settings.inputs, listed)
-    sources = list(find_sources(inputs, out, recursive=settings.recursive, base=settings.base))
+    found = find_sources(
+        settings.inputs,
+        out,
+        recursive=settings.recursive,
+        base=settings.base,
+        listed=read_list(settings.list_file) if settings.list_file is not None else (),
+    )
+    sources = list(found)
     if settings.out == STANDARD_STREAM and len(sources) != 1:
         raise PlanError(f"standard output takes the stem of one input, not of {len(sources)}")
     stems = STEM_NAMES if settings.stems == "both" else (settings.stems,)

@@ -28,7 +28,7 @@ def tell(outcome: Outcome, settings: Settings) -> None:
         _say(f"htmdsep: {label}: {cause(outcome.error)}")
     elif not settings.quiet:
         if outcome.report is None:
-            if settings.existing != "resume" or settings.verbose:  # of a batch, it may be most
+            if settings.existing != "resume" or settings.verbose:
                 _say(f"{label}: skipped, its stems exist")
         else:
             for note in outcome.report.notes:
@@ -39,6 +39,12 @@ def tell(outcome: Outcome, settings: Settings) -> None:
                 _say(_speed(outcome))
     if settings.as_json:
         click.echo(json.dumps(_record(outcome)))
+
+
+def tells_skipped(settings: Settings) -> bool:
+    """Tell whether anything is said of a file that was passed over; of a batch it may be most."""
+    said = not settings.quiet and (settings.existing != "resume" or settings.verbose)
+    return said or settings.as_json
 
 
 def _say(line: str) -> None:

@@ -90,3 +90,18 @@ def test_a_name_of_dots_stays_below_the_output_folder() -> None:
 def test_plans_that_cannot_be(names: list[str], template: str, message: str) -> None:
     with pytest.raises(PlanError, match=message):
         targets([Source(name) for name in names], template)
+
+
+def test_a_listed_name_with_an_audio_ending_is_a_file_unless_it_ends_in_a_slash(
+    tmp_path: Path,
+) -> None:
+    make(tmp_path, "album.wav/a.mp3", "b.mp3")
+    folder, out = str(tmp_path / "album.wav"), str(tmp_path / "out")
+    listed = [folder, f"{folder}/", str(tmp_path / "absent.mp3"), f"{tmp_path}/./b.mp3"]
+    sources = find_sources([], out, recursive=False, listed=listed)
+    assert [source.name for source in sources] == [
+        folder,
+        f"{folder}/a.mp3",
+        str(tmp_path / "absent.mp3"),
+        str(tmp_path / "b.mp3"),
+    ]

@@ -112,3 +112,23 @@ def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, tiny_weights: Pat
     assert process.returncode == 1
     assert stderr.splitlines()[-1].startswith("htmdsep: no Ray at nonsense://")
     assert "Traceback" not in stderr
+
+
+def test_a_ray_that_starts_too_slowly_is_started_again_and_then_one_line(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ray raises Exception itself where its own processes take longer than 30 s."""
+    import ray
+
+    tries = []
+
+    def init(**_: object) -> None:
+        tries.append(1)
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", init)
+    music = write_songs(tmp_path / "music", 1)
+    arguments = [str(music), "-o", str(tmp_path / "out"), "--weights", str(tiny_weights)]
+    result = CliRunner().invoke(command, [*arguments, "--on", "ray"])
+    assert (result.exit_code, len(tries)) == (1, 2)
+    assert "htmdsep: no Ray at local: The current node timed out" in result.stderr

@@ -7,6 +7,7 @@ import tempfile
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
@@ -24,7 +25,7 @@ class Ledger(Protocol):
 
     @property
     def index(self) -> Index:
-        """What all manifests of the folder held when this one was opened."""
+        """What all manifests of the folder hold when it is first asked for."""
 
     @property
     def exclusive(self) -> bool:
@@ -95,10 +96,17 @@ def merge_manifests(folder: Path) -> int:
 
 
 class _LocalLedger:
-    def __init__(self, path: Path, descriptor: int, index: Index, *, exclusive: bool) -> None:
+    def __init__(self, path: Path, descriptor: int, end: ExitStack, *, exclusive: bool) -> None:
         self.exclusive = exclusive
-        self._path, self._descriptor, self.index = path, descriptor, index
+        self._path, self._descriptor, self._end = path, descriptor, end
         self._lock = threading.Lock()
+
+    @cached_property
+    def index(self) -> Index:
+        """What all manifests of the folder hold when it is first asked for."""
+        index = Index(self._path.parent.glob(PATTERN))
+        self._end.callback(index.close)
+        return index
 
     def add(self, row: Row) -> None:
         line = row.line()
@@ -123,9 +131,7 @@ def _local_ledger(folder: Path, name: str) -> Iterator[Ledger]:
             if other.name != name and NAME in (name, other.name):
                 stack.enter_context(shared_lock(other))
         _end_torn_row(descriptor)
-        index = Index(folder.glob(PATTERN))
-        stack.callback(index.close)
-        yield _LocalLedger(path, descriptor, index, exclusive=locked)
+        yield _LocalLedger(path, descriptor, stack, exclusive=locked)
 
 
 def _end_torn_row(descriptor: int) -> None:

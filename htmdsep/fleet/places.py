@@ -16,6 +16,7 @@ from htmdsep.errors import HtmdsepError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILD = re.compile(r"[*?[]")
+_POSIX = os.sep == "/"
 # What file systems call the mark that changes with an object's content, best first.
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "updated",
              "created")  # fmt: skip
@@ -23,16 +24,26 @@ _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", 
 
 def is_url(name: str) -> bool:
     """Tell whether a name is an address rather than a path."""
-    return _URL.match(name) is not None
+    return "://" in name and _URL.match(name) is not None
 
 
 def absolute(name: str) -> str:
     """Return a name that means the same from every working folder."""
-    return name if is_url(name) else os.path.abspath(name)  # noqa: PTH100 (strings: a million)
+    if is_url(name) or (name.startswith("/") and is_tidy(name)):
+        return name
+    return os.path.abspath(name)  # noqa: PTH100 (strings: a million)
+
+
+def is_tidy(path: str) -> bool:
+    """Tell, at a glance, that a path has nothing in it that could be left out."""
+    # Names that begin with a dot are not told from "." and "..", which costs them a closer look.
+    return _POSIX and not ("//" in path or "/." in path or path[:1] == "." or path[-1:] == "/")
 
 
 def join(folder: str, name: str) -> str:
     """Return the place of a name below a folder."""
+    if _POSIX and folder and folder[-1] != "/" and name[:1] != "/":
+        return f"{folder}/{name}"  # as below, for a million names
     return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)  # noqa: PTH118
 
 
@@ -107,9 +118,14 @@ def is_folder(name: str) -> bool:
         return bool(system.isdir(path))
 
 
+def is_pattern(name: str) -> bool:
+    """Tell whether a name may stand for several files."""
+    return _WILD.search(name) is not None
+
+
 def matches(pattern: str) -> list[str] | None:
     """Return the files that match a pattern with *, ? or [...]; None for a plain name."""
-    if not _WILD.search(pattern):
+    if not is_pattern(pattern):
         return None
     if is_url(pattern):
         with remote(pattern) as (system, path):

@@ -24,6 +24,7 @@ from htmdsep.fleet.work import remove_leavings
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
 # Ray asks for 75 MiB at least; the store holds the weights once a machine, and short messages.
 STORE_BYTES = 128 * 2**20
+_INIT_ERRORS = (ConnectionError, ValueError, RuntimeError)
 
 
 @dataclass(frozen=True)
@@ -174,10 +175,21 @@ def _ray(pool: Pool) -> Iterator[Any]:
     except ImportError as error:
         raise HtmdsepError("--on ray needs Ray: pip install 'htmdsep[ray]'") from error
     address = pool.address or os.environ.get("RAY_ADDRESS") or "local"
-    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     handlers: dict[int, Any] = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
     }
+    if not _started(ray, address, at_last=address != "local"):
+        _started(ray, address, at_last=True)
+    try:
+        with _signals(handlers):
+            yield ray
+    finally:
+        ray.shutdown()
+
+
+def _started(ray: Any, address: str, *, at_last: bool) -> bool:
+    """Tell whether Ray could be started or reached; raise HtmdsepError if not, and `at_last`."""
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
     try:
         ray.init(
             address=address,
@@ -185,16 +197,19 @@ def _ray(pool: Pool) -> Iterator[Any]:
             logging_level="ERROR",
             **(own if address == "local" else {}),
         )
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except Exception as error:
+        # Ray waits 30 s for its own processes, which a busy machine may take the first time, and
+        # then raises Exception itself.
+        if type(error) is not Exception and not isinstance(error, _INIT_ERRORS):
+            raise
+        ray.shutdown()
+        if not at_last:
+            return False
         raise HtmdsepError(
             f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
             "run on this machine"
         ) from error
-    try:
-        with _signals(handlers):
-            yield ray
-    finally:
-        ray.shutdown()
+    return True
 
 
 @contextmanager
@@ -239,7 +254,7 @@ def _room(ray: Any, pool: Pool) -> int:
 def _portable(task: Task) -> Task:
     """Return a task that means the same in another process's folder."""
     job, source = task.job, task.job.source
-    moved = replace(source, name=places.absolute(source.name))
+    moved = source._replace(name=places.absolute(source.name))
     return replace(task, job=Job(moved, places.absolute(job.out), job.names))
 
 

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-import math
 import re
-import statistics
-from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
@@ -17,21 +13,21 @@ import click
 
 from htmdsep.fleet.ledger import read_index
 from htmdsep.fleet.manifest import Row
+from htmdsep.fleet.outliers import (
+    SHOWN,
+    SILENT_RMS,
+    Named,
+    Odd,
+    balance_db,
+    decibels,
+    find_odd,
+    keep_most,
+    level_db,
+    rms,
+)
 
-SHOWN = 5  # songs of a kind that are named
 CAUSES = 10
-SILENT_RMS = 10 ** (-60 / 20)  # -60 dBFS: a stem that nobody will hear
 VOICELESS_SHARE = 0.01  # of 0.1 s windows with vocals above -45 dBFS
-FAR = 4.0  # robust standard deviations (1.4826 x median absolute deviation) from the median
-FEWEST = 20  # songs from which on a median tells what is usual
-
-
-@dataclass
-class Named:
-    """A song and what is remarkable about it."""
-
-    input: str
-    value: float
 
 
 @dataclass
@@ -54,16 +50,15 @@ class Report:
     audio_hours: float = 0.0
     work_hours: float = 0.0  # added over everything that ran at the same time
     times_real_time: float | None = None  # of one worker: audio over work
-    causes: list[Cause] = field(default_factory=list)
+    causes: list[Cause] = field(default_factory=list)  # the most frequent
+    other_causes_songs: int = 0
     slowest: list[Named] = field(default_factory=list)  # seconds of work a second of audio
     voiceless: list[Named] = field(default_factory=list)  # share of the time with vocals
     voiceless_songs: int = 0
     silent_accompaniment: list[Named] = field(default_factory=list)  # dBFS
     silent_accompaniment_songs: int = 0
-    odd_balance: list[Named] = field(default_factory=list)  # vocals over accompaniment, dB
-    odd_balance_songs: int = 0
-    usual_balance_db: float | None = None
-    balance_spread_db: float = 0.0  # as a standard deviation, from the median deviation
+    balance: Odd = field(default_factory=Odd)  # vocals over accompaniment
+    level: Odd = field(default_factory=Odd)  # of both together, in dBFS
     clipped_songs: int = 0
     noted_songs: int = 0  # whose rows hold notes, such as damage that was passed over
 
@@ -71,25 +66,22 @@ class Report:
 def print_report(out: str, *, as_json: bool) -> int:
     """Print the report on a folder's manifests; return 1 where songs failed, else 0."""
     with read_index(out) as index:
-        report = sum_up(index)
-        # A second reading, as what is usual is known only now, and rows are not kept.
-        _add_odd_balances(report, index)
-    click.echo(json.dumps(asdict(report)) if as_json else "\n".join(_lines(report)))
+        report = report_on(index)
+    click.echo(json.dumps(asdict(report)) if as_json else "\n".join(lines(report)))
     return 1 if report.failed else 0
 
 
-def sum_up(rows: Iterable[Row]) -> Report:
-    """Return the report on songs by their last rows, in memory that does not grow with rows."""
+def report_on(rows: Iterable[Row]) -> Report:
+    """Return the report on songs by their last rows, which are read several times and not kept."""
     report = Report()
     causes: Counter[str] = Counter()
     examples: dict[str, str] = {}
     slowest: list[tuple[Any, ...]] = []
-    balances = array("d")
     for row in rows:
         report.songs += 1
         if row.status == "failed":
             report.failed += 1
-            kind = _kind(row.error or "")
+            kind = _kind(row)
             causes[kind] += 1
             examples.setdefault(kind, f"{row.input}: {row.error}")
         elif row.status != "done":
@@ -97,17 +89,14 @@ def sum_up(rows: Iterable[Row]) -> Report:
         else:
             _count_done(report, row)
             pace = (row.seconds or 0.0) / max(row.audio_seconds or 0.0, 1e-3)
-            _keep_most(slowest, (pace, row.input))
-            balances.extend(value for value in [_balance_db(row)] if value is not None)
+            keep_most(slowest, (pace, row.input))
     if report.work_hours:
         report.times_real_time = report.audio_hours / report.work_hours
     report.causes = [Cause(kind, n, examples[kind]) for kind, n in causes.most_common(CAUSES)]
+    report.other_causes_songs = report.failed - sum(cause.songs for cause in report.causes)
     report.slowest = [Named(name, value) for value, name in sorted(slowest, reverse=True)]
-    if len(balances) >= FEWEST:
-        report.usual_balance_db = statistics.median(balances)
-        report.balance_spread_db = 1.4826 * statistics.median(
-            abs(value - report.usual_balance_db) for value in balances
-        )
+    report.balance = find_odd(rows, balance_db)
+    report.level = find_odd(rows, level_db)
     return report
 
 
@@ -121,41 +110,10 @@ def _count_done(report: Report, row: Row) -> None:
     if share is not None and share < VOICELESS_SHARE:
         report.voiceless_songs += 1
         _name(report.voiceless, row, share)
-    rms = _rms(row, "accompaniment")
-    if rms is not None and rms < SILENT_RMS:
+    level = rms(row, "accompaniment")
+    if level is not None and level < SILENT_RMS:
         report.silent_accompaniment_songs += 1
-        _name(report.silent_accompaniment, row, _db(rms))
-
-
-def _add_odd_balances(report: Report, rows: Iterable[Row]) -> None:
-    """Name the songs whose vocals are far louder or softer than is usual in this batch."""
-    usual, far = report.usual_balance_db, FAR * report.balance_spread_db
-    if usual is None or not far:
-        return
-    most: list[tuple[Any, ...]] = []
-    for row in rows:
-        balance = _balance_db(row) if row.status == "done" else None
-        if balance is not None and abs(balance - usual) > far:
-            report.odd_balance_songs += 1
-            _keep_most(most, (abs(balance - usual), row.input, balance))
-    report.odd_balance = [Named(name, value) for _, name, value in sorted(most, reverse=True)]
-
-
-def _balance_db(row: Row) -> float | None:
-    """Return the vocals' level over the accompaniment's; None where either is silent."""
-    vocals, accompaniment = _rms(row, "vocals"), _rms(row, "accompaniment")
-    if vocals is None or accompaniment is None or min(vocals, accompaniment) < SILENT_RMS:
-        return None
-    return _db(vocals / accompaniment)
-
-
-def _rms(row: Row, stem: str) -> float | None:
-    level = row.result.get("levels", {}).get(stem)
-    return None if level is None else float(level["rms"])
-
-
-def _db(ratio: float) -> float:
-    return 20 * math.log10(max(ratio, 1e-10))
+        _name(report.silent_accompaniment, row, decibels(level))
 
 
 def _name(songs: list[Named], row: Row, value: float) -> None:
@@ -163,19 +121,21 @@ def _name(songs: list[Named], row: Row, value: float) -> None:
         songs.append(Named(row.input, value))
 
 
-def _keep_most(heap: list[tuple[Any, ...]], entry: tuple[Any, ...]) -> None:
-    heapq.heappush(heap, entry)
-    if len(heap) > SHOWN:
-        heapq.heappop(heap)
-
-
-def _kind(error: str) -> str:
-    """Return an error without what differs from song to song: numbers, names and addresses."""
-    plain = re.sub(r"\S*[/\\]\S*", "...", error)
+def _kind(row: Row) -> str:
+    """Return a row's error without what differs from song to song: names and numbers."""
+    plain = row.error or ""
+    # The song's own names first, as they may hold blanks.
+    outputs = [output.path for output in row.outputs.values()]
+    folders = [path.rpartition("/")[0] for path in outputs]
+    for name in (row.input, *outputs, *folders):
+        if name:
+            plain = plain.replace(name, "/")
+    plain = re.sub(r"\S*[/\\]\S*", "...", plain)
     return re.sub(r"\d[\d.,]*", "N", plain)
 
 
-def _lines(report: Report) -> Iterator[str]:
+def lines(report: Report) -> Iterator[str]:
+    """Yield the report as a table for people."""
     yield f"{report.songs} songs: {report.done} done, {report.failed} failed, " + (
         f"{report.unfinished} unfinished"
     )
@@ -187,6 +147,8 @@ def _lines(report: Report) -> Iterator[str]:
     for cause in report.causes:
         yield f"failed {cause.songs:>6}  {cause.error}"
         yield f"               such as {cause.example}"
+    if report.other_causes_songs:
+        yield f"failed {report.other_causes_songs:>6}  other causes"
     yield from _table("slowest", report.slowest, "{:.2f} s of work a second")
     yield from _table(
         f"{report.voiceless_songs} without audible vocals", report.voiceless, "{:.1%} of the time"
@@ -196,13 +158,17 @@ def _lines(report: Report) -> Iterator[str]:
         report.silent_accompaniment,
         "{:.0f} dBFS",
     )
-    if report.usual_balance_db is not None:
-        yield from _table(
-            f"{report.odd_balance_songs} with an odd balance (usual: vocals "
-            f"{report.usual_balance_db:+.1f} dB)",
-            report.odd_balance,
-            "{:+.1f} dB",
-        )
+    balance, level = report.balance, report.level
+    yield from _table(
+        f"{balance.songs} with an odd balance (usual: vocals {balance.usual_db or 0:+.1f} dB)",
+        balance.named,
+        "{:+.1f} dB",
+    )
+    yield from _table(
+        f"{level.songs} with an odd level (usual: {level.usual_db or 0:.1f} dBFS)",
+        level.named,
+        "{:.1f} dBFS",
+    )
     yield f"{report.clipped_songs} with clipped samples, {report.noted_songs} with notes"
 
 

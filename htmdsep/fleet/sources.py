@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 
 from htmdsep.batch import STANDARD_STREAM, SUFFIXES, PlanError, Source
@@ -16,24 +17,35 @@ NO_AUDIO = "no audio file in this folder"
 
 
 def find_sources(
-    inputs: Iterable[str], out: str, *, recursive: bool, base: str | None = None
+    inputs: Iterable[str],
+    out: str,
+    *,
+    recursive: bool,
+    base: str | None = None,
+    listed: Iterable[str] = (),
 ) -> Iterator[Source]:
     """Yield every file to separate, each once: the inputs, and the audio files in folders.
 
     The output folder is not searched where it lies below an input folder: it holds stems. Files
-    below `base` are mirrored from there on, whatever they were found by.
+    below `base` are mirrored from there on, whatever they were found by. What is `listed` is
+    input, too; there a name with an audio ending is a file, and the disk is not asked.
     """
     seen: set[str] = set()
     root = None if base is None else places.absolute(base).rstrip("/") + "/"
-    for found in _expand(inputs, places.absolute(out), recursive=recursive):
+    absolute_out = places.absolute(out)
+    for found in chain(
+        _expand(inputs, absolute_out, recursive=recursive),
+        _listed(listed, absolute_out, recursive=recursive),
+    ):
         name = places.absolute(found.name)
         if name in seen:
             continue
         seen.add(found.name if name == found.name else name)  # one string, not two equal ones
         if root is not None and name.startswith(root):
-            yield Source(found.name, places.parent(name[len(root) :]), found.problem)
-        else:
-            yield found
+            # A folder has one string for all of its songs, too.
+            below = sys.intern(name[len(root) :].rpartition("/")[0])
+            found = Source(found.name, below, found.problem)
+        yield found
 
 
 def read_list(name: str) -> Iterator[str]:
@@ -65,6 +77,14 @@ def _entry(line: str, where: str) -> str:
         raise PlanError(f"--from {where}: neither a path nor a row of a manifest") from error
 
 
+def _listed(names: Iterable[str], out: str, *, recursive: bool) -> Iterator[Source]:
+    for name in names:
+        if places.is_tidy(name) and _is_audio(name) and not places.is_pattern(name):
+            yield Source(name)
+        else:
+            yield from _expand([name], out, recursive=recursive)
+
+
 def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Source]:
     for given in inputs:
         matched = None if given == STANDARD_STREAM else places.matches(given)
@@ -81,7 +101,7 @@ def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Sou
 
 
 def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
-    if not places.is_url(given):
+    if not (places.is_tidy(given) or places.is_url(given)):
         given = str(Path(given))  # ./song.mp3 is song.mp3
     if given == STANDARD_STREAM or _is_file(given):
         yield Source(given)
@@ -108,7 +128,7 @@ def _is_file(name: str) -> bool:
 
 def _is_audio(name: str) -> bool:
     last = name.rpartition("/")[2]
-    return os.path.splitext(last)[1].lower() in SUFFIXES and not last.startswith(".")  # noqa: PTH122
+    return "." + last.rpartition(".")[2].lower() in SUFFIXES and last[0] != "."
 
 
 def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
-from htmdsep.fleet.manifest import Row, row_id
+from htmdsep.fleet.manifest import Index, Row, proof, row_id
 from htmdsep.options import DEFAULT_RETRIES, Existing
 
 
@@ -35,8 +34,11 @@ class Verdict:
     fresh: Row | None = None  # of "skip": the row to add, where only times have changed
 
 
-def judge(job: Job, last: Callable[[str], Row | None], terms: Terms) -> Verdict:
-    """Decide on a job; `last` gives the last row of a song by its `row_id`.
+_DO, SKIP = Verdict("do"), Verdict("skip")  # one of each, for a million songs
+
+
+def judge(job: Job, index: Index | None, terms: Terms) -> Verdict:
+    """Decide on a job; `index` is that of the manifest, if one is kept.
 
     With "refuse" stems that exist are in the way, with "skip" they count as they are, with
     "overwrite" they count for nothing, and with "resume" as far as the manifest proves them:
@@ -44,21 +46,38 @@ def judge(job: Job, last: Callable[[str], Row | None], terms: Terms) -> Verdict:
     """
     if job.source.problem is not None:
         return Verdict("refuse", reason=job.source.problem)
-    if terms.existing == "overwrite":
-        return Verdict("do")
+    if terms.existing == "overwrite" or (terms.existing == "resume" and index is None):
+        return _DO
     if terms.existing == "resume":
-        row = last(row_id(job.names.values()))
-        return Verdict("do") if row is None else _resume(job, row, terms)
+        assert index is not None
+        identity = row_id(job.names.values())
+        known = None if terms.verify else index.proof(int(identity, 16))
+        if known is not None and known == proof_of(job, terms):
+            return SKIP
+        row = index.last(identity)
+        return _DO if row is None else _resume(job, row, terms)
     present = [target for target in job.targets.values() if places.exists(target)]
     if terms.existing == "skip" and len(present) == len(job.names):
-        return Verdict("skip")
+        return SKIP
     if terms.existing == "refuse" and present:
         return Verdict(
             "refuse",
             reason=f"{present[0]} exists already; use --overwrite or --skip-existing, or --resume "
             "to go on with a batch",
         )
-    return Verdict("do")
+    return _DO
+
+
+def proof_of(job: Job, terms: Terms) -> int | None:
+    """Return the proof that a row holds if it was written of what is there now."""
+    stamps = []
+    outputs = (places.join(job.out, name) for name in sorted(job.names.values()))
+    for name in (job.source.name, *outputs):
+        stamp = places.known_stamp(name)
+        if stamp is None:
+            return None
+        stamps.append(stamp)
+    return proof(terms.options_sha256, terms.weights_sha256, stamps)
 
 
 def _resume(job: Job, row: Row, terms: Terms) -> Verdict:
