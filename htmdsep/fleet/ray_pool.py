@@ -21,6 +21,7 @@ from htmdsep.fleet.ray_worker import Setup, Worker
 from htmdsep.fleet.scribe import Scribe
 from htmdsep.fleet.work import remove_leavings
 
+POLL_SECONDS = 0.5  # between looks for signals while nothing ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
 # Ray asks for 75 MiB at least; the store holds the weights once a machine, and short messages.
 STORE_BYTES = 128 * 2**20
@@ -65,7 +66,7 @@ class _Workers:
         actor = self.free.popleft()
         self.calls[actor.separate.remote(_portable(task))] = (actor, task)
 
-    def take(self, timeout: float | None = None) -> Iterator[tuple[Task, Outcome | None]]:
+    def take(self, timeout: float) -> Iterator[tuple[Task, Outcome | None]]:
         """Wait for calls to end; yield tasks with their outcome, None after a worker's death."""
         ended, _ = self._ray.wait(list(self.calls), timeout=timeout)
         for reference in ended:
@@ -102,16 +103,17 @@ def run_on_ray(
     first = next(waiting, None)
     if first is None:
         return  # before Ray takes seconds to start
-    with _ray(pool) as ray:
+    with _ray(pool) as (ray, heed_signals):
         count = min(pool.workers or _room(ray, pool), pool.most)
         workers = _Workers(ray, weights.read_bytes(), setup, pool, count)
         again = deque([first])
         try:
             while True:
+                heed_signals()
                 _hand_out(workers, again, waiting, scribe.started)
                 if not workers.busy() and workers.free:
                     return
-                for task, outcome in workers.take():
+                for task, outcome in workers.take(POLL_SECONDS):
                     if outcome is None and task.attempt <= pool.retries:
                         remove_leavings(task.job)
                         again.append(replace(task, attempt=task.attempt + 1))
@@ -165,8 +167,11 @@ def _stop(workers: _Workers, scribe: Scribe) -> None:
 
 
 @contextmanager
-def _ray(pool: Pool) -> Iterator[Any]:
-    """Connect to the cluster, or start a Ray of our own that ends with the run."""
+def _ray(pool: Pool) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Connect to the cluster, or start a Ray of our own that ends with the run.
+
+    Yields Ray, and what acts on signals that came since it was last called.
+    """
     # Without these Ray reports its use to its makers, and warns of what its workers see of GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -181,8 +186,8 @@ def _ray(pool: Pool) -> Iterator[Any]:
     if not _started(ray, address, at_last=address != "local"):
         _started(ray, address, at_last=True)
     try:
-        with _signals(handlers):
-            yield ray
+        with _signals(handlers) as heed:
+            yield ray, heed
     finally:
         ray.shutdown()
 
@@ -213,23 +218,28 @@ def _started(ray: Any, address: str, *, at_last: bool) -> bool:
 
 
 @contextmanager
-def _signals(handlers: Mapping[int, Any]) -> Iterator[None]:
-    """Put the handlers back that Ray replaced, and keep the exit status that they ask for.
+def _signals(handlers: Mapping[int, Any]) -> Iterator[Callable[[], None]]:
+    """Put off what the handlers that Ray replaced do, and keep the exit status they ask for.
 
+    A song is in a worker's hands or in the manifest, and must not be lost between the two; so the
+    first signal is acted on where the function that this yields is called, a second one at once.
     A call of Ray's makes 1 of any status that a handler raises inside it.
     """
-    received = []
+    received: list[int] = []
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def act() -> None:
+        if received and callable(handler := handlers[received[0]]):
+            handler(received[0], None)
+
+    def note(number: int, _frame: FrameType | None) -> None:
         received.append(number)
-        handler = handlers[number]
-        if callable(handler):
-            handler(number, frame)
+        if len(received) > 1:
+            act()
 
     for number in handlers:
         signal.signal(number, note)
     try:
-        yield
+        yield act
     except SystemExit as error:
         raise SystemExit(128 + received[0] if received else error.code) from error
     finally:
