@@ -21,6 +21,7 @@ from htmdsep.training.layouts import Stem
 
 VERSION = 1  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
+UNIT = FULL_SCALE / 32_768  # the value of integer 1
 LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 SILENCE_RMS = 1e-4  # -80 dBFS
 BLOCK_LENGTH = 1 << 16  # samples decoded at once
@@ -36,11 +37,16 @@ class CachedStem:
 
     def read(self, start: int, length: int) -> np.ndarray:
         """Return `length` samples from `start`, zeros past either end."""
+        excerpt = self.read_integers(start, length).astype(np.float32)
+        excerpt *= UNIT
+        return excerpt
+
+    def read_integers(self, start: int, length: int) -> np.ndarray:
+        """Return the same as int16, in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros(length, np.float32)
+        excerpt = np.zeros(length, np.int16)
         if last > first:
             excerpt[first - start : last - start] = self.samples[first:last]
-        excerpt *= FULL_SCALE / 32_768
         return excerpt
 
 
