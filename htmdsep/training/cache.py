@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import sys
 from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
@@ -13,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
+from htmdsep.atomic import atomic_path, make_folder
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.decoding import mono_blocks
@@ -21,6 +23,7 @@ from htmdsep.training.layouts import Stem
 
 VERSION = 1  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
+UNIT = FULL_SCALE / 32_768  # the value of integer 1
 LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 SILENCE_RMS = 1e-4  # -80 dBFS
 BLOCK_LENGTH = 1 << 16  # samples decoded at once
@@ -36,11 +39,16 @@ class CachedStem:
 
     def read(self, start: int, length: int) -> np.ndarray:
         """Return `length` samples from `start`, zeros past either end."""
+        excerpt = self.read_integers(start, length).astype(np.float32)
+        excerpt *= UNIT
+        return excerpt
+
+    def read_integers(self, start: int, length: int) -> np.ndarray:
+        """Return the same as int16, in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros(length, np.float32)
+        excerpt = np.zeros(length, np.int16)
         if last > first:
             excerpt[first - start : last - start] = self.samples[first:last]
-        excerpt *= FULL_SCALE / 32_768
         return excerpt
 
 
@@ -49,21 +57,35 @@ def cache_stems(
 ) -> dict[str, CachedStem]:
     """Decode every stem that is not in the cache folder yet, and map them all by name.
 
-    Loose stems that are silent are left out, with a line on standard error. Raises HtmdsepError
-    for stems that cannot be decoded, hold values that are not finite, exceed full scale by 6 dB,
-    are silent without being loose, or whose terms differ in length.
+    A thread a core decodes. Loose stems that are silent are left out, with a line on standard
+    error. Raises HtmdsepError for stems that cannot be decoded, hold values that are not finite,
+    exceed full scale by 6 dB, are silent without being loose, or whose terms differ in length;
+    what was decoded until then stays.
     """
+    wanted = list(stems)
+    make_folder(folder)
     cached = {}
-    for stem in tqdm(list(stems), desc="cache", unit="stem", disable=not progress):
-        path = folder / f"{_key(stem, sample_rate)}.i16"
-        if not path.exists():
-            with atomic_path(path) as temporary:
-                _decode(stem, sample_rate, temporary)
-        if path.stat().st_size:
-            cached[stem.name] = CachedStem(stem.name, np.memmap(path, np.int16, mode="r"))
-        else:
-            tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        paths = pool.map(lambda stem: _entry(stem, folder, sample_rate), wanted)
+        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
+        for stem, path in zip(wanted, bar, strict=True):
+            if path.stat().st_size:
+                cached[stem.name] = CachedStem(stem.name, np.memmap(path, np.int16, mode="r"))
+            else:
+                tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
+    finally:
+        pool.shutdown(cancel_futures=True)
     return cached
+
+
+def _entry(stem: Stem, folder: Path, sample_rate: int) -> Path:
+    """Return a stem's file in the cache, decoded now if need be."""
+    path = folder / f"{_key(stem, sample_rate)}.i16"
+    if not path.exists():
+        with atomic_path(path) as temporary:
+            _decode(stem, sample_rate, temporary)
+    return path
 
 
 def _key(stem: Stem, sample_rate: int) -> str:

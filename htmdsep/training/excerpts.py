@@ -23,9 +23,9 @@ class Pool:
     odds: np.ndarray
 
     def draw(self, rng: np.random.Generator, length: int) -> np.ndarray:
-        """Return `length` samples from a random place of a random stem, silent only if unlucky."""
+        """Return int16 samples from a random place of a random stem, silent only if unlucky."""
         stem = self.stems[rng.choice(len(self.stems), p=self.odds)]
-        return stem.read(random_active_start(rng, stem, length), length)
+        return stem.read_integers(random_active_start(rng, stem, length), length)
 
 
 def make_pool(stems: Sequence[CachedStem]) -> Pool | None:
@@ -57,6 +57,7 @@ def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int)
     spare = len(stem.samples) - length
     for _ in range(ATTEMPTS):
         start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
-        if float(np.sqrt(np.mean(stem.read(start, length) ** 2))) > ACTIVE_RMS:
+        excerpt = stem.read(start, length)
+        if float(np.dot(excerpt, excerpt)) > ACTIVE_RMS**2 * length:
             break
     return start

@@ -12,9 +12,10 @@ from htmdsep.training.excerpts import make_pool
 from htmdsep.training.holdout import HeldOut, describe, hold_out
 from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.loading import Batches
-from htmdsep.training.mixing import MixSettings, RandomMixes, Sources
+from htmdsep.training.mixing import RandomMixes, Sources
 from htmdsep.training.segments import SongSegments
 from htmdsep.training.settings import Preset
+from htmdsep.training.shares import MixSettings
 from htmdsep.training.windows import ValidationSet, make_validation_set
 from htmdsep.training.world import World
 

@@ -70,9 +70,7 @@ def train(run: Run) -> None:
         disable=not world.is_chief,
     )
     with Stop().listening() as stop, bar:
-        stream = load(
-            run.batches, state.step, last, settings.workers, pin=run.device.type == "cuda"
-        )
+        stream = load(run.batches, state.step, last, settings.workers, run.device)
         while state.step < last:
             progress = settings.progress(state.step, state.seconds)
             rate = settings.schedule.at(state.step, progress, state.reductions)
@@ -81,7 +79,7 @@ def train(run: Run) -> None:
             if ending:
                 break
             waiting = time.monotonic()
-            mixture, vocals = (part.to(run.device, non_blocking=True) for part in next(stream))
+            mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
             set_mode(state.network, frozen=_is_frozen(settings, progress))
             losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)

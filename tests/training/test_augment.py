@@ -4,12 +4,31 @@ import numpy as np
 import pytest
 import torch
 
-from htmdsep.training.augment.damage import drop_weak_bins, soft_clip
-from htmdsep.training.augment.gaps import gap_gains
-from htmdsep.training.augment.leads import HIGHEST_NOTE, LOWEST_NOTE, solo_leads
-from htmdsep.training.augment.rooms import lowpass_curves, place, room_responses
-from htmdsep.training.augment.timbre import equaliser_curves, shift_formants
-from htmdsep.training.augment.warp import MelodyRange, melody_curves, resample_along
+from htmdsep.training.augment.damage import (
+    Damage,
+    draw_clipping,
+    draw_coding,
+    drop_weak_bins,
+    soft_clip,
+)
+from htmdsep.training.augment.frames import FRAME, signal_of, spectra
+from htmdsep.training.augment.gaps import draw_gaps, silence
+from htmdsep.training.augment.leads import HIGHEST_NOTE, LOWEST_NOTE, draw_leads, solo_leads
+from htmdsep.training.augment.rooms import (
+    draw_lowpasses,
+    draw_placing,
+    draw_rooms,
+    lowpass_curves,
+    place,
+    room_responses,
+)
+from htmdsep.training.augment.timbre import draw_equalisers, equaliser_curves, shift_formants
+from htmdsep.training.augment.warp import (
+    MelodyRange,
+    draw_melodies,
+    fine_curves,
+    resample_along,
+)
 
 RATE = 22_050
 LENGTH = 16_384
@@ -30,14 +49,14 @@ def loudest_hertz(signal: torch.Tensor) -> torch.Tensor:
 
 
 def curves(seed: int, *melodic: bool, ranges: MelodyRange | None = None) -> torch.Tensor:
-    return melody_curves(
+    points = draw_melodies(
         np.random.default_rng(seed),
-        len(melodic),
         LENGTH,
         RATE,
         melodic=np.array(melodic),
         ranges=ranges or MelodyRange(),
     )
+    return fine_curves(points, LENGTH)
 
 
 def test_a_flat_curve_leaves_the_signal_as_it_is() -> None:
@@ -113,7 +132,7 @@ def spectral_peak(signal: torch.Tensor) -> float:
 @pytest.mark.parametrize("ratio", [0.8, 1.3])
 def test_formants_move_and_the_pitch_stays(ratio: float) -> None:
     voice = formant_tone()
-    shifted = shift_formants(voice, torch.tensor([ratio]))
+    shifted = shift_formants(voice, torch.tensor([[ratio]]))
     assert shifted.shape == voice.shape
     assert spectral_peak(shifted) == pytest.approx(1200 * ratio, rel=0.12)
     harmonics = torch.fft.rfft(shifted[0] * torch.hann_window(LENGTH)).abs()
@@ -123,48 +142,80 @@ def test_formants_move_and_the_pitch_stays(ratio: float) -> None:
 
 def test_a_formant_ratio_of_one_changes_nothing() -> None:
     voice = formant_tone()
-    torch.testing.assert_close(shift_formants(voice, torch.ones(1)), voice, atol=1e-4, rtol=0)
+    torch.testing.assert_close(shift_formants(voice, torch.ones(1, 1)), voice, atol=1e-4, rtol=0)
 
 
 def test_equalisers_stay_within_their_decibels() -> None:
-    gains = equaliser_curves(np.random.default_rng(0), 50, 1000, decibels=4.0, tilt=6.0)
+    points = draw_equalisers(np.random.default_rng(0), 50, decibels=4.0, tilt=6.0)
+    gains = equaliser_curves(points, 1000)
     assert (20 * gains.log10()).abs().max() <= 7.0 + 1e-4
     assert (gains.std(dim=1) > 0).all()
 
 
 def test_lowpasses_keep_the_lows_and_only_a_share_is_chosen() -> None:
-    gains = lowpass_curves(np.random.default_rng(0), 200, 1000, RATE, share=0.5)
+    cutoffs = draw_lowpasses(np.random.default_rng(0), 200, RATE, share=0.5)
+    gains = lowpass_curves(cutoffs, 1000, RATE)
     assert (gains[:, :200] > 0.9).all()
     closed = (gains[:, -1] < 0.5).float().mean()
     assert 0.35 < float(closed) < 0.65
-    assert (lowpass_curves(np.random.default_rng(0), 9, 1000, RATE, share=0.0) == 1).all()
+    nowhere = draw_lowpasses(np.random.default_rng(0), 9, RATE, share=0.0)
+    assert (lowpass_curves(nowhere, 1000, RATE) == 1).all()
 
 
 def test_rooms_begin_with_the_direct_sound_and_decay() -> None:
-    responses = room_responses(np.random.default_rng(1), 40, RATE, RATE, share=1.0)
+    rooms = draw_rooms(np.random.default_rng(1), 40, share=1.0)
+    responses = room_responses(rooms, RATE, RATE)
     assert (responses[:, 0] == 1).all()
     early = responses[:, 1 : RATE // 2].square().sum(dim=1)
     late = responses[:, RATE // 2 :].square().sum(dim=1)
     assert (late < early).all()
-    dry = room_responses(np.random.default_rng(1), 4, 1000, RATE, share=0.0)
-    assert dry.sum() == 4
+    assert len(draw_rooms(np.random.default_rng(1), 4, share=0.0).rows) == 0
+
+
+def test_only_rows_with_rooms_are_reverberated() -> None:
+    clicks = torch.zeros(60, LENGTH)
+    clicks[:, 0] = 1
+    placing = draw_placing(
+        np.random.default_rng(1),
+        60,
+        RATE,
+        reverb_share=0.4,
+        equaliser=(0.0, 0.0),
+        lowpass_share=0.0,
+    )
+    placed = place(clicks, placing, RATE)
+    dry = torch.ones(60, dtype=torch.bool)
+    dry[placing.rooms.rows] = False
+    assert 20 < dry.sum() < 45
+    torch.testing.assert_close(placed[dry], clicks[dry], atol=1e-5, rtol=0)
+    rooms = room_responses(placing.rooms, LENGTH, RATE)
+    torch.testing.assert_close(placed[~dry], rooms, atol=1e-5, rtol=0)
+
+
+def test_equalisers_ring_into_nothing_that_wraps_around() -> None:
+    steep = torch.tensor([[-14.0, 14.0] * 3])
+    whole = torch.fft.irfft(equaliser_curves(steep, RATE + 1))[0]
+    far = whole[int(0.1 * RATE) : -int(0.1 * RATE)].abs().max() / whole.abs().max()
+    assert 20 * torch.log10(far) < -90
 
 
 def test_a_room_without_anything_returns_the_signal() -> None:
     signal = tones(300.0, 900.0)
-    same = place(
+    nothing = draw_placing(
         np.random.default_rng(0),
-        signal,
+        2,
         RATE,
         reverb_share=0.0,
         equaliser=(0.0, 0.0),
         lowpass_share=0.0,
     )
+    same = place(signal, nothing, RATE)
     torch.testing.assert_close(same, signal, atol=1e-5, rtol=0)
 
 
 def test_gaps_are_silent_in_their_share_of_rows() -> None:
-    gains = gap_gains(np.random.default_rng(2), 300, LENGTH, RATE, share=0.4)
+    gaps = draw_gaps(np.random.default_rng(2), 300, LENGTH / RATE, share=0.4)
+    gains = silence(torch.ones(300, LENGTH), gaps, RATE)
     assert gains.min() >= 0
     assert gains.max() <= 1
     holed = (gains.amin(dim=1) == 0).float().mean()
@@ -173,7 +224,7 @@ def test_gaps_are_silent_in_their_share_of_rows() -> None:
 
 
 def test_leads_are_loud_and_within_their_notes() -> None:
-    leads = solo_leads(np.random.default_rng(3), 6, 2 * LENGTH, RATE)
+    leads = solo_leads(draw_leads(np.random.default_rng(3), 6, 2 * LENGTH, RATE), 2 * LENGTH, RATE)
     torch.testing.assert_close(leads.square().mean(dim=1), torch.ones(6), atol=1e-3, rtol=0)
     limits = 440 * 2 ** ((np.array([LOWEST_NOTE - 10, HIGHEST_NOTE + 10]) - 69) / 12)
     assert (loudest_hertz(leads) > limits[0]).all()
@@ -183,20 +234,23 @@ def test_leads_are_loud_and_within_their_notes() -> None:
 def test_clipping_keeps_the_vocals_share_of_the_mixture() -> None:
     vocals, music = tones(300.0), tones(90.0)
     mixture = vocals + music
-    clipped, part = soft_clip(np.random.default_rng(4), mixture, vocals, share=1.0)
+    every = draw_clipping(np.random.default_rng(4), 1, share=1.0)
+    clipped, part = soft_clip(mixture, vocals, every)
     inside = mixture.abs() > 1e-3
     torch.testing.assert_close(
         (part / clipped)[inside], (vocals / mixture)[inside], atol=1e-4, rtol=1e-4
     )
     assert not torch.allclose(clipped / clipped.max(), mixture / mixture.max(), atol=1e-3)
-    untouched, _ = soft_clip(np.random.default_rng(4), mixture, vocals, share=0.0)
+    none = draw_clipping(np.random.default_rng(4), 1, share=0.0)
+    untouched, _ = soft_clip(mixture, vocals, none)
     torch.testing.assert_close(untouched, mixture)
 
 
 def test_coding_drops_bins_of_both_alike() -> None:
     vocals, music = tones(300.0), torch.randn(1, LENGTH) / 50
-    coded, part = drop_weak_bins(np.random.default_rng(5), vocals + music, vocals)
-    rest, _ = drop_weak_bins(np.random.default_rng(5), vocals + music, music)
+    coding = draw_coding(np.random.default_rng(5), 1, share=1.0)
+    coded, part = drop_weak_bins(vocals + music, vocals, coding)
+    rest, _ = drop_weak_bins(vocals + music, music, coding)
     assert coded.shape == vocals.shape
     assert (coded - vocals - music).square().mean() > 1e-6
     inside = slice(1024, -1024)
@@ -205,3 +259,21 @@ def test_coding_drops_bins_of_both_alike() -> None:
     )  # it is strong
     assert coded.square().mean() < (vocals + music).square().mean()
     torch.testing.assert_close(rest, coded)
+
+
+def test_codecs_keep_their_share_of_bins_row_by_row() -> None:
+    noise = torch.randn(3, 8 * LENGTH, generator=torch.Generator().manual_seed(1))
+    shares = torch.tensor([[0.05], [0.3]])
+    coded, _ = drop_weak_bins(noise, noise, Damage(torch.tensor([0, 2]), shares))
+    torch.testing.assert_close(coded[1], noise[1])
+    left = coded.square().mean(dim=1) / noise.square().mean(dim=1)
+    assert 0.1 < left[0] < 0.25 < 0.5 < left[2] < 0.9  # the strongest hold more than their share
+
+
+@pytest.mark.parametrize("hop", [256, 512])
+@pytest.mark.parametrize("length", [FRAME // 2, LENGTH - 77, LENGTH])
+def test_spectra_give_their_signal_back(hop: int, length: int) -> None:
+    signal = torch.randn(2, length, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(
+        signal_of(spectra(signal, hop), hop, length), signal, atol=1e-5, rtol=0
+    )

@@ -122,6 +122,25 @@ def test_a_file_that_is_no_audio_is_an_error(tmp_path: Path) -> None:
         cached(tmp_path, Term(tmp_path / "a.wav"))
 
 
+def test_an_error_ends_decoding_and_what_was_decoded_stays(tmp_path: Path) -> None:
+    stems = []
+    for number in range(12):
+        path = tmp_path / f"{number}.wav"
+        soundfile.write(path, tone(200 + number, RATE), RATE)
+        stems.append(Stem(f"voices/{number}", (Term(path),), True))
+    stems[6].terms[0].path.write_bytes(b"nothing")
+    with pytest.raises(HtmdsepError, match=r"6\.wav"):
+        cache_stems(stems, tmp_path / "cache", RATE, progress=False)
+    left = list((tmp_path / "cache").iterdir())
+    assert len(left) >= 6
+    assert {path.suffix for path in left} == {".i16"}
+    soundfile.write(stems[6].terms[0].path, tone(206, RATE), RATE)
+    found = cache_stems(stems, tmp_path / "cache", RATE, progress=False)
+    assert list(found) == [stem.name for stem in stems]
+    for number, name in enumerate(found):
+        np.testing.assert_allclose(found[name].read(0, RATE), tone(200 + number, RATE), atol=1e-3)
+
+
 def write_stem_file(path: Path, tones: list[float], rate: int = 44_100) -> None:
     """Write tones of one second as the AAC streams of one MP4."""
     path.parent.mkdir(parents=True, exist_ok=True)

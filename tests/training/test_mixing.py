@@ -1,14 +1,22 @@
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable, Iterator
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.excerpts import make_pool, random_active_start
-from htmdsep.training.mixing import MixSettings, RandomMixes, Sources
+from htmdsep.training.loading import INLINE_BYTES, as_message, load, moved
+from htmdsep.training.mixing import RandomMixes, Sources
+from htmdsep.training.shares import MixSettings
 
 RATE = 22_050
 LENGTH = 8_192
@@ -109,6 +117,123 @@ def test_a_library_without_songs_or_without_voices_still_mixes() -> None:
     ):
         _, vocals = RandomMixes(sources, MixSettings(), RATE, LENGTH, 16, 0).batch(0)
         assert (vocals.abs().amax(dim=2) > 0).float().mean() > 0.4
+
+
+BUSY = MixSettings(
+    doubled=0.6,
+    choir=0.6,
+    formants=0.6,
+    gaps=0.6,
+    reverb=0.6,
+    second_source=0.6,
+    leads=0.6,
+    clipped=0.6,
+    coded=0.6,
+)
+
+
+class OnOneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Fails where an operation takes or makes a tensor on another kind of device."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.kind = kind
+        self.operations = 0
+
+    def __torch_dispatch__(
+        self,
+        func: Callable[..., Any],
+        _types: Any,
+        args: tuple[Any, ...] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> Any:
+        result = func(*args, **(kwargs or {}))
+        for value in tree_leaves((args, kwargs, result)):
+            if isinstance(value, Tensor):
+                assert value.device.type == self.kind, f"{func} meets {value.device.type}"
+        self.operations += 1
+        return result
+
+
+@pytest.fixture
+def noise_anywhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make noise on meta tensors, too, which have no random generators."""
+
+    def noise(rows: int, length: int, _seed: int, device: torch.device) -> Tensor:
+        return torch.empty(rows, length, device=device)
+
+    monkeypatch.setattr("htmdsep.training.augment.rooms.noise", noise)
+
+
+@pytest.mark.usefixtures("noise_anywhere")
+def test_mixing_stays_on_the_drawn_batchs_device_and_never_waits_for_it() -> None:
+    """Meta tensors have no values: whatever would read one, or choose by one, raises."""
+    batches = mixes(BUSY)
+    drawn = moved(batches.draw(0), torch.device("meta"))
+    with OnOneDevice("meta") as watched:
+        batch = batches.mix(drawn)
+    assert [part.shape for part in batch] == [(12, 1, LENGTH)] * 2
+    assert [part.device.type for part in batch] == ["meta"] * 2
+    assert watched.operations > 100
+
+
+def test_a_device_that_is_not_the_drawn_batchs_is_noticed() -> None:
+    with pytest.raises(AssertionError, match="meets cpu"), OnOneDevice("meta"):
+        torch.zeros(3)
+
+
+@pytest.mark.parametrize("settings", [PLAIN, MixSettings(), BUSY])
+def test_what_workers_send_gives_the_same_batch(settings: MixSettings) -> None:
+    batches = mixes(settings)
+    for step in range(3):
+        sent = pickle.loads(pickle.dumps(as_message(batches.draw(step))))
+        there = batches.mix(moved(sent, torch.device("cpu")))
+        for one, other in zip(there, batches.batch(step), strict=True):
+            assert torch.equal(one, other)
+
+
+def test_mixing_leaves_what_was_drawn_as_it_was() -> None:
+    batches = mixes(BUSY)
+    drawn = batches.draw(0)
+    for one, other in zip(batches.mix(drawn), batches.mix(drawn), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_a_drawn_batch_is_hardly_more_than_its_excerpts() -> None:
+    batches = mixes(BUSY)
+    drawn = batches.draw(0)
+    excerpts = sum(part.nbytes for part in drawn.excerpts)
+    mixed = sum(part.nbytes for part in batches.batch(0))
+    assert excerpts < 1.2 * mixed  # 16 bits, though 1.7 times as long
+    assert sum(leaf.nbytes for leaf in tensors(drawn.plan)) < 0.1 * excerpts
+
+
+def tensors(value: Any) -> Iterator[Tensor]:
+    return (leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor))
+
+
+def test_messages_hold_few_tensors() -> None:
+    """Each would keep a file open, of which a process may have about a thousand."""
+    large = RandomMixes(SOURCES, BUSY, RATE, LENGTH, 64, 0)
+    sent = list(tensors(as_message(large.draw(0))))
+    assert len(sent) <= 3
+    assert all(tensor.nbytes > INLINE_BYTES for tensor in sent)
+
+
+@pytest.mark.usefixtures("noise_anywhere")
+@pytest.mark.parametrize("workers", [0, 2])
+def test_workers_draw_what_another_device_mixes(workers: int) -> None:
+    device = torch.device("meta")
+    stream = list(load(mixes(BUSY), 3, 6, workers, device))
+    assert len(stream) == 3
+    assert all(part.device == device for batch in stream for part in batch)
+
+
+def test_on_a_cpu_workers_make_whole_batches() -> None:
+    batches = mixes(BUSY)
+    for step, batch in enumerate(load(batches, 0, 2, 1, torch.device("cpu"))):
+        for one, other in zip(batch, batches.batch(step), strict=True):
+            assert torch.equal(one, other)
 
 
 def test_sources_are_weighed_by_the_root_of_their_duration() -> None:

@@ -5,6 +5,7 @@ import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
+from htmdsep.training.stopping import Clock
 from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, set_mode, train, validate
 from htmdsep.training.validation import Quartiles, Scores
 from htmdsep.training.windows import ValidationSet
@@ -191,6 +193,30 @@ def test_the_time_ends_a_run_after_a_last_validation(
     assert read_checkpoint(tmp_path / LAST)["step"] == state.step
     again = go(state, tmp_path, Tones(), settings)
     assert again[-1]["step"] == state.step  # no time is left
+
+
+def test_validations_keep_their_times_over_pieces(
+    tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    monkeypatch.setattr(
+        "htmdsep.training.stopping.time", SimpleNamespace(monotonic=lambda: 60 * now)
+    )
+    state = fresh(tiny_config)
+    settings = replace(SETTINGS, steps=None, max_minutes=40.0, epoch_minutes=12.0)
+    validated = []
+    for _ in range(5):  # pieces of nine minutes, an hour between them
+        now += 60
+        clock = Clock(state, settings)
+        for _ in range(9):
+            now += 1
+            clock.tick()
+            if clock.is_due():
+                validated.append(round(state.seconds / 60))
+                now += 0.5  # what a validation takes
+                clock.validated()
+    assert validated == [12, 24, 36]
+    assert clock.is_over()
 
 
 def test_the_decay_follows_the_time_where_no_steps_are_set() -> None:

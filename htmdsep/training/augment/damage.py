@@ -2,56 +2,74 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from torch import Tensor
 
-FRAME = 1024
+from htmdsep.training.augment.draws import floats, rows_where
+from htmdsep.training.augment.frames import signal_of, spectra
+
 HOP = 512
 KEEP = (0.03, 0.4)  # share of the spectrum's bins that a codec keeps
 CLIP_DRIVE = (0.5, 2.5)
 
 
-def soft_clip(
-    rng: np.random.Generator, mixture: Tensor, vocals: Tensor, share: float
-) -> tuple[Tensor, Tensor]:
-    """Saturate the mixture (rows, time) in a share of the rows.
+class Damage(NamedTuple):
+    """How hard each of `rows` (n,) is hit: `strengths` (n, 1)."""
+
+    rows: Tensor
+    strengths: Tensor
+
+
+def draw_clipping(rng: np.random.Generator, rows: int, share: float) -> Damage:
+    """Draw the drives of a share of the rows, against their peak."""
+    return _draw(rng, rows, share, CLIP_DRIVE)
+
+
+def draw_coding(rng: np.random.Generator, rows: int, share: float) -> Damage:
+    """Draw the shares of bins that a codec keeps, in a share of the rows."""
+    return _draw(rng, rows, share, KEEP)
+
+
+def _draw(
+    rng: np.random.Generator, rows: int, share: float, strengths: tuple[float, float]
+) -> Damage:
+    hit = rows_where(rng.random(rows) < share)
+    return Damage(hit, floats(rng.uniform(*strengths, (len(hit), 1))))
+
+
+def soft_clip(mixture: Tensor, vocals: Tensor, clipping: Damage) -> tuple[Tensor, Tensor]:
+    """Saturate the rows of a mixture (rows, time).
 
     The vocals get the gain that the mixture got at each instant, so that they remain the part
     of it that they were.
     """
-    rows = len(mixture)
-    peak = mixture.abs().amax(dim=1, keepdim=True) + 1e-6
-    drive = torch.from_numpy(rng.uniform(*CLIP_DRIVE, (rows, 1)).astype(np.float32)) / peak
-    driven = mixture * drive
+    rows = clipping.rows
+    loud = mixture[rows]
+    driven = loud * (clipping.strengths / (loud.abs().amax(dim=1, keepdim=True) + 1e-6))
     gain = torch.where(driven.abs() < 1e-4, 1.0, torch.tanh(driven) / driven)
-    chosen = torch.from_numpy(rng.random((rows, 1)) < share)
-    gain = torch.where(chosen, gain, 1.0)
-    return mixture * gain, vocals * gain
+    return (
+        mixture.index_copy(0, rows, loud * gain),
+        vocals.index_copy(0, rows, vocals[rows] * gain),
+    )
 
 
-def drop_weak_bins(
-    rng: np.random.Generator, mixture: Tensor, vocals: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Keep only each row's strongest time-frequency bins, as a lossy codec does.
+def drop_weak_bins(mixture: Tensor, vocals: Tensor, coding: Damage) -> tuple[Tensor, Tensor]:
+    """Keep only the rows' strongest time-frequency bins, as a lossy codec does.
 
     One mask, found on the mixture, is put on both signals (rows, time).
     """
-    rows, length = mixture.shape
-    window = torch.hann_window(FRAME)
-    spectrum = torch.stft(
-        torch.cat([mixture, vocals]), FRAME, HOP, window=window, return_complex=True
-    )
-    weight = spectrum[:rows].abs()
-    weight = weight * torch.linspace(1.0, 0.3, weight.shape[1])[:, None]  # highs go first
-    keep = torch.from_numpy(rng.uniform(*KEEP, rows).astype(np.float32))
-    flat = weight.flatten(1)
-    limits = torch.stack(
-        [
-            row.kthvalue(max(1, int((1 - share) * flat.shape[1]))).values
-            for row, share in zip(flat, keep.tolist(), strict=True)
-        ]
-    )
-    mask = (weight > limits[:, None, None]).repeat(2, 1, 1)
-    damaged = torch.istft(spectrum * mask, FRAME, HOP, window=window, length=length)
-    return damaged[:rows], damaged[rows:]
+    rows = coding.rows
+    if not len(rows):
+        return mixture, vocals
+    spectrum = spectra(torch.cat([mixture[rows], vocals[rows]]), HOP)
+    weight = spectrum[: len(rows)].abs()
+    weight *= torch.linspace(1.0, 0.3, weight.shape[2], device=weight.device)  # highs go first
+    ordered = weight.flatten(1).sort(dim=1).values
+    dropped = ((1 - coding.strengths) * ordered.shape[1]).long()
+    limit = ordered.gather(1, (dropped - 1).clamp(min=0))
+    spectrum *= (weight > limit[:, :, None]).repeat(2, 1, 1)
+    coded, part = signal_of(spectrum, HOP, mixture.shape[1]).chunk(2)
+    return mixture.index_copy(0, rows, coded), vocals.index_copy(0, rows, part)

@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from htmdsep.training.augment.draws import floats
+
 CONTROL_STEP = 64  # samples between the points of a curve; interpolated linearly in between
 MARGIN = 4  # samples that the cubic interpolation may read past a position
 
@@ -30,16 +32,19 @@ class MelodyRange:
         return int(np.ceil(length * 2 ** (self.limit / 12))) + 2 * MARGIN
 
 
-def melody_curves(
+def draw_melodies(
     rng: np.random.Generator,
-    rows: int,
     length: int,
     sample_rate: int,
     *,
     melodic: np.ndarray,
     ranges: MelodyRange,
 ) -> Tensor:
-    """Draw curves of semitones, (rows, length); rows not `melodic` keep one note a row."""
+    """Draw curves of semitones over `length` samples, one a row of `melodic` (rows,).
+
+    Returns their control points, (rows, points); rows not `melodic` keep one note a row.
+    """
+    rows = len(melodic)
     seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / sample_rate)
     curve = rng.uniform(-ranges.transposition, ranges.transposition, (rows, 1))
     curve = curve + _notes(rng, rows, seconds, ranges) * melodic[:, None]
@@ -47,12 +52,14 @@ def melody_curves(
     curve += _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12)) * (
         ranges.drift * 5  # a moving average over 25 points divides the deviation by five
     )
-    control = torch.from_numpy(curve.clip(-ranges.limit, ranges.limit).astype(np.float32))
+    return floats(curve.clip(-ranges.limit, ranges.limit))
+
+
+def fine_curves(points: Tensor, length: int) -> Tensor:
+    """Return the curves (rows, length) through control points."""
+    size = (points.shape[1] - 1) * CONTROL_STEP + 1
     fine = torch.nn.functional.interpolate(
-        control[:, None],
-        size=(len(seconds) - 1) * CONTROL_STEP + 1,
-        mode="linear",
-        align_corners=True,
+        points[:, None], size=size, mode="linear", align_corners=True
     )
     return fine[:, 0, :length]
 
@@ -84,7 +91,7 @@ def _vibrato(
 
 def _smooth(curve: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
     """Take a moving average over 2 * half_width + 1 points, one width a row."""
-    widest = int(half_widths.max())
+    widest = int(half_widths.max(initial=0))
     padded = np.pad(curve, ((0, 0), (widest + 1, widest)), mode="edge")
     sums = np.cumsum(padded, axis=1)
     centre = np.arange(curve.shape[1]) + widest + 1
@@ -100,14 +107,18 @@ def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
     A curve of 0 returns the signal's beginning unchanged, +12 plays it at twice the speed. Past
     the end of the signal the result is silent. Interpolation is cubic (Catmull-Rom).
     """
-    speed = torch.exp2(semitones.double() / 12)
-    position = torch.cumsum(speed, dim=1) - speed[:, :1] + 1
+    speed = torch.exp2(semitones / 12)
+    position = torch.cumsum(speed, dim=1, dtype=torch.float64) - (speed[:, :1] - 1)
     source = torch.nn.functional.pad(signal, (1, MARGIN))
     last = signal.shape[1] + 1
-    position = position.clamp(max=float(last))
-    index = position.floor().long()
-    fraction = (position - index).float()
-    before, here, after, beyond = (source.gather(1, index + shift) for shift in (-1, 0, 1, 2))
+    position = position.clamp_(max=float(last))
+    index = position.long()
+    fraction = position.sub_(index).float()
+    index -= 1
+    # The neighbours of a position, from views of the source that begin a sample later each
+    before, here, after, beyond = (
+        source[:, shift : last + shift].gather(1, index) for shift in range(4)
+    )
     slope, next_slope = (after - before) / 2, (beyond - here) / 2
     difference = here - after
     cubic = 2 * difference + slope + next_slope
