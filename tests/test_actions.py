@@ -37,7 +37,7 @@ def keras_file(tmp_path: Path) -> Path:
 def test_list_models() -> None:
     result = CliRunner().invoke(command, ["--list-models"])
     assert result.exit_code == 0 and result.stderr == ""
-    assert "htmdnet (default)" in result.stdout and "4.5 M" in result.stdout
+    assert "htmdnet (default)" in result.stdout and "5.0 M" in result.stdout
     rows = [
         json.loads(line)
         for line in CliRunner().invoke(command, ["--list-models", "--json"]).stdout.splitlines()
