@@ -58,7 +58,7 @@ def measure(
     network = build_network(config)
     cost = multiply_adds(network)
     network.to(device).train()
-    if device.type == "cpu" and bf16 and not compiled:
+    if device.type == "cpu":
         use_fast_kernels(network)
     forward = torch.compile(network) if compiled else network
     optimiser = torch.optim.Adam(network.parameters())

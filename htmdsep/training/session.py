@@ -20,6 +20,7 @@ from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.logbook import append_row, is_vocals_ratio, read_rows
+from htmdsep.training.optimisers import optimise
 from htmdsep.training.options import Options
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import network_config
@@ -128,13 +129,13 @@ def _fresh_state(job: Job) -> RunState:
     network = build_network(job.config)
     draw_weights(network, job.seed, like_keras=job.preset.keras_weights)
     network.to(job.device)
-    if job.device.type == "cpu" and job.preset.trainer.bf16 and not job.compiled:
+    if job.device.type == "cpu":
         use_fast_kernels(network)
     return RunState(
         network=network,
         average=MovingAverage(network, job.preset.average_decay),
-        optimiser=torch.optim.Adam(
-            network.parameters(), betas=job.preset.betas, fused=job.device.type == "cuda"
+        optimiser=optimise(
+            network, job.preset.optimiser, job.preset.betas, fused=job.device.type == "cuda"
         ),
         settings=comparable(job.preset, job.config, job.seed),
         provenance={"command": describe_command(sys.argv[1:]), "commit": current_commit()},

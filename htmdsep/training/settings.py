@@ -7,6 +7,7 @@ from typing import Any
 
 from htmdsep.model import NetworkConfig, config_to_dict
 from htmdsep.training.losses import LossSettings
+from htmdsep.training.optimisers import OptimiserName
 from htmdsep.training.schedule import Schedule
 
 
@@ -49,6 +50,7 @@ class Preset:
     segment_length: int
     encoder_kernel: int
     encoder_stride: int
+    optimiser: OptimiserName
     betas: tuple[float, float]  # Adam's
     keras_weights: bool  # initial weights drawn as Keras does; otherwise as PyTorch does
     average_decay: float  # of the weights' moving average; 0: none

@@ -13,6 +13,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
 from htmdsep.training.ema import MovingAverage
+from htmdsep.training.optimisers import Optimisers
 
 FORMAT = "htmdsep-checkpoint-1"
 COUNTERS = ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations", "reductions")
@@ -24,7 +25,7 @@ class RunState:
 
     network: Network
     average: MovingAverage
-    optimiser: torch.optim.Optimizer
+    optimiser: Optimisers
     settings: dict[str, Any]  # plain values that must be the same on resume
     provenance: dict[str, Any] = field(default_factory=dict)  # command, commit, data
     step: int = 0

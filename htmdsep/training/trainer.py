@@ -106,16 +106,14 @@ def descend(
 ) -> tuple[Losses, Tensor]:
     """Take one step down the gradient at a learning rate; return the losses and the estimate."""
     state, settings = run.state, run.settings
-    for group in state.optimiser.param_groups:
-        group["lr"] = rate
-    state.optimiser.zero_grad(set_to_none=True)
+    state.optimiser.zero_grad()
     with torch.autocast(mixture.device.type, torch.bfloat16, enabled=settings.bf16):
         output = learner(mixture)
     losses = supervise(output, mixture, vocals, settings.loss)
     losses.total.backward()  # type: ignore[no-untyped-call]
     if settings.clip_norm is not None:
         nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
-    state.optimiser.step()
+    state.optimiser.step(rate)
     return losses, output.estimate.detach()
 
 

@@ -15,6 +15,7 @@ from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
+from htmdsep.training.optimisers import Optimisers
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.stages import MaskingStage
@@ -69,7 +70,7 @@ def run(folder: Path, world: World) -> RunState:
     """Train four steps, two of them the masking network alone; save only the chief's state."""
     torch.set_num_threads(1)
     network = initial_network()
-    optimiser = torch.optim.SGD(network.parameters(), momentum=0.5)
+    optimiser = Optimisers(torch.optim.SGD(network.parameters(), momentum=0.5))
     state = RunState(network, MovingAverage(network, 0.5), optimiser, {})
     train(
         Run(

@@ -17,6 +17,7 @@ from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
+from htmdsep.training.optimisers import optimise
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.stages import masking_stage
@@ -72,7 +73,7 @@ def fresh(config: HTMDNetConfig, settings: dict[str, Any] | None = None) -> RunS
     return RunState(
         network,
         MovingAverage(network, 0.9),
-        torch.optim.Adam(network.parameters()),
+        optimise(network, "muon", (0.9, 0.99), fused=False),
         settings or {"seed": 0},
     )
 
@@ -96,10 +97,11 @@ def assert_equal_states(one: RunState, other: RunState) -> None:
         (one.average.network.state_dict(), other.average.network.state_dict()),
     ):
         assert all(torch.equal(first[name], second[name]) for name in first)
-    moments, others = one.optimiser.state_dict()["state"], other.optimiser.state_dict()["state"]
-    assert moments
-    for key, values in moments.items():
-        assert all(torch.equal(value, others[key][name]) for name, value in values.items())
+    for first, second in zip(one.optimiser.state_dict(), other.optimiser.state_dict(), strict=True):
+        assert first["state"]
+        for key, values in first["state"].items():
+            others = second["state"][key]
+            assert all(torch.equal(value, others[name]) for name, value in values.items())
     assert one.step == other.step
     assert one.best == other.best
     assert one.means == other.means
