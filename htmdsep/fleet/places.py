@@ -29,9 +29,9 @@ def is_url(name: str) -> bool:
 
 def absolute(name: str) -> str:
     """Return a name that means the same from every working folder."""
-    if is_url(name) or (name.startswith("/") and is_tidy(name)):
+    if name[:1] == "/" and is_tidy(name):  # asked first, for a million names
         return name
-    return os.path.abspath(name)  # noqa: PTH100 (strings: a million)
+    return name if is_url(name) else os.path.abspath(name)  # noqa: PTH100
 
 
 def is_tidy(path: str) -> bool:

@@ -29,9 +29,8 @@ PAPER = Preset(
 
 # Chosen for a few hours on a CPU (docs/training.md): an encoder of a quarter of the cost, segments
 # as long as the masking network's context of 3.0 s, small batches for many steps, the denoiser only
-# once there is a mask worth refining. Batch norm is frozen after the denoiser has statistics of its
-# own. Of the validation windows every second is scored while training, not every third: the voices
-# of `open-corpus` come in three groups in turn.
+# once there is a mask worth refining. Of the validation windows every second is scored while
+# training, not every third: the voices of `open-corpus` come in three groups in turn.
 OURS = Preset(
     random_mixes=True,
     batch_size=2,
@@ -49,8 +48,8 @@ OURS = Preset(
         bf16=True,
         epoch_minutes=12.0,
         validation_stride=2,
-        masking_share=0.88,
-        freeze_statistics_at=0.92,
+        masking_share=0.8,
+        freeze_statistics_at=0.9,
     ),
 )
 PRESETS = {"paper": PAPER, "ours": OURS}
