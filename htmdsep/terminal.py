@@ -1,11 +1,17 @@
-"""How the package's programs begin: how threads wait, and how signals end them."""
+"""How the package's programs begin and end: waiting threads, signals, errors."""
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
+
+from htmdsep.errors import HtmdsepError
 
 
 def wait_without_spinning() -> None:
@@ -26,3 +32,20 @@ def end_on_signals() -> None:
 def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
     # Unwinds every `with`, so that temporary files are removed on the way out.
     raise SystemExit(128 + number)
+
+
+@contextmanager
+def errors_told(program: str) -> Iterator[None]:
+    """Turn what a user can mend into a line on standard error, and exit status 1."""
+    try:
+        yield
+    except HtmdsepError as error:
+        message = str(error)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click ends quietly, with status 1
+        message = f"{error.filename or 'standard output'}: {error.strerror}"
+    else:
+        return
+    print(f"{program}: {message}", file=sys.stderr)
+    raise SystemExit(1)

@@ -13,7 +13,7 @@ import click
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_STEREO, DEFAULT_WEIGHTS, STEREO_MODES
-from htmdsep.terminal import end_on_signals, wait_without_spinning
+from htmdsep.terminal import end_on_signals, errors_told, wait_without_spinning
 from htmdsep.version import __version__
 
 PATH = click.Path(path_type=Path)
@@ -22,17 +22,14 @@ SETTINGS = {"mono": ("mono",), "native": ("native",), "both": ("mono", "native")
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Turn what a user can mend into a message and exit code 1."""
-    try:
-        yield
-    except HtmdsepError as error:
-        raise click.ClickException(str(error)) from error
-    except ModuleNotFoundError as error:
-        if (error.name or "").split(".")[0] not in ("scipy", "webrtcvad", "matplotlib"):
-            raise
-        raise click.ClickException(
-            f"{error.name} is missing: pip install 'htmdsep[eval]'"
-        ) from error
+    """Turn what a user can mend, missing extras too, into a message and exit status 1."""
+    with errors_told("htmdsep-evaluate"):
+        try:
+            yield
+        except ModuleNotFoundError as error:
+            if (error.name or "").split(".")[0] not in ("scipy", "webrtcvad", "matplotlib"):
+                raise
+            raise HtmdsepError(f"{error.name} is missing: pip install 'htmdsep[eval]'") from error
 
 
 @click.group(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import click
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.terminal import errors_told
 from htmdsep.version import __version__
 
 
@@ -26,16 +25,10 @@ def command(weights: str, out: Path) -> None:
     from htmdsep.onnx.export import export_onnx
     from htmdsep.weights import load_weights
 
-    try:
+    with errors_told("htmdsep-onnx"):
         located = locate(weights)
         network, info = load_weights(located.path, expected_sha256=located.sha256)
         export_onnx(out, network, info)
-    except HtmdsepError as error:
-        click.echo(f"htmdsep-onnx: {error}", err=True)
-        sys.exit(1)
-    except OSError as error:
-        click.echo(f"htmdsep-onnx: {error.filename or out}: {error.strerror}", err=True)
-        sys.exit(1)
     length, rate = info.config.segment_length, info.config.sample_rate
     click.echo(f"{out}: segments of {length} samples at {rate} Hz, any number at once", err=True)
 

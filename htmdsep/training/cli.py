@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -13,9 +11,9 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.errors import HtmdsepError
 from htmdsep.inference import pick_device
 from htmdsep.model import HTMDNetConfig
+from htmdsep.terminal import errors_told
 from htmdsep.training.export import export_weights
 from htmdsep.training.options import (
     PATH,
@@ -35,14 +33,7 @@ from htmdsep.training.validation import Estimator, estimate_with, score_estimate
 from htmdsep.version import __version__
 from htmdsep.weights import load_weights
 
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Turn what a user can mend into a message and exit code 1."""
-    try:
-        yield
-    except HtmdsepError as error:
-        raise click.ClickException(str(error)) from error
+PROGRAM = "htmdsep-train"
 
 
 @click.group(
@@ -72,7 +63,7 @@ def run(**values: Any) -> None:
 
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
     """
-    with _told():
+    with errors_told(PROGRAM):
         train_with(Options(**values))
 
 
@@ -90,7 +81,7 @@ def run(**values: Any) -> None:
 )
 def export(checkpoint: Path, weights: Path, name: str, licence: str, credits_file: Path) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
-    with _told():
+    with errors_told(PROGRAM):
         data = read_credits(credits_file)
         digest = export_weights(checkpoint, weights, name=name, licence=licence, data=data)
     click.echo(f"{digest}  {weights}")
@@ -108,7 +99,7 @@ def score(weights: str, folder: Path, cache: Path, held_out: str | None, device:
     Instead of a weights file, mixture scores the mixture itself, and oracle a mask that knows
     the vocals: what lies under and over any weights.
     """
-    with _told():
+    with errors_told(PROGRAM):
         sample_rate, estimator = _estimator(weights, device)
         prepared = prepare(folder, cache, held_out, sample_rate)
         for windows in prepared.windows():
@@ -152,7 +143,7 @@ def measure(
     """Measure what training a network costs, on noise: a JSON line."""
     from htmdsep.training.measure import measure as measure_cost
 
-    with _told():
+    with errors_told(PROGRAM):
         place = pick_device(device)
         if threads is not None:
             torch.set_num_threads(threads)
