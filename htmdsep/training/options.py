@@ -174,7 +174,7 @@ recipe_options = grouped(
             "output; mse and mae have no first.",
         },
     ),
-    ("--learning-rate", {"type": click.FloatRange(0, min_open=True), "help": "Adam's."}),
+    ("--learning-rate", {"type": click.FloatRange(0, min_open=True), "help": "The highest."}),
     (
         "--decay",
         {
