@@ -27,17 +27,17 @@ PAPER = Preset(
     trainer=TrainerSettings(loss=VARIANTS["mae-mae"], schedule=Schedule(1e-4), patience=20),
 )
 
-# Chosen for a few hours on a CPU (docs/training.md): an encoder of a quarter of the cost, segments
-# as long as the masking network's context of 3.0 s, small batches for many steps, the denoiser only
-# once there is a mask worth refining. Of the validation windows every second is scored while
+# Chosen for a few hours on a CPU (docs/training.md): an encoder of an eighth of the cost, segments
+# that the masking network's context of 5.9 s can use, small batches for many steps, the denoiser
+# only once there is a mask worth refining. Of the validation windows every second is scored while
 # training, not every third: the voices of `open-corpus` come in three groups in turn.
 OURS = Preset(
     random_mixes=True,
     batch_size=2,
     segment_length=65_536,
-    encoder_kernel=384,
-    encoder_stride=64,
-    optimiser="muon",
+    encoder_kernel=512,
+    encoder_stride=128,
+    optimiser="adam",
     betas=(0.9, 0.99),
     keras_weights=False,
     average_decay=0.995,
@@ -48,8 +48,8 @@ OURS = Preset(
         bf16=True,
         epoch_minutes=12.0,
         validation_stride=2,
-        masking_share=0.8,
-        freeze_statistics_at=0.9,
+        masking_share=0.75,
+        freeze_statistics_at=0.8,
     ),
 )
 PRESETS = {"paper": PAPER, "ours": OURS}

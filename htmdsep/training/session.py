@@ -27,7 +27,7 @@ from htmdsep.training.presets import network_config
 from htmdsep.training.provenance import current_commit, describe_command
 from htmdsep.training.segments import SongSegments
 from htmdsep.training.settings import Preset, comparable
-from htmdsep.training.stages import learners
+from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, Report, Run, train
 from htmdsep.training.world import World, join_world
@@ -79,8 +79,9 @@ def fit(job: Job, prepared: Prepared, world: World) -> RunState:
     state = _fresh_state(job)
     if job.resume:
         restore(state, read_checkpoint(job.out / LAST))
+    masking = masking_stage(state.network)
 
-    def ready(module: nn.Module) -> nn.Module:
+    def learner(module: nn.Module) -> nn.Module:
         return world.parallel(torch.compile(module) if job.compiled else module)  # type: ignore[arg-type]
 
     train(
@@ -91,7 +92,8 @@ def fit(job: Job, prepared: Prepared, world: World) -> RunState:
             settings=job.preset.trainer,
             folder=job.out,
             report=reporter(job.out, tensorboard=job.tensorboard),
-            learners=learners(state.network, ready),
+            forward=learner(state.network),
+            masking=None if masking is None else learner(masking),
             world=world,
         )
     )

@@ -25,8 +25,8 @@ class TrainerSettings:
     epoch_minutes: float | None = None  # instead, by the clock
     patience: int | None = None  # validations without a better loss
     validation_stride: int = 1  # every n-th window while training
-    masking_share: float = 0.0  # of a run whose end is known: HTMD-Net's masker, then the denoiser
-    freeze_statistics_at: float | None = None  # share of a stage from which batch norm is frozen
+    masking_share: float = 0.0  # of a run whose end is known: HTMD-Net's masker learns alone
+    freeze_statistics_at: float | None = None  # share of the run from which batch norm is frozen
     workers: int = 1  # processes that prepare batches
 
     def progress(self, step: int, seconds: float) -> float:
@@ -35,10 +35,10 @@ class TrainerSettings:
             return step / self.steps
         return seconds / (60 * self.max_minutes) if self.max_minutes is not None else 0.0
 
-    @property
-    def has_end(self) -> bool:
-        """Whether it is known how far a run has come."""
-        return self.steps is not None or self.max_minutes is not None
+    def is_masking_alone(self, progress: float) -> bool:
+        """Tell whether HTMD-Net's masking network learns alone; never in a run without an end."""
+        has_end = self.steps is not None or self.max_minutes is not None
+        return has_end and progress < self.masking_share
 
 
 @dataclass(frozen=True)

@@ -14,19 +14,9 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.optimisers import Optimisers
-from htmdsep.training.stages import StageName
 
 FORMAT = "htmdsep-checkpoint-1"
-COUNTERS = (
-    "step",
-    "stage",
-    "stage_steps",
-    "seconds",
-    "waited_seconds",
-    "audio_seconds",
-    "stale_validations",
-    "reductions",
-)
+COUNTERS = ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations", "reductions")
 
 
 @dataclass
@@ -39,8 +29,6 @@ class RunState:
     settings: dict[str, Any]  # plain values that must be the same on resume
     provenance: dict[str, Any] = field(default_factory=dict)  # command, commit, data
     step: int = 0
-    stage: StageName | None = None  # None: not begun
-    stage_steps: int = 0  # taken in this stage
     seconds: float = 0.0  # of wall time spent so far
     waited_seconds: float = 0.0  # of them, for data
     audio_seconds: float = 0.0

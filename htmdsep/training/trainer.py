@@ -15,7 +15,6 @@ from htmdsep.training.loading import Batches, load
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.running import add_figures, bar_figures, log_figures
 from htmdsep.training.settings import TrainerSettings
-from htmdsep.training.stages import Learners, StageName, enter_denoising, set_mode
 from htmdsep.training.state import RunState, save_state
 from htmdsep.training.stopping import Clock, Stop
 from htmdsep.training.validation import score
@@ -38,13 +37,20 @@ class Run:
     settings: TrainerSettings
     folder: Path  # of the checkpoints
     report: Report  # gets a row of figures at every validation
-    learners: Learners
+    forward: nn.Module  # the network, perhaps compiled or made parallel
+    masking: nn.Module | None = None  # what learns alone at first, likewise
     world: World = field(default_factory=World)
 
     @property
     def device(self) -> torch.device:
         """The device that the network is on."""
         return next(self.state.network.parameters()).device
+
+    def learner(self, progress: float) -> nn.Module:
+        """What learns at a progress of 0 to 1 through the run."""
+        if self.masking is not None and self.settings.is_masking_alone(progress):
+            return self.masking
+        return self.forward
 
 
 def train(run: Run) -> None:
@@ -67,21 +73,18 @@ def train(run: Run) -> None:
         stream = load(run.batches, state.step, last, settings.workers, run.device)
         while state.step < last:
             progress = settings.progress(state.step, state.seconds)
+            rate = settings.schedule.at(state.step, progress, state.reductions)
             over = stop.asked or clock.is_over() or _is_stale(run)
-            progress, ending = world.agree(progress, over)
+            rate, progress, ending = world.agree(rate, progress, over)
             if ending:
                 break
-            stage = run.learners.at(settings, progress)
-            _enter(run, stage.name)
-            rate = settings.schedule.at(state.stage_steps, stage.progress, state.reductions)
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            set_mode(state.network, stage.name, frozen=_is_frozen(settings, stage.progress))
-            losses, estimate = descend(run, stage.learner, mixture, vocals, rate)
+            set_mode(state.network, frozen=_is_frozen(settings, progress))
+            losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)
             state.average.update(state.network)
             state.step += 1
-            state.stage_steps += 1
             state.audio_seconds += world.size * mixture.numel() / state.network.config.sample_rate
             clock.tick()
             if world.is_chief:
@@ -114,16 +117,13 @@ def descend(
     return losses, output.estimate.detach()
 
 
-def _enter(run: Run, stage: StageName) -> None:
-    """Begin a stage, where it is not the one that is going on."""
-    state = run.state
-    if stage == state.stage:
-        return
-    if stage == "denoising":
-        enter_denoising(state.network, state.average.network)
-        run.world.share(state.network)
-        run.world.share(state.average.network)
-    state.stage, state.stage_steps = stage, 0
+def set_mode(network: nn.Module, *, frozen: bool) -> None:
+    """Train; where `frozen`, with batch norm as in evaluation, so that the last steps fit it."""
+    network.train()
+    if frozen:
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
 
 
 def validate(run: Run) -> None:

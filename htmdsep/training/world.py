@@ -42,12 +42,6 @@ class World:
         dist.broadcast(shared, 0)
         return [float(value) for value in shared]
 
-    def share(self, network: nn.Module) -> None:
-        """Give every process the chief's weights and statistics."""
-        if self.size > 1:
-            for tensor in network.state_dict().values():
-                dist.broadcast(tensor, 0)
-
 
 @contextmanager
 def join_world(device: torch.device) -> Iterator[World]:

@@ -18,7 +18,7 @@ from htmdsep.training.losses import VARIANTS
 from htmdsep.training.optimisers import Optimisers
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
-from htmdsep.training.stages import learners
+from htmdsep.training.stages import MaskingStage
 from htmdsep.training.state import RunState, save_state
 from htmdsep.training.trainer import Run, train
 from htmdsep.training.world import World, join_world
@@ -67,7 +67,7 @@ def initial_network() -> HTMDNet:
 
 
 def run(folder: Path, world: World) -> RunState:
-    """Train four steps, two of each half of the network; save only the chief's state."""
+    """Train four steps, two of them the masking network alone; save only the chief's state."""
     torch.set_num_threads(1)
     network = initial_network()
     optimiser = Optimisers(torch.optim.SGD(network.parameters(), momentum=0.5))
@@ -80,7 +80,8 @@ def run(folder: Path, world: World) -> RunState:
             settings=SETTINGS,
             folder=folder,
             report=lambda _row: None,
-            learners=learners(network, world.parallel),
+            forward=world.parallel(network),
+            masking=world.parallel(MaskingStage(network.masking)),
             world=world,
         )
     )

@@ -45,10 +45,12 @@ def test_the_presets_stand_unless_an_option_is_given(monkeypatch: pytest.MonkeyP
         "--max-minutes=5",
         "--decay=plateau",
         "--masking-share=0.25",
+        "--optimiser=muon",
     ).chosen_preset()
     assert (changed.trainer.loss.masked, changed.trainer.loss.beta) == ("mse", 1.0)
     assert (changed.trainer.loss.final, changed.trainer.loss.alpha) == ("mae", 0.1)
     assert (changed.batch_size, changed.epochs, changed.trainer.patience) == (4, 3, 2)
+    assert (PAPER.optimiser, changed.optimiser) == ("adam", "muon")
     assert changed.trainer.schedule.learning_rate == 0.01
     assert changed.trainer.schedule.decay == "plateau"
     assert (changed.trainer.max_minutes, changed.trainer.masking_share) == (5, 0.25)

@@ -1,11 +1,9 @@
 from __future__ import annotations
 
-import copy
 import os
 import signal
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import product
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,10 +20,10 @@ from htmdsep.training.losses import VARIANTS
 from htmdsep.training.optimisers import optimise
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import TrainerSettings
-from htmdsep.training.stages import StageName, learners, set_mode
+from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
 from htmdsep.training.stopping import Clock
-from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, train, validate
+from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, set_mode, train, validate
 from htmdsep.training.validation import Quartiles, Scores
 from htmdsep.training.windows import ValidationSet
 
@@ -88,8 +86,8 @@ def go(
     windows: Sequence[ValidationSet] = (WINDOWS,),
 ) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    halves = learners(state.network, lambda module: module)
-    train(Run(state, batches, windows, settings, folder, rows.append, halves))
+    masking = masking_stage(state.network)
+    train(Run(state, batches, windows, settings, folder, rows.append, state.network, masking))
     return rows
 
 
@@ -156,42 +154,12 @@ def test_the_masking_network_learns_alone_at_first(
     assert_equal_states(whole, halfway)
 
 
-def test_the_denoising_network_learns_on_the_masking_networks_average(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    settings = replace(SETTINGS, masking_share=0.5)
-    state = fresh(tiny_config)
-    go(state, tmp_path / "half", Tones(end_at=3), settings)  # as the first stage ends
-    learnt = copy.deepcopy(state.average.network.state_dict())
-    restored = fresh(tiny_config)
-    restore(restored, read_checkpoint(tmp_path / "half" / LAST))
-    go(restored, tmp_path / "half", Tones(), settings)
-    assert (restored.stage, restored.stage_steps) == ("denoising", 4)
-    for network in (restored.network, restored.average.network):
-        for name, value in network.state_dict().items():
-            if name.startswith("masking"):
-                torch.testing.assert_close(value, learnt[name], msg=name)
-            elif "bias" not in name:
-                assert not torch.equal(value, learnt[name]), name
-
-
-def test_every_stage_warms_up_and_decays(tiny_config: HTMDNetConfig) -> None:
-    halves = learners(fresh(tiny_config).network, lambda module: module)
-    settings = replace(SETTINGS, steps=None, max_minutes=1.0, masking_share=0.75)
-    stages = [halves.at(settings, settings.progress(0, seconds)) for seconds in (0, 30, 45, 60)]
-    assert [stage.name for stage in stages] == ["masking", "masking", "denoising", "denoising"]
-    assert [stage.progress for stage in stages] == pytest.approx([0, 2 / 3, 0, 1])
-    for share in (0.0, 1.0):
-        lasting = replace(settings, masking_share=share)
-        names = {halves.at(lasting, progress).name for progress in (0.0, 0.5, 0.99)}
-        assert names == {"masking" if share else "whole"}
-        assert halves.at(lasting, 1.0).progress == 1.0
-
-
-def test_without_an_end_both_networks_learn_from_the_beginning(tiny_config: HTMDNetConfig) -> None:
-    halves = learners(fresh(tiny_config).network, lambda module: module)
+def test_without_an_end_both_networks_learn_from_the_beginning() -> None:
     settings = replace(SETTINGS, steps=None, masking_share=0.5)
-    assert halves.at(settings, settings.progress(3, 1.0)).name == "whole"
+    assert not settings.is_masking_alone(settings.progress(3, 1.0))
+    limited = replace(settings, max_minutes=1.0)
+    assert limited.is_masking_alone(limited.progress(3, 29.0))
+    assert not limited.is_masking_alone(limited.progress(3, 31.0))
 
 
 def test_a_run_with_other_settings_is_not_resumed(
@@ -274,8 +242,7 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     tmp_path: Path, tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = fresh(tiny_config)
-    halves = learners(state.network, lambda module: module)
-    run = Run(state, Tones(), (WINDOWS,), SETTINGS, tmp_path, lambda _row: None, halves)
+    run = Run(state, Tones(), (WINDOWS,), SETTINGS, tmp_path, lambda _row: None, state.network)
     figures = iter([(1.0, 1.0), (0.5, 0.5), (0.8, 2.0), (0.9, 1.5)])
 
     def score(*_arguments: object) -> Scores:
@@ -320,11 +287,9 @@ def test_frozen_statistics_stay(tiny_config: HTMDNetConfig) -> None:
         return [value.clone() for name, value in network.named_buffers() if "running" in name]
 
     network = HTMDNet(tiny_config)
-    stages: tuple[StageName, ...] = ("whole", "masking", "denoising")
-    for stage, asked in product(stages, (True, False)):
+    for frozen in (True, False):
         before = statistics(network)
-        frozen = asked or stage == "denoising"  # only the masking network has such
-        set_mode(network, stage, frozen=asked)
+        set_mode(network, frozen=frozen)
         network(torch.randn(2, 1, 4096))
         same = [torch.equal(*pair) for pair in zip(before, statistics(network), strict=True)]
         assert same == [frozen] * len(same)
