@@ -37,9 +37,10 @@ def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
         time_commands({"failing": fail}, 1, tmp_path)
 
 
-def test_everything_at_once(tiny_weights: Path) -> None:
+def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tiny_weights.parent)  # the command itself runs elsewhere
     rival = f"{sys.executable} -c \"open(r'{{song}}').close()\""
-    arguments = ["--weights", str(tiny_weights), "--runs", "1", "--seconds", "1"]
+    arguments = ["--weights", tiny_weights.name, "--runs", "1", "--seconds", "1"]
     done = CliRunner().invoke(
         command, [*arguments, "--segment", "0.1", "--vs", rival, "--json"], catch_exceptions=False
     )
@@ -50,3 +51,10 @@ def test_everything_at_once(tiny_weights: Path) -> None:
     assert list(found["programs"]) == ["htmdsep --precision fp32", rival]
     assert found["song"]["seconds"] == pytest.approx(1, abs=0.1)
     assert found["song"]["network_seconds"]["fp32"] > 0
+
+
+def test_weights_that_are_missing_are_told_in_a_line(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["--weights", str(tmp_path / "none"), "--only", "program"])
+    assert done.exit_code == 1
+    assert done.stderr.startswith("htmdsep-bench: ")
+    assert len(done.stderr.splitlines()) == 1

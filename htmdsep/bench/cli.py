@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Literal
 
 import click
 
-from htmdsep.errors import HtmdsepError
 from htmdsep.options import Precision
-from htmdsep.terminal import wait_without_spinning
+from htmdsep.terminal import errors_told, wait_without_spinning
 from htmdsep.version import __version__
 
 PRECISIONS = ("fp32", "bf16")  # of the CPU
@@ -21,9 +19,15 @@ SEGMENTS = (0.74, 1.49, 3.0, 10.0)  # seconds
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.argument("song", required=False, type=click.Path(exists=True, path_type=Path))
+@click.argument(
+    "song", required=False, type=click.Path(exists=True, path_type=Path, resolve_path=True)
+)
 @click.option("-n", "--name", help="Weights by name.  [default: those of htmdsep]")
-@click.option("--weights", type=click.Path(path_type=Path), help="Weights from a file.")
+@click.option(
+    "--weights",
+    type=click.Path(path_type=Path, resolve_path=True),  # the command runs in another folder
+    help="Weights from a file.",
+)
 @click.option("--runs", type=click.IntRange(1), default=5, show_default=True, help="Of each case.")
 @click.option(
     "--segment",
@@ -97,11 +101,8 @@ def command(
         program=only != "network",
         rivals=rivals,
     )
-    try:
+    with errors_told("htmdsep-bench"):
         findings = measure(plan)
-    except HtmdsepError as error:
-        click.echo(f"htmdsep-bench: {error}", err=True)
-        sys.exit(1)
     click.echo(json.dumps(asdict(findings)) if as_json else show(findings))
 
 
