@@ -44,7 +44,7 @@ def errors_told(program: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # click ends quietly, with status 1
-        message = f"{error.filename or 'standard output'}: {error.strerror}"
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
     else:
         return
     print(f"{program}: {message}", file=sys.stderr)
