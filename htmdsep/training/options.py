@@ -66,6 +66,7 @@ class Options:
     batch_size: int | None
     segment_length: int | None
     encoder: tuple[int, int] | None
+    start_from: str | None
     seed: int
     epochs: int | None
     steps: int | None
@@ -213,6 +214,13 @@ recipe_options = grouped(
             "type": (click.IntRange(1), click.IntRange(1)),
             "metavar": "KERNEL STRIDE",
             "help": "Samples of the masking network's encoder: 16 8 as published.",
+        },
+    ),
+    (
+        "--start-from",
+        {
+            "metavar": "NAME|FILE",
+            "help": "Begin with these weights, of the same network, instead of drawn ones.",
         },
     ),
     (

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -28,6 +29,7 @@ from htmdsep.training.provenance import current_commit, describe_command
 from htmdsep.training.segments import SongSegments
 from htmdsep.training.settings import Preset, comparable
 from htmdsep.training.stages import masking_stage
+from htmdsep.training.start import start_from
 from htmdsep.training.state import RunState, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, Report, Run, train
 from htmdsep.training.world import World, join_world
@@ -42,6 +44,7 @@ class Job:
     seed: int
     out: Path
     device: torch.device
+    start: str | None = None  # weights to begin from, by name or path; None: drawn
     resume: bool = False
     compiled: bool = False
     tensorboard: bool = False
@@ -61,6 +64,7 @@ def train_with(options: Options) -> None:
         seed=options.seed,
         out=options.out,
         device=device,
+        start=options.start_from,
         resume=options.resume,
         compiled=options.compiled,
         tensorboard=options.tensorboard,
@@ -128,6 +132,14 @@ def _fresh_state(job: Job) -> RunState:
     torch.manual_seed(job.seed)
     network = build_network(job.config)
     draw_weights(network, job.seed, like_keras=job.preset.keras_weights)
+    settings = comparable(job.preset, job.config, job.seed)
+    provenance: dict[str, Any] = {
+        "command": describe_command(sys.argv[1:]),
+        "commit": current_commit(),
+    }
+    if job.start is not None:
+        provenance["started_from"] = start_from(network, job.start)
+        settings["started_from"] = provenance["started_from"]["sha256"]
     network.to(job.device)
     if job.device.type == "cpu":
         use_fast_kernels(network)
@@ -137,8 +149,8 @@ def _fresh_state(job: Job) -> RunState:
         optimiser=optimise(
             network, job.preset.optimiser, job.preset.betas, fused=job.device.type == "cuda"
         ),
-        settings=comparable(job.preset, job.config, job.seed),
-        provenance={"command": describe_command(sys.argv[1:]), "commit": current_commit()},
+        settings=settings,
+        provenance=provenance,
     )
 
 

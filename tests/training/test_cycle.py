@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNetConfig
+from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.export import export_weights
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import Prepared, prepare
@@ -21,7 +21,7 @@ from htmdsep.training.settings import Preset
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score, separate_windows
 from htmdsep.training.world import World
-from htmdsep.weights import load_weights, sha256
+from htmdsep.weights import WeightsInfo, load_weights, save_weights, sha256
 
 CPU = torch.device("cpu")
 
@@ -127,3 +127,28 @@ def test_a_job_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDN
     with pytest.raises(HtmdsepError, match="batch_size"):
         fit(replace(job, preset=other, resume=True), prepared, World())
     assert (tmp_path / LAST).exists()
+
+
+def test_a_job_starts_from_weights(
+    tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
+) -> None:
+    known = HTMDNet(tiny_config)
+    path = tmp_path / "known.safetensors"
+    digest = save_weights(path, known, WeightsInfo("known", tiny_config, "CC0-1.0"), torch.float32)
+    preset = short(OURS, 2, schedule=Schedule(1e-9))
+    config = replace(tiny_config, segment_length=4096)  # weights do not depend on it
+    job = Job(config, preset, 0, tmp_path / "run", CPU, start=str(path))
+    state = fit(job, prepared, World())
+    for name, weight in known.named_parameters():
+        assert torch.allclose(state.network.get_parameter(name), weight, atol=1e-6), name
+    started = state.provenance["started_from"]
+    assert (started["name"], started["sha256"]) == ("known", digest)
+
+    assert fit(replace(job, resume=True), prepared, World()).step == 2
+    with pytest.raises(HtmdsepError, match="started_from"):
+        fit(replace(job, start=None, resume=True), prepared, World())
+    other = replace(config, encoder_channels=2 * config.encoder_channels)
+    with pytest.raises(HtmdsepError, match="another network.*encoder_channels"):
+        fit(replace(job, config=other, out=tmp_path / "other"), prepared, World())
+    with pytest.raises(HtmdsepError, match="no weights"):
+        fit(replace(job, start="unheard-of", out=tmp_path / "other"), prepared, World())
