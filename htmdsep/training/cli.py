@@ -24,6 +24,7 @@ from htmdsep.training.options import (
     machine_options,
     recipe_options,
 )
+from htmdsep.training.perwindow import Recorder, write_rows
 from htmdsep.training.prepare import prepare
 from htmdsep.training.presets import PRESETS, Architecture, network_config
 from htmdsep.training.provenance import read_credits
@@ -93,20 +94,34 @@ def export(checkpoint: Path, weights: Path, name: str, licence: str, credits_fil
 @click.option("--cache", type=PATH, default=Path("cache"), show_default=True)
 @click.option("--held-out", metavar="NAME|FILE", help="As for run.")
 @click.option("--device", default="auto", show_default=True)
-def score(weights: str, folder: Path, cache: Path, held_out: str | None, device: str) -> None:
+@click.option("--per-window", type=PATH, metavar="FILE", help="CSV file with a row a window.")
+def score(
+    weights: str,
+    folder: Path,
+    cache: Path,
+    held_out: str | None,
+    device: str,
+    per_window: Path | None,
+) -> None:
     """Score WEIGHTS on all validation windows of FOLDER, a JSON line a set.
 
     Instead of a weights file, mixture scores the mixture itself, and oracle a mask that knows
-    the vocals: what lies under and over any weights.
+    the vocals: what lies under and over any weights. The rows of --per-window tell what a window
+    is made of, and how far the vocals are over the music between 200 and 4000 Hz.
     """
     with errors_told(PROGRAM):
         sample_rate, estimator = _estimator(weights, device)
         prepared = prepare(folder, cache, held_out, sample_rate)
+        rows = []
         for windows in prepared.windows():
             loss = PRESETS["ours"].trainer.loss
-            scores = score_estimates(estimator, windows, sample_rate, loss)
+            recorder = Recorder(estimator, sample_rate)
+            scores = score_estimates(recorder, windows, sample_rate, loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
             click.echo(json.dumps({**described, **scores.as_dict()}))
+            rows += recorder.rows(windows)
+        if per_window is not None:
+            write_rows(per_window, rows)
 
 
 def _estimator(weights: str, device: str) -> tuple[int, Estimator]:

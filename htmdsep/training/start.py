@@ -37,4 +37,3 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
         "licence": info.licence,
         "provenance": info.provenance,
     }
-

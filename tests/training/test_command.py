@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import csv
 import json
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training import cli
 from htmdsep.training.options import Options
+from htmdsep.training.perwindow import band_ratio
 from htmdsep.training.presets import OURS, PAPER, network_config
 from htmdsep.training.provenance import current_commit, describe_command, read_credits
 from htmdsep.weights import WeightsInfo, save_weights
@@ -117,11 +119,17 @@ def test_weights_are_scored(tmp_path: Path, corpus: Path, cache: Path) -> None:
     save_weights(path, HTMDNet(config), info, torch.float32)
     scored = {}
     for what in (path, "mixture", "oracle"):
-        code, output = invoke("score", what, corpus, "--cache", cache)
+        rows = tmp_path / "rows.csv"
+        code, output = invoke("score", what, corpus, "--cache", cache, "--per-window", rows)
         assert code == 0, output
         scored[what] = json.loads(output[output.index("{") : output.index("}") + 1])
         assert scored[what]["set"] == "validation"
         assert scored[what]["windows"] == 1
+        with rows.open(newline="") as file:
+            (row,) = csv.DictReader(file)
+        assert row["set"] == "validation"
+        assert row["vocals"].startswith("songs/") and row["accompaniment"].startswith("songs/")
+        assert float(row["sdr"]) == pytest.approx(scored[what]["sdr"], abs=1e-3)
     wanted = {"sdr", "sdr_lower", "sdr_upper", "si_sdr", "pes", "accompaniment_sdr"}
     assert wanted <= scored[path].keys()
     assert scored["oracle"]["sdr"] > max(scored["mixture"]["sdr"], scored[path]["sdr"]) + 3
@@ -145,3 +153,10 @@ def test_commands_are_told_without_folders() -> None:
     told = describe_command(["run", "/music/my songs", "--out", "a/b"])
     assert told == "htmdsep-train run 'my songs' --out a/b"
     assert current_commit()
+
+
+def test_the_band_ratio_counts_power_within_the_band() -> None:
+    time = torch.arange(22_050) / 22_050
+    tone, bass = torch.sin(2 * torch.pi * 1000 * time), torch.sin(2 * torch.pi * 60 * time)
+    ratio = band_ratio(tone[None], (0.1 * tone + 10 * bass)[None], 22_050)
+    assert ratio.tolist() == [pytest.approx(20, abs=0.01)]

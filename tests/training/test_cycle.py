@@ -148,7 +148,7 @@ def test_a_job_starts_from_weights(
     with pytest.raises(HtmdsepError, match="started_from"):
         fit(replace(job, start=None, resume=True), prepared, World())
     other = replace(config, encoder_channels=2 * config.encoder_channels)
-    with pytest.raises(HtmdsepError, match="another network.*encoder_channels"):
+    with pytest.raises(HtmdsepError, match=r"another network.*encoder_channels"):
         fit(replace(job, config=other, out=tmp_path / "other"), prepared, World())
     with pytest.raises(HtmdsepError, match="no weights"):
         fit(replace(job, start="unheard-of", out=tmp_path / "other"), prepared, World())
