@@ -9,9 +9,10 @@ import numpy as np
 
 
 class Segment(NamedTuple):
-    """A piece of the stream, zero-padded at the end of the last one."""
+    """A piece of the stream, zero-padded at the end where the whole stream is shorter."""
 
     samples: np.ndarray  # (segment_length, channels) float32
+    advance: int  # frames from the start of the segment before it
     valid: int  # how many of its frames are the stream's
 
 
@@ -36,20 +37,27 @@ def cut_segments(
 ) -> Iterator[Segment]:
     """Cut a stream of (frames, channels) blocks into segments that start every hop.
 
-    Every frame is in at least one segment; an empty stream has none.
+    Every frame is in at least one segment; an empty stream has none. The last segment ends with the
+    stream, however little after the one before it starts: before zeros, a network that was trained
+    on segments of music blurs the last seconds (docs/training.md).
     """
     assert 0 < hop_length <= segment_length
-    held = None
+    held, passed, advance = None, None, 0  # frames from the next start on; those just before it
     for block in equal_blocks(blocks, hop_length):
         held = block if held is None else np.concatenate([held, block])
         if len(held) > segment_length:
-            yield Segment(held[:segment_length], segment_length)
-            held = held[hop_length:]
+            yield Segment(held[:segment_length], advance, segment_length)
+            passed, held, advance = held[:hop_length], held[hop_length:], hop_length
+    if held is None:
+        return
     # At most a segment is left, and more than the segment before it covers: that one was cut
     # only when more than segment_length - hop_length frames remained behind its hop.
-    if held is not None:
-        padding = ((0, segment_length - len(held)), (0, 0))
-        yield Segment(np.pad(held, padding), len(held))
+    missing = segment_length - len(held)
+    if passed is None:
+        yield Segment(np.pad(held, ((0, missing), (0, 0))), 0, len(held))
+    else:
+        whole = np.concatenate([passed[hop_length - missing :], held])
+        yield Segment(whole, hop_length - missing, segment_length)
 
 
 def overlap_add(
@@ -65,9 +73,9 @@ def overlap_add(
     valid = 0
     for segment in segments:
         if valid:
-            yield total[:hop_length] / weight_sum[:hop_length]
-        total = _add_shifted(total[hop_length:], segment.samples * weights)
-        weight_sum = _add_shifted(weight_sum[hop_length:], weights)
+            yield total[: segment.advance] / weight_sum[: segment.advance]
+        total = _add_shifted(total[segment.advance :], segment.samples * weights)
+        weight_sum = _add_shifted(weight_sum[segment.advance :], weights)
         valid = segment.valid
     if valid:
         yield total[:valid] / weight_sum[:valid]

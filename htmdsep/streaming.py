@@ -44,15 +44,15 @@ class Engine:
         return overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
 
     def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        valid: deque[int] = deque()  # of the segments that the estimator has taken so far
+        places: deque[tuple[int, int]] = deque()  # of the segments that the estimator has taken
 
         def taken() -> Iterator[np.ndarray]:
             for segment in segments:
-                valid.append(segment.valid)
+                places.append((segment.advance, segment.valid))
                 yield segment.samples
 
         for estimate in self.estimator.estimates(taken()):
-            yield Segment(estimate, valid.popleft())
+            yield Segment(estimate, *places.popleft())
 
 
 def separate_channels(

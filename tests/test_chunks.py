@@ -38,7 +38,29 @@ def test_segments_that_are_not_changed_add_up_to_the_stream(
 def test_number_of_segments_is_the_least_that_covers_the_stream(frames: int) -> None:
     segments = list(cut_segments([np.ones((frames, 1), np.float32)], 32, 24))
     assert len(segments) == max(1, -(-(frames - 8) // 24))
-    assert segments[-1].valid == frames - 24 * (len(segments) - 1)
+    assert segments[-1].valid == min(frames, 32)
+    assert sum(segment.advance for segment in segments) + segments[-1].valid == frames
+
+
+@given(
+    frames=st.integers(1, 500),
+    segment_length=st.integers(1, 64),
+    hop_share=st.floats(0.01, 1),
+    block_length=st.integers(1, 200),
+)
+def test_no_segment_holds_zeros_unless_the_stream_is_shorter(
+    frames: int, segment_length: int, hop_share: float, block_length: int
+) -> None:
+    signal = np.arange(1, frames + 1, dtype=np.float32)[:, None]
+    hop_length = max(1, round(hop_share * segment_length))
+    segments = list(cut_segments(blocks_of(signal, block_length), segment_length, hop_length))
+    start = 0
+    for segment in segments:
+        start += segment.advance
+        assert 0 < segment.advance <= hop_length or start == 0
+        inside = signal[start : start + segment_length]
+        assert np.array_equal(segment.samples[: segment.valid], inside)
+        assert segment.valid == min(frames, segment_length)
 
 
 @given(lengths=st.lists(st.integers(0, 50), max_size=20), block_length=st.integers(1, 40))
