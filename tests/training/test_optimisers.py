@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from htmdsep.model import HTMDNet, HTMDNetConfig, build_network
 from htmdsep.model.masking import TemporalBlock
 from htmdsep.training.optimisers import (
+    FLOOR,
     ITERATIONS,
     QUINTIC,
     UPDATE_RMS,
@@ -22,9 +23,9 @@ from htmdsep.training.optimisers import (
 
 
 def iterate_on_the_matrix(matrix: Tensor) -> Tensor:
-    """The published iteration, X <- aX + (bA + cA^2)X with A = X X^T."""
+    """The published iteration, X <- aX + (bA + cA^2)X with A = X X^T, from X / (norm + 1e-7)."""
     first, third, fifth = QUINTIC
-    matrix = matrix / matrix.norm()
+    matrix = matrix / (matrix.norm() + FLOOR)
     for _ in range(ITERATIONS):
         gram = matrix @ matrix.T
         matrix = first * matrix + (third * gram + fifth * gram @ gram) @ matrix
