@@ -15,6 +15,7 @@ from htmdsep.inference import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
 from htmdsep.training.export import export_weights
+from htmdsep.training.logbook import write_rows
 from htmdsep.training.options import (
     PATH,
     GroupedCommand,
@@ -24,7 +25,7 @@ from htmdsep.training.options import (
     machine_options,
     recipe_options,
 )
-from htmdsep.training.perwindow import Recorder, write_rows
+from htmdsep.training.perwindow import COLUMNS, Recorder
 from htmdsep.training.prepare import prepare
 from htmdsep.training.presets import PRESETS, Architecture, network_config
 from htmdsep.training.provenance import read_credits
@@ -121,7 +122,7 @@ def score(
             click.echo(json.dumps({**described, **scores.as_dict()}))
             rows += recorder.rows(windows)
         if per_window is not None:
-            write_rows(per_window, rows)
+            write_rows(per_window, COLUMNS, rows)
 
 
 def _estimator(weights: str, device: str) -> tuple[int, Estimator]:

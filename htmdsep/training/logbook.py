@@ -1,8 +1,9 @@
-"""A CSV row for every validation."""
+"""CSV files: a run's log, with a row for every validation."""
 
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from htmdsep.atomic import atomic_path
@@ -20,6 +21,13 @@ def append_row(path: Path, row: dict[str, float]) -> None:
     """Add a row to a log; columns that are new are added to the earlier rows, empty."""
     rows: list[dict[str, str]] = [*read_rows(path), {key: str(row[key]) for key in row}]
     columns = list(dict.fromkeys(key for one in rows for key in one))
+    write_rows(path, columns, rows)
+
+
+def write_rows(
+    path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | float]]
+) -> None:
+    """Write rows as CSV, in one piece."""
     with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()

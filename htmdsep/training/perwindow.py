@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
-
 import torch
 from torch import Tensor
 
-from htmdsep.atomic import atomic_path
 from htmdsep.model import NetworkOutput
 from htmdsep.training.scores import FLOOR, sdr, si_sdr
 from htmdsep.training.validation import Estimator
@@ -72,11 +68,3 @@ def band_ratio(vocals: Tensor, music: Tensor, sample_rate: int) -> Tensor:
         for signal in (vocals, music)
     ]
     return 10 * torch.log10(powers[0] / powers[1])
-
-
-def write_rows(path: Path, rows: list[dict[str, str | float]]) -> None:
-    """Write rows of COLUMNS as CSV, in one piece."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, COLUMNS)
-        writer.writeheader()
-        writer.writerows(rows)
