@@ -90,8 +90,11 @@ def _balance(vocals: Tensor, music: Tensor, balance: Balance) -> tuple[Tensor, T
 
 
 def _master(mixture: Tensor, vocals: Tensor, master: Master) -> tuple[Tensor, Tensor]:
-    """Clip, code and level the mixture as released music is; the vocals follow."""
+    """Clip, code, level and trim the mixture as released music is; the vocals follow."""
     mixture, vocals = soft_clip(mixture, vocals, master.clipping)
     mixture, vocals = drop_weak_bins(mixture, vocals, master.coding)
     gain = master.peaks / (mixture.abs().amax(dim=1, keepdim=True) + 1e-4)
+    time = torch.arange(mixture.shape[1], device=mixture.device)
+    first, end = master.sounding[:, :1], master.sounding[:, 1:]
+    gain = gain * ((time >= first) & (time < end))  # (rows, time)
     return mixture * gain, vocals * gain

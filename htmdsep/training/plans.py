@@ -22,6 +22,7 @@ DELAY_SECONDS = (0.005, 0.05)  # of second takes
 DETUNING = 0.12  # semitones, standard deviation, of second takes
 KEY = 4.0  # semitones that the music is transposed by, either way
 LOWEST_PEAK = -35.0  # dBFS, of a mixture
+LONGEST_SILENCE = 0.7  # of a segment, before or after the music
 
 
 class Excerpts(NamedTuple):
@@ -88,6 +89,7 @@ class Master(NamedTuple):
     clipping: Damage
     coding: Damage
     peaks: Tensor  # (rows, 1), amplitude
+    sounding: Tensor  # (rows, 2): the first sample that sounds, and the first that no longer does
 
 
 class Plan(NamedTuple):
@@ -119,7 +121,7 @@ def draw_plan(
         _draw_singing(rng, kinds, keys, settings, sample_rate, length),
         _draw_playing(rng, kinds, keys, settings, sample_rate, length),
         _draw_balance(rng, kinds, settings),
-        _draw_master(rng, len(kinds), settings),
+        _draw_master(rng, len(kinds), settings, length),
     )
 
 
@@ -235,10 +237,20 @@ def _draw_balance(rng: np.random.Generator, kinds: np.ndarray, settings: MixSett
     )
 
 
-def _draw_master(rng: np.random.Generator, rows: int, settings: MixSettings) -> Master:
+def _draw_master(rng: np.random.Generator, rows: int, settings: MixSettings, length: int) -> Master:
     peaks = np.maximum(-rng.exponential(settings.quietness, (rows, 1)), LOWEST_PEAK)
     return Master(
         draw_clipping(rng, rows, settings.clipped),
         draw_coding(rng, rows, settings.coded),
         gains(peaks),
+        _draw_sounding(rng, rows, settings.silence, length),
     )
+
+
+def _draw_sounding(rng: np.random.Generator, rows: int, share: float, length: int) -> Tensor:
+    """Let a share of the rows begin late or end early; (rows, 2) samples."""
+    share_of_row = rng.uniform(0, LONGEST_SILENCE, rows) * (rng.random(rows) < share)
+    silent = (share_of_row * length).astype(int)
+    late = rng.random(rows) < 0.5
+    first, end = np.where(late, silent, 0), length - np.where(late, 0, silent)
+    return torch.from_numpy(np.stack([first, end], axis=1))

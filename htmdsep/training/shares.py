@@ -33,4 +33,5 @@ class MixSettings:
     quietness: float = 5.0  # dB, mean distance of the peak from full scale
     clipped: float = 0.15
     coded: float = 0.1
+    silence: float = 0.0  # share of rows that begin or end in digital silence
     melody: MelodyRange = field(default_factory=MelodyRange)

@@ -46,6 +46,7 @@ PLAIN = MixSettings(
     bare=0,
     clipped=0,
     coded=0,
+    silence=0,
 )
 
 
@@ -97,6 +98,18 @@ def test_levels_are_those_asked_for(level: float) -> None:
     torch.testing.assert_close(found, torch.full_like(found, level), atol=0.05, rtol=0)
 
 
+def test_silence_cuts_mixture_and_vocals_at_one_end() -> None:
+    whole = torch.cat(mixes(PLAIN, seed=2).batch(0), dim=1)  # (rows, 2, time)
+    cut = torch.cat(mixes(replace(PLAIN, silence=1.0), seed=2).batch(0), dim=1)
+    sounding = (cut[:, :1] != 0).cumsum(dim=2) > 0
+    sounding &= (cut[:, :1] != 0).flip(2).cumsum(dim=2).flip(2) > 0
+    silent = ~sounding  # before the first and after the last sample that sounds
+    assert ((cut == whole) | silent).all() and (cut * silent == 0).all()
+    share = silent.float().mean(dim=(1, 2))
+    assert share.min() > 0 and 0.3 < share.max() < 0.71
+    assert 0 < silent[:, 0, 0].sum() < len(cut)  # some begin late, others end early
+
+
 def test_pairs_move_together() -> None:
     settings = replace(PLAIN, pairs=1.0, song_voices=0.0, voiceless=0.0)
     mixture, vocals = mixes(settings).batch(2)
@@ -129,6 +142,7 @@ BUSY = MixSettings(
     leads=0.6,
     clipped=0.6,
     coded=0.6,
+    silence=0.6,
 )
 
 
