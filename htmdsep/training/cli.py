@@ -81,11 +81,29 @@ def run(**values: Any) -> None:
     required=True,
     help="CSV file of the audio's sources: columns source and licence, and any others.",
 )
-def export(checkpoint: Path, weights: Path, name: str, licence: str, credits_file: Path) -> None:
+@click.option(
+    "--masking-only",
+    is_flag=True,
+    help="Only HTMD-Net's masking network: faster, without what its denoiser adds.",
+)
+def export(
+    checkpoint: Path,
+    weights: Path,
+    name: str,
+    licence: str,
+    credits_file: Path,
+    masking_only: bool,
+) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
     with errors_told(PROGRAM):
-        data = read_credits(credits_file)
-        digest = export_weights(checkpoint, weights, name=name, licence=licence, data=data)
+        digest = export_weights(
+            checkpoint,
+            weights,
+            name=name,
+            licence=licence,
+            data=read_credits(credits_file),
+            masking_only=masking_only,
+        )
     click.echo(f"{digest}  {weights}")
 
 

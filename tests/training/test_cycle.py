@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, HTMDNetConfig
-from htmdsep.training.export import export_weights
+from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, HTMDNetConfig
+from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import OURS, PAPER
@@ -73,6 +73,30 @@ def test_stems_become_weights_that_separate(
     assert scores.sdr.median > 0.5
     assert separate_windows(network, mixtures).estimate.shape == mixtures.shape
     assert state.step == 120
+
+
+def test_the_masking_network_may_be_exported_alone(
+    tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
+) -> None:
+    fit(Job(tiny_config, short(OURS, 4), 0, tmp_path, CPU), prepared, World())
+    files = {}
+    for alone in (False, True):
+        path = tmp_path / f"{alone}.safetensors"
+        export_weights(
+            tmp_path / LAST, path, name="x", licence="CC0-1.0", data=[], masking_only=alone
+        )
+        files[alone], info = load_weights(path)
+    assert "masking network" in info.provenance["part"]
+    mixture = torch.randn(2, 1, 4096, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            files[True](mixture).estimate, files[False](mixture).masked_estimate, atol=0, rtol=0
+        )
+
+
+def test_only_htmdnet_has_a_masking_network_of_its_own() -> None:
+    with pytest.raises(HtmdsepError, match="only HTMD-Net has a masking"):
+        masking_network(ConvTasNet(ConvTasNetConfig(blocks=1, repeats=1)))
 
 
 def test_the_log_and_the_curve_are_written(
