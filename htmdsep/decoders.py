@@ -22,6 +22,7 @@ import numpy as np
 import soundfile
 from av.audio.frame import AudioFrame
 
+from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Subtype
 
@@ -84,7 +85,7 @@ def decode(path: Path, block_length: int) -> Iterator[Decoded]:
         with container:
             if not container.streams.audio:
                 raise HtmdsepError("it holds no audio stream; name a file with sound")
-            yield _decode_av(container)
+            yield _decode_av(container, block_length)
 
 
 def native_path(path: Path) -> Path | bytes:
@@ -131,7 +132,7 @@ def _announced_frames(sound: soundfile.SoundFile) -> int:
     return frames
 
 
-def _decode_av(container: av.container.InputContainer) -> Decoded:
+def _decode_av(container: av.container.InputContainer, block_length: int) -> Decoded:
     stream = container.streams.audio[0]
     codec = stream.codec_context
     lossless = _is_lossless(codec)
@@ -148,7 +149,7 @@ def _decode_av(container: av.container.InputContainer) -> Decoded:
         blocks=iter(()),
         tags={**_lower(container.metadata), **_lower(stream.metadata)},
     )
-    decoded.blocks = _av_blocks(container, stream, decoded)
+    decoded.blocks = equal_blocks(_av_blocks(container, stream, decoded), block_length)
     return decoded
 
 
@@ -165,7 +166,8 @@ def _av_blocks(
                 f"{layout[0]} Hz, {layout[1]} channels; cut it there and separate the parts"
             )
         if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
-            yield np.ascontiguousarray(frame.to_ndarray().T)  # (frames, channels)
+            planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
+            yield np.stack(planes, axis=1)[: frame.samples]  # (frames, channels)
             continue
         for converted in to_float.resample(frame):
             yield converted.to_ndarray().reshape(-1, decoded.channels)  # (frames, channels)

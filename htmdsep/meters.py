@@ -16,20 +16,20 @@ class LevelMeter:
         self._window_length = max(1, round(WINDOW_SECONDS * sample_rate))
         self._squares = 0.0
         self._samples = 0
-        self._pending = np.zeros(0)  # mean square over channels, of an unfinished window
+        self._channels = 1
+        self._pending = np.zeros(0, np.float32)  # powers of an unfinished window
         self._windows = self._active = 0
 
     def add(self, block: np.ndarray) -> None:
         """Take in a (frames, channels) block, full scale at 1."""
         if not block.size:
             return
-        squares = np.square(block, dtype=np.float64)
-        self.peak = max(self.peak, float(np.abs(block).max()))
-        self._squares += float(squares.sum())
+        powers = np.square(block) @ np.ones(block.shape[1], block.dtype)  # (frames,)
+        self.peak = max(self.peak, float(block.max()), -float(block.min()))
+        self._squares += float(powers.sum(dtype=np.float64))
         self._samples += block.size
-        self._pending = np.concatenate(
-            [self._pending, squares @ np.full(block.shape[1], 1 / block.shape[1])]
-        )
+        self._channels = block.shape[1]
+        self._pending = np.concatenate([self._pending, powers])
         whole = len(self._pending) - len(self._pending) % self._window_length
         self._count(self._pending[:whole].reshape(-1, self._window_length))
         self._pending = self._pending[whole:]
@@ -48,4 +48,4 @@ class LevelMeter:
 
     def _count(self, windows: np.ndarray) -> None:
         self._windows += len(windows)
-        self._active += int(np.count_nonzero(windows.mean(axis=1) > ACTIVE_RMS**2))
+        self._active += int(np.count_nonzero(windows.mean(axis=1) > ACTIVE_RMS**2 * self._channels))

@@ -30,17 +30,17 @@ def quantise(
     """Round a mixture and its vocals, float32 of one shape, so that the accompaniment is exact.
 
     PCM: both are rounded to integers and the vocals clamped to where the accompaniment, too, fits
-    the range. FLOAT: both are rounded to a grid of 2^-23 (coarser beyond +-2), on which
-    differences and sums are exact in float32; `clamp` holds all three within +-1.
+    the range; float32 holds integers of up to 25 bits and powers of two exactly. FLOAT: both are
+    rounded to a grid of 2^-23 (coarser beyond +-2), on which differences and sums are exact in
+    float32; `clamp` holds all three within +-1.
     """
     if subtype == "FLOAT":
         return _quantise_float(mixture.astype(np.float64), vocals.astype(np.float64), clamp)
-    scale = 2.0 ** (BITS[subtype] - 1)
-    rounded = np.rint(mixture.astype(np.float64) * scale)
-    wanted = np.rint(vocals.astype(np.float64) * scale)
+    scale = np.float32(2.0 ** (BITS[subtype] - 1))
     low, high = -scale, scale - 1
     clipped = int(np.count_nonzero(np.abs(mixture) > 1))
-    whole = np.clip(rounded, low, high)
+    whole = np.rint(mixture * scale).clip(low, high)
+    wanted = np.rint(vocals * scale)
     part = np.clip(wanted, np.maximum(low, whole - high), np.minimum(high, whole - low))
     return Quantised(
         whole.astype(np.int32), part.astype(np.int32), (whole - part).astype(np.int32), clipped
@@ -70,4 +70,6 @@ def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Qua
 
 def dequantise(values: np.ndarray, subtype: Subtype) -> np.ndarray:
     """Return quantised values as floats with full scale at 1."""
-    return values if subtype == "FLOAT" else values / 2.0 ** (BITS[subtype] - 1)
+    if subtype == "FLOAT":
+        return values
+    return values * np.float32(2.0 ** (1 - BITS[subtype]))  # exact: at most 24 bits

@@ -12,7 +12,6 @@ import soundfile
 from htmdsep.decoders import native_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import FileFormat, Subtype
-from htmdsep.quantise import BITS
 
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 WAV_LIMIT = 2**32 - 2**20  # bytes: RIFF's sizes have 32 bits; a MiB for headers and tags
@@ -85,8 +84,8 @@ def open_stem(
 
 
 def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:
-    """Yield a stem file's blocks in its subtype's units, as `StemWriter.write` took them."""
+    """Yield a stem file's blocks in its subtype's units; 16 bits as int16."""
+    dtype = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[subtype]
     with soundfile.SoundFile(native_path(path)) as sound:
-        dtype = "float32" if subtype == "FLOAT" else "int32"
         while len(block := sound.read(block_length, dtype=dtype, always_2d=True)):
-            yield block if subtype == "FLOAT" else block >> (32 - BITS[subtype])
+            yield block >> 8 if subtype == "PCM_24" else block

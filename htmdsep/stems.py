@@ -207,7 +207,7 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Outpu
                 writer.write(getattr(block, name))
             frames += len(mixture)
             clipped += block.clipped_samples
-            checksum = zlib.crc32(block.mixture.tobytes(), checksum)
+            checksum = zlib.crc32(block.mixture.data, checksum)
     closure = None
     if len(paths) == len(STEM_NAMES):
         closure = _sum_checksum(paths, output.subtype) == checksum
@@ -235,9 +235,11 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Outpu
 def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
     """Return the CRC-32 of the sum of the stem files, sample by sample."""
     stems = [read_stem(path, subtype, BLOCK_LENGTH) for path in paths.values()]
+    dtype = np.float32 if subtype == "FLOAT" else np.int32  # the mixture's
     checksum = 0
     for vocals, accompaniment in zip(*stems, strict=False):
-        checksum = zlib.crc32((vocals + accompaniment).tobytes(), checksum)
+        total = np.add(vocals, accompaniment, dtype=dtype)
+        checksum = zlib.crc32(total.data, checksum)
     return checksum
 
 
