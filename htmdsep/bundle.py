@@ -16,7 +16,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.catalogue import bundled_folder, record_hash
 from htmdsep.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
 from htmdsep.separator import Separator
-from htmdsep.weights import read_info, sha256
+from htmdsep.weightsfile import read_info, sha256
 
 
 @click.command()

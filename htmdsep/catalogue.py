@@ -30,7 +30,7 @@ class Located:
 
     def hash(self) -> str:
         """Return the file's SHA-256."""
-        from htmdsep.weights import sha256
+        from htmdsep.weightsfile import sha256
 
         return self.sha256 or sha256(self.path)
 
@@ -112,7 +112,8 @@ def _cache(name: str, network: Network, licence: str, provenance: dict[str, Any]
     """Save a network into the cache in full precision, its hash beside it."""
     import torch
 
-    from htmdsep.weights import WeightsInfo, save_weights
+    from htmdsep.weights import save_weights
+    from htmdsep.weightsfile import WeightsInfo
 
     path = cache_folder() / f"{name}.safetensors"
     info = WeightsInfo(name, network.config, licence, provenance)

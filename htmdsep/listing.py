@@ -13,7 +13,7 @@ from htmdsep.catalogue import available
 from htmdsep.model import build_network, parameter_count
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.published import PUBLISHED
-from htmdsep.weights import read_info
+from htmdsep.weightsfile import read_info
 
 
 @dataclass(frozen=True)

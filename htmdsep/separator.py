@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-from torch import nn
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import Located, locate
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
+from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.inference import make_estimator, pick_device
+from htmdsep.fast.network import FastNetwork
+from htmdsep.inference import Estimator, RowEstimator
 from htmdsep.options import (
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
@@ -27,7 +29,7 @@ from htmdsep.options import (
 from htmdsep.precision import pick_precision
 from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
-from htmdsep.weights import load_weights
+from htmdsep.weightsfile import read_info, read_tensors
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -49,6 +51,8 @@ class Separator:
     (0 to 0.9) that the next one shares with it; `batch_size` counts segments. `stereo` says how
     several channels are separated: "channels" runs the network on each, "mean" once on their
     mean, whose estimate is then spread over the channels by a gain in time and frequency.
+    `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
+    the number of cores. PyTorch is imported only for GPUs, bf16 and Wave-U-Nets.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
@@ -62,6 +66,7 @@ class Separator:
         batch_size: int | None = None,
         stereo: StereoMode = DEFAULT_STEREO,
         precision: Precision = "auto",
+        threads: int | None = None,
     ) -> None:
         if not 0 <= overlap <= MAX_OVERLAP:
             raise HtmdsepError(f"overlap must lie between 0 and {MAX_OVERLAP}, not {overlap}")
@@ -69,20 +74,23 @@ class Separator:
             raise HtmdsepError(f"batch size must be at least 1, not {batch_size}")
         if stereo not in STEREO_MODES:
             raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
-        picked = pick_device(device)
-        self.device, self.precision = str(picked), pick_precision(precision, picked)
+        if threads is not None and threads < 1:
+            raise HtmdsepError(f"threads must be at least 1, not {threads}")
+        self.device = pick_device(device)
+        self.precision = pick_precision(precision, self.device)
         self.weights_name = self.weights_sha256 = None
-        if isinstance(weights, nn.Module):
-            network = weights
-        else:
+        way = _Way(self.device, self.precision, batch_size, threads)
+        if weights is None or isinstance(weights, (str, Path)):
             located = locate(weights)
-            network, _ = load_weights(located.path, expected_sha256=located.sha256)
+            config, estimator = _load(located, way)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
+        else:
+            config, estimator = weights.config, _estimator(weights, way)
         self.stereo = stereo
-        segment_length = _segment_length(network, segment_seconds)
+        segment_length = _segment_length(config, segment_seconds)
         self._engine = Engine(
-            estimator=make_estimator(network, picked, batch_size, self.precision),
-            sample_rate=network.config.sample_rate,
+            estimator=estimator,
+            sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=max(1, round(segment_length * (1 - overlap))),
         )
@@ -151,9 +159,50 @@ class Separator:
         return report
 
 
-def _segment_length(network: Network, segment_seconds: float | None) -> int:
+class _Way(NamedTuple):
+    """How a network is run."""
+
+    device: str
+    precision: Precision
+    batch_size: int | None
+    threads: int | None
+
+
+def _load(located: Located, way: _Way) -> tuple[NetworkConfig, Estimator]:
+    """Load weights for the fastest way to run them."""
+    config = read_info(located.path).config
+    if way.device == "cpu" and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
+        tensors = read_tensors(located.path, located.sha256)
+        return config, _fast(config, tensors, way, f"the tensors of {located.path}")
+    from htmdsep.batches import BatchEstimator
+    from htmdsep.weights import load_weights
+
+    network, _ = load_weights(located.path, expected_sha256=located.sha256)
+    return config, BatchEstimator(network, way.device, way.batch_size, way.precision)
+
+
+def _estimator(network: Network, way: _Way) -> Estimator:
+    """Return the fastest way to run a network that is there."""
+    from htmdsep.batches import BatchEstimator, network_tensors
+    from htmdsep.model import ConvTasNet, HTMDNet
+
+    if way.device == "cpu" and isinstance(network, (HTMDNet, ConvTasNet)):
+        return _fast(network.config, network_tensors(network), way, "the network's tensors")
+    return BatchEstimator(network, way.device, way.batch_size, way.precision)
+
+
+def _fast(
+    config: HTMDNetConfig | ConvTasNetConfig,
+    tensors: Mapping[str, np.ndarray],
+    way: _Way,
+    origin: str,
+) -> Estimator:
+    network = FastNetwork(config, tensors, way.precision, origin)
+    return RowEstimator(network, way.batch_size, way.threads)
+
+
+def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int:
     """Return the segment length in samples: the trained one, or the seconds rounded up."""
-    config = network.config
     if segment_seconds is None:
         return config.segment_length
     if not 0 < segment_seconds <= MAX_SEGMENT_SECONDS:

@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from htmdsep.model import HTMDNet, initialise_like_keras
-from htmdsep.weights import WeightsInfo, save_weights
+from htmdsep.weights import save_weights
+from htmdsep.weightsfile import WeightsInfo
 from tests.networks import TINY
 
 

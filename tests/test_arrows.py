@@ -71,15 +71,15 @@ def test_metrics_know_nothing_of_networks_and_files() -> None:
 
 
 def test_the_model_knows_nothing_of_files_and_arrays() -> None:
-    allowed = ("htmdsep.model", "htmdsep.errors")
+    allowed = ("htmdsep.model", "htmdsep.config", "htmdsep.errors")
     for path in (PACKAGE / "model").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
 
 
-def test_the_fast_network_knows_the_model_only() -> None:
-    allowed = ("htmdsep.fast", "htmdsep.model", "htmdsep.errors")
+def test_the_fast_network_knows_the_config_only() -> None:
+    allowed = ("htmdsep.fast", "htmdsep.config", "htmdsep.errors")
     for path in (PACKAGE / "fast").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path

@@ -8,7 +8,7 @@ import pytest
 from htmdsep import catalogue
 from htmdsep.catalogue import available, locate, record_hash
 from htmdsep.errors import HtmdsepError
-from htmdsep.weights import sha256
+from htmdsep.weightsfile import sha256
 
 
 @pytest.fixture

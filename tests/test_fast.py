@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import replace
@@ -12,14 +13,18 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from threadpoolctl import threadpool_info, threadpool_limits
 from torch import Tensor, nn
 
+from htmdsep.batches import network_tensors
 from htmdsep.catalogue import bundled_folder
+from htmdsep.config import NetworkConfig
+from htmdsep.errors import HtmdsepError
 from htmdsep.fast import masking
 from htmdsep.fast.network import FastNetwork
+from htmdsep.fast.workers import ONE_BLAS_THREAD, thread_count
 from htmdsep.inference import RowEstimator
 from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
-from htmdsep.model.config import NetworkConfig
 from htmdsep.weights import load_weights
 from tests.networks import TINY
 
@@ -54,6 +59,12 @@ def random_network(config: NetworkConfig, seed: int) -> HTMDNet:
             with torch.no_grad():
                 module.weight[:2] = torch.tensor([0.0, -1.0])
     return network  # type: ignore[return-value]
+
+
+def fast_network(network: HTMDNet, precision: str = "fp32") -> Callable[[Tensor], Tensor]:
+    """Return the fast form of a network, from tensors to tensors."""
+    fast = FastNetwork(network.config, network_tensors(network), precision)
+    return lambda mixture: torch.from_numpy(fast(mixture.numpy()))
 
 
 @torch.no_grad()
@@ -103,7 +114,7 @@ def test_any_network_and_length(config: HTMDNetConfig, multiples: int, seed: int
     # with what the eager one gives in double precision.
     exact = eager(network.double(), mixture.double())
     network.float()
-    found = FastNetwork(network)(mixture)
+    found = fast_network(network)(mixture)
     assert found.shape == mixture.shape
     limit = min(AGREEMENT_DB, agreement_db(exact, eager(network, mixture)) - 10)
     assert agreement_db(exact, found) >= limit
@@ -121,7 +132,8 @@ def bundled() -> HTMDNet:
 def test_bundled_weights(bundled: HTMDNet, multiples: int, channels: int, loudness: int) -> None:
     length = multiples * bundled.config.length_multiple
     segment = 10 ** (loudness / 20) * torch.randn(length, channels).clamp(-1, 1)
-    (found,) = RowEstimator(FastNetwork(bundled)).estimates([segment.numpy()])
+    fast = FastNetwork(bundled.config, network_tensors(bundled))
+    (found,) = RowEstimator(fast).estimates([segment.numpy()])
     for channel in range(channels):
         expected = eager(bundled, segment[:, channel])
         assert agreement_db(expected, torch.from_numpy(found[:, channel])) >= AGREEMENT_DB
@@ -133,7 +145,7 @@ def test_of_quiet_signals_it_is_closer_to_the_truth_than_the_eager_network(
     """Next to the biases a quiet signal drowns in rounding, the eager network's above all."""
     mixture = 1e-3 * torch.randn(4_096)
     exact = eager(deepcopy(bundled).double(), mixture.double())
-    found = FastNetwork(bundled)(mixture)
+    found = fast_network(bundled)(mixture)
     assert agreement_db(exact, found) > agreement_db(exact, eager(bundled, mixture))
 
 
@@ -146,20 +158,20 @@ def test_chunks_and_tiles_shorter_than_the_dilation(
     monkeypatch.setattr(masking, "TILE", 48)
     network = random_network(config, 0)
     mixture = torch.randn(2_048)
-    assert agreement_db(eager(network, mixture), FastNetwork(network)(mixture)) >= AGREEMENT_DB
+    assert agreement_db(eager(network, mixture), fast_network(network)(mixture)) >= AGREEMENT_DB
 
 
 def test_buffers_remember_nothing(tiny_network: HTMDNet) -> None:
     """What a network gives depends on neither the waveforms before nor their lengths."""
-    fast = FastNetwork(tiny_network)
+    fast = fast_network(tiny_network)
     mixtures = [torch.randn(length) for length in (2_048, 512, 2_048, 4_096)]
-    fresh = [FastNetwork(tiny_network)(mixture) for mixture in mixtures]
+    fresh = [fast_network(tiny_network)(mixture) for mixture in mixtures]
     for mixture, expected in zip(mixtures + mixtures[::-1], fresh + fresh[::-1], strict=True):
         assert torch.equal(fast(mixture), expected)
 
 
 def test_threads_share_a_network(tiny_network: HTMDNet) -> None:
-    fast = FastNetwork(tiny_network)
+    fast = fast_network(tiny_network)
     mixtures = [torch.randn(512 * (1 + index % 3)) for index in range(40)]
     expected = [fast(mixture) for mixture in mixtures]
     with ThreadPoolExecutor(4) as pool:
@@ -169,7 +181,7 @@ def test_threads_share_a_network(tiny_network: HTMDNet) -> None:
 
 def test_a_fast_network_keeps_the_weights_it_was_made_with(tiny_network: HTMDNet) -> None:
     mixture = torch.randn(512)
-    fast = FastNetwork(tiny_network)
+    fast = fast_network(tiny_network)
     before = fast(mixture)
     for parameter in tiny_network.parameters():
         parameter.data.mul_(2)
@@ -178,7 +190,7 @@ def test_a_fast_network_keeps_the_weights_it_was_made_with(tiny_network: HTMDNet
 
 def test_low_precision_is_close(tiny_network: HTMDNet) -> None:
     mixture = torch.randn(2_048)
-    found = FastNetwork(tiny_network, torch.bfloat16)(mixture)
+    found = fast_network(tiny_network, "bf16")(mixture)
     assert found.dtype == torch.float32
     assert 20 < agreement_db(eager(tiny_network, mixture), found) < 80
 
@@ -195,14 +207,14 @@ def test_segments_come_back_in_order_and_not_all_are_taken_at_once(
             yield np.full((8, 2), number, np.float32)
 
     estimator = RowEstimator(lambda row: row / 2, batch_size)
-    most = batch_size or 1 + torch.get_num_threads()
+    most = batch_size or 1 + thread_count()
     for number, estimate in enumerate(estimator.estimates(segments())):
         assert (estimate == number / 2).all()
         assert len(taken) <= min(50, number + most)
 
 
 def test_what_fails_in_a_thread_is_raised_to_the_caller() -> None:
-    def fail(_: Tensor) -> Tensor:
+    def fail(_: np.ndarray) -> np.ndarray:
         raise MemoryError("no room")
 
     with pytest.raises(MemoryError, match="no room"):
@@ -210,15 +222,54 @@ def test_what_fails_in_a_thread_is_raised_to_the_caller() -> None:
 
 
 def test_workers_have_one_thread_each_and_leave_the_others_theirs() -> None:
-    before = torch.get_num_threads()
+    def threads_inside(_: np.ndarray) -> np.ndarray:
+        return np.array([torch.get_num_threads(), blas_threads()])
+
+    before = torch.get_num_threads(), blas_threads()
     torch.set_num_threads(3)
     try:
-        estimator = RowEstimator(lambda _: torch.tensor([float(torch.get_num_threads())]))
-        segments = [np.zeros((1, 3), np.float32)] * 4
-        inside = np.concatenate(list(estimator.estimates(segments)))
+        estimator = RowEstimator(threads_inside, threads=2)
+        inside = np.concatenate(list(estimator.estimates([np.zeros((1, 3), np.float32)] * 4)))
         with ThreadPoolExecutor(1) as pool:
             later = pool.submit(torch.get_num_threads).result()
         assert (torch.get_num_threads(), later) == (3, 3)
         assert (inside == 1).all()
     finally:
-        torch.set_num_threads(before)
+        torch.set_num_threads(before[0])
+    assert blas_threads() == before[1]
+
+
+def blas_threads() -> int:
+    """Return the largest number of threads of a library of matrix products."""
+    return max(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+
+
+def test_the_last_one_out_lifts_the_limit_on_threads() -> None:
+    with threadpool_limits(2, user_api="blas"):
+        first, second = ONE_BLAS_THREAD, ONE_BLAS_THREAD
+        with first:
+            with second:
+                assert blas_threads() == 1
+            assert blas_threads() == 1
+        assert blas_threads() == 2
+
+
+def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert thread_count() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert 1 <= thread_count() <= (os.cpu_count() or 1)
+    assert RowEstimator(np.copy, threads=5)._workers == 5
+
+
+@pytest.mark.parametrize("change", ["missing", "shape", "surplus"])
+def test_tensors_that_do_not_fit_are_named(tiny_network: HTMDNet, change: str) -> None:
+    tensors, name = network_tensors(tiny_network), "masking.blocks.1.skip.weight"
+    if change == "surplus":
+        tensors[name := "masking.blocks.9.skip.weight"] = np.zeros(1, np.float32)
+    elif change == "shape":
+        tensors[name] = tensors[name][:-1]
+    else:
+        del tensors[name]
+    with pytest.raises(HtmdsepError, match=f"those of x do not fit the config: {name}"):
+        FastNetwork(tiny_network.config, tensors, origin="those of x")

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from htmdsep.catalogue import available, bundled_folder
-from htmdsep.weights import sha256
+from htmdsep.weightsfile import sha256
 
 ROOT = Path(__file__).parent.parent
 LOCATE = "from htmdsep.catalogue import locate; print(locate(None).path)"

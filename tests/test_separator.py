@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import subprocess
+import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,10 +15,11 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.inference import BatchEstimator, pick_device
+from htmdsep.batches import BatchEstimator
+from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNet, NetworkOutput
 from htmdsep.options import Precision, StereoMode
-from htmdsep.precision import pick_precision
+from htmdsep.precision import has_bf16, pick_precision
 from tests.networks import Scale, scale
 from tests.sounds import tone
 
@@ -133,7 +136,7 @@ class ShortOfMemory(Scale):
 
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
-    estimator = BatchEstimator(cast(HTMDNet, network), torch.device("cpu"), batch_size=16)
+    estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
     assert np.array_equal(estimator(segments), segments)
     assert network.seen == [16, 8, 4, *[2] * 8]
@@ -154,7 +157,7 @@ def test_an_output_that_is_not_finite_is_an_error() -> None:
 
 @pytest.mark.parametrize("name", ["auto", "cpu", "cpu:0"])
 def test_devices(name: str) -> None:
-    assert pick_device(name).type in ("cpu", "cuda")
+    assert pick_device(name) in ("cpu", "cuda")
 
 
 @pytest.mark.parametrize(
@@ -175,6 +178,7 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
     [
         ({"overlap": 1.0}, "overlap must lie between 0 and 0.9, not 1.0"),
         ({"batch_size": 0}, "batch size must be at least 1, not 0"),
+        ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"segment_seconds": 0}, "segment must lie between"),
         ({"stereo": "wide"}, "stereo must be one of mean, channels, not 'wide'"),
     ],
@@ -220,7 +224,7 @@ def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -
 )
 def test_precisions_a_device_lacks(precision: Precision, device: str, message: str) -> None:
     with pytest.raises(HtmdsepError, match=message):
-        pick_precision(precision, torch.device(device))
+        pick_precision(precision, device)
 
 
 def test_auto_takes_less_precision_only_where_the_processor_has_it(
@@ -228,6 +232,36 @@ def test_auto_takes_less_precision_only_where_the_processor_has_it(
 ) -> None:
     for has, expected in ((False, "fp32"), (True, "bf16")):
         monkeypatch.setattr("htmdsep.precision.has_bf16", lambda has=has: has)
-        assert pick_precision("auto", torch.device("cpu")) == expected
-    assert pick_precision("auto", torch.device("cuda")) == "fp32"
-    assert pick_precision("bf16", torch.device("cpu")) == "bf16"
+        assert pick_precision("auto", "cpu") == expected
+    assert pick_precision("auto", "cuda:0") == "fp32"
+    assert pick_precision("bf16", "cpu") == "bf16"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name : x\nflags\t: fpu avx512_bf16 avx2\nflags\t: fpu\n", True),
+        ("flags : fpu avx2 avx512f\n", False),
+        ("Features : fp asimd bf16\n", False),
+    ],
+)
+def test_the_processors_flags_tell_of_bf16(
+    text: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("htmdsep.precision.PROCESSOR", tmp_path / "cpuinfo")
+    assert not has_bf16()  # no such file
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_bf16() == expected
+
+
+def test_on_the_cpu_it_does_without_pytorch(tiny_weights: Path) -> None:
+    script = (
+        "import sys; import numpy as np; from htmdsep import Separator; "
+        f"s = Separator({str(tiny_weights)!r}, device='cpu', precision='fp32'); "
+        "print(s.separate(np.ones((9000, 2), np.float32), 44100).vocals.shape, "
+        "'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "(9000, 2) False"

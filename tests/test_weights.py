@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, config_to_dict
-from htmdsep.weights import FORMAT, WeightsInfo, load_weights, read_info, save_weights, sha256
+from htmdsep.weights import load_weights, save_weights
+from htmdsep.weightsfile import FORMAT, WeightsInfo, read_info, sha256
 from tests.networks import TINY
 
 

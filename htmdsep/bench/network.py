@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from functools import partial
 from statistics import median
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
+from htmdsep.batches import DTYPES, network_tensors
 from htmdsep.fast.network import FastNetwork
-from htmdsep.fast.workers import make_workers
+from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
 from htmdsep.model import ConvTasNet, HTMDNet, Network
 from htmdsep.options import Precision
-from htmdsep.precision import DTYPES
 
 EAGER = "eager"
 FAST = "fast"
@@ -52,7 +53,7 @@ def time_networks(
     runs: int,
 ) -> list[Timing]:
     """Time every way of running a network, `runs` times each, in turn; on the CPU."""
-    threads = torch.get_num_threads()
+    threads = thread_count()
     pool, _ = make_workers(threads)
     cases = []
     for seconds in segment_seconds:
@@ -84,12 +85,13 @@ def _ways(
     yield EAGER, "fp32", eager
     if isinstance(network, (HTMDNet, ConvTasNet)):
         for precision in precisions:
-            fast = FastNetwork(network, DTYPES[precision])
-            yield FAST, precision, partial(_on_all, pool, fast, rows[:, 0])
+            fast = FastNetwork(network.config, network_tensors(network), precision)
+            yield FAST, precision, partial(_on_all, pool, fast, rows[:, 0].numpy())
 
 
-def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: Tensor) -> None:
-    list(pool.map(network, rows))
+def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: np.ndarray) -> None:
+    with ONE_BLAS_THREAD:
+        list(pool.map(network, rows))
 
 
 def _timing(

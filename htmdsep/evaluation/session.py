@@ -183,11 +183,11 @@ def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) 
     """
     import torch
 
+    from htmdsep.devices import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
-    from htmdsep.inference import pick_device
 
     picked = dict.fromkeys(["cpu"] if "auto" in devices else [])
-    picked |= dict.fromkeys(str(pick_device(device)) for device in devices)
+    picked |= dict.fromkeys(pick_device(device) for device in devices)
     costs = measure_runtime(list(picked), rounds or ROUNDS)
     text = runtime_markdown(costs, torch.get_num_threads())
     _write(out / "runtime.json", json.dumps([asdict(cost) for cost in costs], indent=1))

@@ -12,15 +12,16 @@ import numpy as np
 from torch import Tensor, nn
 
 from htmdsep.catalogue import Located, locate
+from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.estimates import find_estimate, fit_estimate
 from htmdsep.evaluation.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.evaluation.signals import Signals, in_blocks
-from htmdsep.inference import pick_device
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.options import StereoMode
 from htmdsep.separator import Separator, Stems
-from htmdsep.weights import WeightsInfo, load_weights, read_info
+from htmdsep.weights import load_weights
+from htmdsep.weightsfile import WeightsInfo, read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -71,7 +72,7 @@ class NetworkSystem:
         network, _ = load_weights(located.path, device, expected_sha256=located.sha256)
         if self.masked:
             network = cast("Network", _MaskedEstimate(network))
-        return Separator(network, device=str(device), stereo=self.stereo)
+        return Separator(network, device=device, stereo=self.stereo)
 
 
 class _MaskedEstimate(nn.Module):

@@ -10,8 +10,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
+
+from htmdsep.fast.ops import Array, Ops
+from htmdsep.fast.tensors import Affine
 
 # Columns of a matrix, at least: narrower ones are slower by more than the zeros cost (measured).
 DOWN_COLUMNS = 96
@@ -33,23 +35,25 @@ class Convolution:
     """A matrix that maps windows of all sources, side by side, to `block` rows of outputs."""
 
     sources: tuple[Source, ...]
-    matrix: Tensor  # (sum of spans times channels, block * outputs)
-    bias: Tensor  # (block * outputs,)
+    matrix: Array  # (sum of spans times channels, block * outputs)
+    bias: Array  # (block * outputs,)
+    exact: bool  # whether it is computed in float32 whatever the precision
 
-    def to(self, dtype: torch.dtype) -> Convolution:
-        """Return the same on the CPU, as `dtype`."""
-        matrix = self.matrix.to("cpu", dtype).contiguous()
-        return Convolution(self.sources, matrix, self.bias.to("cpu", dtype))
+    def made_by(self, ops: Ops, *, exact: bool = False) -> Convolution:
+        """Return the same with matrix and bias as arrays of the operations' library."""
+        matrix, bias = (ops.constant(values, exact=exact) for values in (self.matrix, self.bias))
+        return Convolution(self.sources, matrix, bias, exact)
 
 
-def down_convolution(convolution: nn.Conv1d, gain: float, time_multiple: int) -> Convolution:
+def down_convolution(convolution: Affine, gain: float, time_multiple: int) -> Convolution:
     """Return a convolution of one source, its weights times `gain`."""
     taps = _taps(convolution) * gain  # (kernel, channels, outputs)
     block = _block(taps.shape[2], DOWN_COLUMNS, time_multiple)
-    return Convolution((_plain(len(taps), block),), _banded(taps, block), _bias(convolution, block))
+    sources = (_plain(len(taps), block),)
+    return _convolution(sources, [_banded(taps, block)], convolution.bias, block)
 
 
-def up_convolution(convolution: nn.Conv1d, below: int, time_multiple: int) -> Convolution:
+def up_convolution(convolution: Affine, below: int, time_multiple: int) -> Convolution:
     """Return upsampling, concatenation and convolution; sources: the level below, and the skip.
 
     Output t takes, by tap j, the upsampled row t + j - kernel // 2, which repeats the row at the
@@ -61,35 +65,38 @@ def up_convolution(convolution: nn.Conv1d, below: int, time_multiple: int) -> Co
     block = 2 * _block(2 * outputs, UP_COLUMNS, time_multiple // 2)
     before = (half + 1) // 2
     low = Source(block // 2, before, block // 2 + 2 * before)
-    low_matrix = taps.new_zeros(low.span, below, block, outputs)
+    low_matrix = np.zeros((low.span, below, block, outputs))
     for position in range(block):
         for tap in range(kernel):
             row = before + (position + tap - half) // 2
             low_matrix[row, :, position] += taps[tap, :below]
-    return Convolution(
-        (low, _plain(kernel, block)),
-        torch.cat([low_matrix.reshape(-1, block * outputs), _banded(taps[:, below:], block)]),
-        _bias(convolution, block),
-    )
+    matrices = [low_matrix.reshape(-1, block * outputs), _banded(taps[:, below:], block)]
+    return _convolution((low, _plain(kernel, block)), matrices, convolution.bias, block)
 
 
-def output_convolution(convolution: nn.Conv1d, width: int, time_multiple: int) -> Convolution:
+def output_convolution(convolution: Affine, width: int, time_multiple: int) -> Convolution:
     """Return the last convolution; sources: the topmost features, and the masked estimate."""
     taps = _taps(convolution)
     block = _block(taps.shape[2], OUTPUT_BLOCK, time_multiple)
     matrices = [_banded(part, block) for part in (taps[:, :width], taps[:, width:])]
     sources = (_plain(len(taps), block),) * 2
-    return Convolution(sources, torch.cat(matrices), _bias(convolution, block))
+    return _convolution(sources, matrices, convolution.bias, block)
+
+
+def _convolution(
+    sources: tuple[Source, ...], matrices: list[np.ndarray], bias: np.ndarray, block: int
+) -> Convolution:
+    return Convolution(sources, np.concatenate(matrices), np.tile(bias, block), exact=True)
 
 
 def _plain(kernel: int, block: int) -> Source:
     return Source(block, kernel // 2, block + kernel - 1)
 
 
-def _banded(taps: Tensor, block: int) -> Tensor:
+def _banded(taps: np.ndarray, block: int) -> np.ndarray:
     """Return the matrix of a convolution's `block` outputs: its taps, one row further for each."""
     kernel, channels, outputs = taps.shape
-    matrix = taps.new_zeros(block + kernel - 1, channels, block, outputs)
+    matrix = np.zeros((block + kernel - 1, channels, block, outputs))
     for position in range(block):
         matrix[position : position + kernel, :, position] = taps
     return matrix.reshape(-1, block * outputs)
@@ -103,10 +110,5 @@ def _block(outputs: int, least_columns: int, time_multiple: int) -> int:
     return block
 
 
-def _taps(convolution: nn.Conv1d) -> Tensor:
-    return convolution.weight.detach().double().permute(2, 1, 0)  # (kernel, channels, outputs)
-
-
-def _bias(convolution: nn.Conv1d, block: int) -> Tensor:
-    assert convolution.bias is not None
-    return convolution.bias.detach().double().repeat(block)
+def _taps(convolution: Affine) -> np.ndarray:
+    return convolution.weight.transpose(2, 1, 0)  # (kernel, channels, outputs)

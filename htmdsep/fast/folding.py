@@ -14,10 +14,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor, nn
+import numpy as np
 
-from htmdsep.model.masking import MaskingNetwork, TemporalBlock
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig
+from htmdsep.fast.ops import Array, Ops
+from htmdsep.fast.tensors import Tensors
 
 # A norm's scale is held away from zero by this much, for -shift / scale to be finite.
 _LEAST_SCALE = 1e-20
@@ -27,12 +28,12 @@ _LEAST_SCALE = 1e-20
 class BlockWeights:
     """A temporal block: `features @ expand + expand_bias`, the taps, `hidden @ project`."""
 
-    expand: Tensor  # (narrow, wide)
-    expand_bias: Tensor  # (wide,)
-    taps: Tensor  # (kernel, wide)
-    taps_bias: Tensor  # (wide,)
-    padding: Tensor  # (wide,): what the depthwise convolution sees beyond both ends
-    project: Tensor  # (wide, 2 * narrow): residual, then skip; the last block's: (wide, narrow)
+    expand: Array  # (narrow, wide)
+    expand_bias: Array  # (wide,)
+    taps: Array  # (kernel, wide)
+    taps_bias: Array  # (wide,)
+    padding: Array  # (wide,): what the depthwise convolution sees beyond both ends
+    project: Array  # (wide, 2 * narrow): residual, then skip; the last block's: (wide, narrow)
     dilation: int
     last: bool
 
@@ -41,95 +42,86 @@ class BlockWeights:
 class MaskingWeights:
     """A masking network as products with frames of the waveform (frames, kernel)."""
 
-    entry: Tensor  # (kernel, narrow), without its bias, which is in the blocks'
+    entry: Array  # (kernel, narrow), without its bias, which is in the blocks'
     blocks: tuple[BlockWeights, ...]
-    skip_bias: Tensor  # (narrow,), the sum of all blocks'
-    mask: Tensor  # (narrow, channels)
-    mask_bias: Tensor  # (channels,)
-    encoder: Tensor  # (kernel, channels)
-    encoder_bias: Tensor  # (channels,)
-    decoder: Tensor  # (channels, kernel rounded up to whole strides)
-    decoder_bias: Tensor  # (1,)
+    skip_bias: Array  # (narrow,), the sum of all blocks'
+    mask: Array  # (narrow, channels)
+    mask_bias: Array  # (channels,)
+    encoder: Array  # (kernel, channels)
+    encoder_bias: Array  # (channels,)
+    decoder: Array  # (channels, kernel rounded up to whole strides)
+    decoder_bias: Array  # (1,)
 
 
-def fold_masking(network: MaskingNetwork, dtype: torch.dtype) -> MaskingWeights:
-    """Return the folded weights of a network in evaluation mode, as `dtype` on the CPU."""
-    encoder, encoder_bias = _matrix(network.encoder)  # (channels, kernel)
-    norm, entry_convolution = network.entry
-    scale, shift = _norm(norm)
-    entry, entry_bias = _matrix(entry_convolution)  # (narrow, channels)
-    carried = entry @ (scale * encoder_bias + shift) + entry_bias  # the features' bias so far
-    skip_bias = torch.zeros_like(carried)
+def fold_masking(
+    config: HTMDNetConfig | ConvTasNetConfig, tensors: Tensors, ops: Ops
+) -> MaskingWeights:
+    """Return the folded weights of a masking network in evaluation mode."""
+    channels, narrow, kernel = (
+        config.encoder_channels,
+        config.bottleneck_channels,
+        config.encoder_kernel,
+    )
+    encoder = tensors.convolution("masking.encoder", channels, 1, kernel)
+    scale, shift = tensors.norm("masking.entry.0", channels, config.batchnorm_eps)
+    entry = tensors.convolution("masking.entry.1", narrow, channels)
+    carried = entry.matrix @ (scale * encoder.bias + shift) + entry.bias  # the features' bias
+    skip_bias = np.zeros(narrow)
     blocks = []
-    for module in network.blocks:
-        assert isinstance(module, TemporalBlock)
-        block, residual_bias, bias = _fold_block(module, carried, dtype)
+    count = config.blocks * config.repeats
+    for index in range(count):
+        block, residual_bias, bias = _fold_block(
+            config, tensors, index, carried, last=index == count - 1, ops=ops
+        )
         carried, skip_bias = carried + residual_bias, skip_bias + bias
         blocks.append(block)
-    mask, mask_bias = _matrix(network.mask[1])
-    decoder = _double(network.decoder.weight)[:, 0]  # (channels, kernel)
-    overhang = -decoder.shape[1] % network.decoder.stride[0]
+    mask = tensors.convolution("masking.mask.1", channels, narrow)
+    decoder = tensors.take("masking.decoder.weight", channels, 1, kernel)[:, 0]
+    overhang = -kernel % config.encoder_stride
     return MaskingWeights(
-        entry=_cast((entry * scale @ encoder).T, dtype),
+        entry=ops.constant((entry.matrix * scale @ encoder.matrix).T),
         blocks=tuple(blocks),
-        skip_bias=_cast(skip_bias, dtype),
-        mask=_cast(mask.T, dtype),
-        mask_bias=_cast(mask_bias, dtype),
-        encoder=_cast(encoder.T, dtype),
-        encoder_bias=_cast(encoder_bias, dtype),
-        decoder=_cast(nn.functional.pad(decoder, (0, overhang)), dtype),
-        decoder_bias=_cast(_double(network.decoder.bias), torch.float32),
+        skip_bias=ops.constant(skip_bias),
+        mask=ops.constant(mask.matrix.T),
+        mask_bias=ops.constant(mask.bias),
+        encoder=ops.constant(encoder.matrix.T),
+        encoder_bias=ops.constant(encoder.bias),
+        decoder=ops.constant(np.pad(decoder, ((0, 0), (0, overhang)))),
+        decoder_bias=ops.constant(tensors.take("masking.decoder.bias", 1), exact=True),
     )
 
 
 def _fold_block(
-    block: TemporalBlock, carried: Tensor, dtype: torch.dtype
-) -> tuple[BlockWeights, Tensor, Tensor]:
+    config: HTMDNetConfig | ConvTasNetConfig,
+    tensors: Tensors,
+    index: int,
+    carried: np.ndarray,
+    *,
+    last: bool,
+    ops: Ops,
+) -> tuple[BlockWeights, np.ndarray, np.ndarray]:
     """Return a block's weights, and the biases it adds to the features and to the skips."""
-    expand, expand_bias = _matrix(block.expand[0])
-    scale, shift = _norm(block.expand[2])
-    scale = torch.where(scale < 0, -1.0, 1.0) * scale.abs().clamp(min=_LEAST_SCALE)
-    convolution = block.depthwise[0]
-    assert isinstance(convolution, nn.Conv1d)
-    taps, taps_bias = _double(convolution.weight)[:, 0].T, _double(convolution.bias)
-    projections = [block.skip] if block.residual is None else [block.residual, block.skip]
-    norm_scale, norm_shift = _norm(block.depthwise[2])
-    matrices, biases = zip(*map(_matrix, projections), strict=True)
-    project = torch.cat(matrices) * norm_scale  # (narrow or 2 * narrow, wide)
-    bias = torch.cat(biases) + torch.cat(matrices) @ norm_shift
+    name, eps = f"masking.blocks.{index}", config.batchnorm_eps
+    narrow, wide = config.bottleneck_channels, config.block_channels
+    expand = tensors.convolution(f"{name}.expand.0", wide, narrow)
+    scale, shift = tensors.norm(f"{name}.expand.2", wide, eps)
+    scale = np.where(scale < 0, -1.0, 1.0) * np.maximum(np.abs(scale), _LEAST_SCALE)
+    depthwise = tensors.convolution(f"{name}.depthwise.0", wide, 1, config.block_kernel)
+    taps = depthwise.matrix.T  # (kernel, wide)
+    norm_scale, norm_shift = tensors.norm(f"{name}.depthwise.2", wide, eps)
+    projections = [] if last else [tensors.convolution(f"{name}.residual", narrow, wide)]
+    projections.append(tensors.convolution(f"{name}.skip", narrow, wide))
+    matrix = np.concatenate([projection.matrix for projection in projections])
+    bias = np.concatenate([projection.bias for projection in projections]) + matrix @ norm_shift
     weights = BlockWeights(
-        expand=_cast(expand.T, dtype),
-        expand_bias=_cast(expand @ carried + expand_bias, dtype),
-        taps=_cast(taps * scale, dtype),
-        taps_bias=_cast(taps_bias + shift * taps.sum(dim=0), dtype),
-        padding=_cast(-shift / scale, dtype),
-        project=_cast(project.T, dtype),
-        dilation=convolution.dilation[0],
-        last=block.residual is None,
+        expand=ops.constant(expand.matrix.T),
+        expand_bias=ops.constant(expand.matrix @ carried + expand.bias),
+        taps=ops.constant(taps * scale),
+        taps_bias=ops.constant(depthwise.bias + shift * taps.sum(axis=0)),
+        padding=ops.constant(-shift / scale),
+        project=ops.constant((matrix * norm_scale).T),
+        dilation=2 ** (index % config.blocks),
+        last=last,
     )
-    narrow = len(carried)
-    residual_bias = torch.zeros_like(carried) if weights.last else bias[:narrow]
+    residual_bias = np.zeros(narrow) if last else bias[:narrow]
     return weights, residual_bias, bias[-narrow:]
-
-
-def _matrix(convolution: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return a convolution's (out, in) matrix and bias; of a kernel in place of its one input."""
-    weight = _double(convolution.weight)
-    return weight.reshape(len(weight), -1), _double(convolution.bias)
-
-
-def _norm(norm: nn.Module) -> tuple[Tensor, Tensor]:
-    """Return scale and shift of a batch norm in evaluation mode."""
-    assert isinstance(norm, nn.BatchNorm1d)
-    assert norm.running_mean is not None and norm.running_var is not None
-    scale = _double(norm.weight) / torch.sqrt(_double(norm.running_var) + norm.eps)
-    return scale, _double(norm.bias) - _double(norm.running_mean) * scale
-
-
-def _double(values: Tensor | nn.Module | None) -> Tensor:
-    assert isinstance(values, Tensor)
-    return values.detach().to("cpu", torch.float64)
-
-
-def _cast(values: Tensor, dtype: torch.dtype) -> Tensor:
-    return values.to(dtype).contiguous()

@@ -6,12 +6,10 @@ the depthwise convolution is a sum of shifted rows.
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
-from torch import Tensor
-
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig
 from htmdsep.fast.folding import BlockWeights, MaskingWeights, fold_masking
-from htmdsep.model.masking import MaskingNetwork
+from htmdsep.fast.ops import Array, Ops
+from htmdsep.fast.tensors import Tensors
 
 TILE = 256  # frames; 512 channels of them are half a MiB, a usual second-level cache (measured)
 CHUNK = 2_048  # frames of a block's wide features held at once, besides what the dilation needs
@@ -20,44 +18,40 @@ CHUNK = 2_048  # frames of a block's wide features held at once, besides what th
 class FastMasking:
     """A masking network's weights, folded; shared by any number of threads."""
 
-    def __init__(self, network: MaskingNetwork, slope: float, dtype: torch.dtype) -> None:
-        self.weights: MaskingWeights = fold_masking(network, dtype)
-        self.slope = slope
-        self.kernel = int(network.encoder.kernel_size[0])
-        self.stride = int(network.encoder.stride[0])
+    def __init__(
+        self, config: HTMDNetConfig | ConvTasNetConfig, tensors: Tensors, ops: Ops
+    ) -> None:
+        self.weights: MaskingWeights = fold_masking(config, tensors, ops)
+        self.slope = config.leaky_slope
+        self.kernel = config.encoder_kernel
+        self.stride = config.encoder_stride
         self.padding = (self.kernel - self.stride) // 2
-        self.dtype = dtype
 
 
 class MaskingBuffers:
     """What one thread needs to run a masking network over waveforms of one length."""
 
-    def __init__(self, network: FastMasking, time: int) -> None:
+    def __init__(self, network: FastMasking, time: int, ops: Ops) -> None:
         weights = network.weights
-        self.network = network
+        self.network, self.ops = network, ops
         self.frames = frames = time // network.stride
         narrow, wide = weights.blocks[0].expand.shape
         reach = max(_reach(block) for block in weights.blocks)
-        rows = min(CHUNK, frames)
-        tile = min(TILE, frames)
+        rows, tile = min(CHUNK, frames), min(TILE, frames)
+        channels, pieces = weights.decoder.shape
+        self.waveform = ops.zeros(time + 2 * network.padding, exact=True)
+        self.features = ops.zeros(frames, 2 * narrow)  # residual stream, and the sum of the skips
+        self.expanded = ops.zeros(rows + 2 * reach, wide)
+        self.carried = ops.zeros(2 * reach, wide)  # from one chunk of expanded frames to the next
+        self.hidden = ops.zeros(tile, wide)
+        self.windows = ops.zeros(tile, network.kernel)
+        self.skips = ops.zeros(tile, narrow)
+        self.mask = ops.zeros(tile, channels)
+        self.encoded = ops.zeros(tile, channels)
+        self.pieces = ops.zeros(tile, pieces)
+        self.decoded = ops.zeros(frames + pieces // network.stride - 1, network.stride, exact=True)
 
-        def empty(*shape: int) -> Tensor:
-            return torch.zeros(shape, dtype=network.dtype)
-
-        self.waveform = torch.zeros(time + 2 * network.padding)
-        self.features = empty(frames, 2 * narrow)  # residual stream, and the sum of the skips
-        self.expanded = empty(rows + 2 * reach, wide)
-        self.hidden = empty(tile, wide)
-        self.windows = empty(tile, network.kernel)
-        self.skips = empty(tile, narrow)
-        self.mask = empty(tile, len(weights.encoder_bias))
-        self.encoded = torch.zeros_like(self.mask)
-        self.pieces = empty(tile, weights.decoder.shape[1])
-        self.decoded = torch.zeros(
-            frames + weights.decoder.shape[1] // network.stride - 1, network.stride
-        )
-
-    def run(self, waveform: Tensor) -> Tensor:
+    def run(self, waveform: Array) -> Array:
         """Map a waveform (time,) to the masked estimate (time,), which the next run reuses."""
         padding = self.network.padding
         self.waveform[padding : padding + len(waveform)] = waveform
@@ -65,20 +59,24 @@ class MaskingBuffers:
         for block in self.network.weights.blocks:
             self._block(block)
         self._decode()
-        return self.decoded.view(-1)[padding : padding + len(waveform)]
+        return self.decoded.reshape(-1)[padding : padding + len(waveform)]
 
     def _enter(self) -> None:
         entry = self.network.weights.entry
         narrow = entry.shape[1]
         for start, stop in _spans(0, self.frames, TILE):
-            torch.mm(self._windowed(start, stop), entry, out=self.features[start:stop, :narrow])
+            windows = self._windowed(start, stop)
+            self.ops.product(windows, entry, self.features[start:stop, :narrow])
         self.features[:, narrow:] = 0
 
-    def _windowed(self, start: int, stop: int) -> Tensor:
+    def _windowed(self, start: int, stop: int) -> Array:
         """Return the waveform's frames `start` to `stop` as rows of a matrix."""
         stride, kernel = self.network.stride, self.network.kernel
-        windows = self.waveform.as_strided((stop - start, kernel), (stride, 1), start * stride)
-        return self.windows[: stop - start].copy_(windows)
+        windows = self.windows[: stop - start]
+        windows[:] = self.ops.strided(
+            self.waveform, (stop - start, kernel), (stride, 1), start * stride
+        )
+        return windows
 
     def _block(self, block: BlockWeights) -> None:
         """Add a block's residual and skip to the features.
@@ -88,60 +86,60 @@ class MaskingBuffers:
         for the next chunk, so every frame is expanded once, from features not yet changed.
         """
         reach, narrow = _reach(block), block.expand.shape[0]
-        rows = len(self.expanded) - 2 * reach
+        rows = min(CHUNK, self.frames)
         self.expanded[:reach] = block.padding
         known = 0  # frames expanded so far
         for start, stop in _spans(0, self.frames, rows):
             if start:
-                self.expanded[: 2 * reach] = self.expanded[rows : rows + 2 * reach].clone()
+                carried = self.carried[: 2 * reach]
+                carried[:] = self.expanded[rows : rows + 2 * reach]
+                self.expanded[: 2 * reach] = carried
             offset = reach - start  # of a frame's row
             ahead = min(stop + reach, self.frames)
-            for first, last in _spans(known, ahead, TILE):
-                expanded = self.expanded[first + offset : last + offset]
-                torch.addmm(
-                    block.expand_bias,
-                    self.features[first:last, :narrow],
-                    block.expand,
-                    out=expanded,
-                )
-                F.leaky_relu_(expanded, self.network.slope)
+            self._expand(block, known, ahead, offset)
             known = max(known, ahead)
             self.expanded[ahead + offset : stop + reach + offset] = block.padding
             target = self.features[:, narrow:] if block.last else self.features
             for first, last in _spans(start, stop, TILE):
                 hidden = self._depthwise(block, first + offset - reach, last - first)
-                target[first:last].addmm_(hidden, block.project)
+                self.ops.add_product(target[first:last], hidden, block.project)
 
-    def _depthwise(self, block: BlockWeights, row: int, count: int) -> Tensor:
+    def _expand(self, block: BlockWeights, first: int, end: int, offset: int) -> None:
+        """Compute the wide features of frames `first` to `end`."""
+        narrow = block.expand.shape[0]
+        for start, stop in _spans(first, end, TILE):
+            expanded = self.expanded[start + offset : stop + offset]
+            features = self.features[start:stop, :narrow]
+            self.ops.affine(block.expand_bias, features, block.expand, expanded)
+            self.ops.leaky_relu(expanded, self.network.slope)
+
+    def _depthwise(self, block: BlockWeights, row: int, count: int) -> Array:
         """Return the activated depthwise convolution of `count` rows, its first tap from `row`."""
         hidden = self.hidden[:count]
         total = block.taps_bias
         for tap in block.taps:
-            torch.addcmul(total, self.expanded[row : row + count], tap, out=hidden)
+            self.ops.add_scaled(total, self.expanded[row : row + count], tap, hidden)
             total = hidden
             row += block.dilation
-        return F.leaky_relu_(hidden, self.network.slope)
+        self.ops.leaky_relu(hidden, self.network.slope)
+        return hidden
 
     def _decode(self) -> None:
-        weights, stride = self.network.weights, self.network.stride
+        weights, stride, ops = self.network.weights, self.network.stride, self.ops
         narrow = weights.entry.shape[1]
         self.decoded[:] = weights.decoder_bias
         for start, stop in _spans(0, self.frames, TILE):
             count = stop - start
-            skips = torch.add(
-                self.features[start:stop, narrow:], weights.skip_bias, out=self.skips[:count]
+            skips, mask, encoded, pieces = (
+                part[:count] for part in (self.skips, self.mask, self.encoded, self.pieces)
             )
-            F.leaky_relu_(skips, self.network.slope)
-            mask = torch.addmm(weights.mask_bias, skips, weights.mask, out=self.mask[:count])
-            encoded = torch.addmm(
-                weights.encoder_bias,
-                self._windowed(start, stop),
-                weights.encoder,
-                out=self.encoded[:count],
-            )
-            pieces = torch.mm(
-                encoded.mul_(mask.sigmoid_()), weights.decoder, out=self.pieces[:count]
-            )
+            ops.add(self.features[start:stop, narrow:], weights.skip_bias, skips)
+            ops.leaky_relu(skips, self.network.slope)
+            ops.affine(weights.mask_bias, skips, weights.mask, mask)
+            windows = self._windowed(start, stop)
+            ops.affine(weights.encoder_bias, windows, weights.encoder, encoded)
+            ops.gate(encoded, mask)
+            ops.product(encoded, weights.decoder, pieces)
             for shift in range(pieces.shape[1] // stride):
                 piece = pieces[:, shift * stride : (shift + 1) * stride]
                 self.decoded[start + shift : stop + shift] += piece

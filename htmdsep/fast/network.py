@@ -3,46 +3,56 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 
-import torch
-from torch import Tensor
+import numpy as np
 
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig
 from htmdsep.fast.denoising import DenoisingBuffers, FastDenoising
 from htmdsep.fast.masking import FastMasking, MaskingBuffers
-from htmdsep.model import ConvTasNet, HTMDNet
+from htmdsep.fast.ops import Ops, make_ops
+from htmdsep.fast.tensors import Tensors
 
 
 class FastNetwork:
     """An HTMD-Net or Conv-TasNet* in evaluation mode, with its weights folded, on the CPU.
 
-    Safe to call from several threads at once: each has buffers of its own, for waveforms of the
-    length it was last called with. `dtype` is that of weights and features; the waveforms are
-    float32. A result depends on nothing but the waveform, the weights, and the number of OpenMP
-    threads the calling thread may use.
+    `tensors` are the eager network's, by name; HtmdsepError is raised, with `origin` for what they
+    are, where they do not fit the config. Safe to call from several threads at once: each has
+    buffers of its own, for waveforms of the length it was last called with. `precision` is that
+    of weights and features, "fp32" or "bf16"; the waveforms are float32.
     """
 
-    def __init__(self, network: HTMDNet | ConvTasNet, dtype: torch.dtype = torch.float32) -> None:
-        slope = network.config.leaky_slope
-        self._masking = FastMasking(network.masking, slope, dtype)
+    def __init__(
+        self,
+        config: HTMDNetConfig | ConvTasNetConfig,
+        tensors: Mapping[str, np.ndarray],
+        precision: str = "fp32",
+        origin: str = "the tensors",
+    ) -> None:
+        self._precision = precision
+        left, ops = Tensors(tensors, origin), make_ops(precision)
+        self._masking = FastMasking(config, left, ops)
         self._denoising = None
-        if isinstance(network, HTMDNet):
-            self._denoising = FastDenoising(network.denoising, dtype)
+        if isinstance(config, HTMDNetConfig):
+            self._denoising = FastDenoising(config, left, ops)
+        left.finish()
         self._local = threading.local()
 
-    @torch.inference_mode()
-    def __call__(self, waveform: Tensor) -> Tensor:
+    def __call__(self, waveform: np.ndarray) -> np.ndarray:
         """Map a mixture (time,) to the estimate of its vocals, of the same shape."""
-        masking, denoising = self._buffers(len(waveform))
-        estimate = masking.run(waveform)
+        ops, masking, denoising = self._buffers(len(waveform))
+        estimate = masking.run(ops.taken(waveform))
         if denoising is not None:
             estimate = denoising.run(estimate)
-        return estimate.clone()
+        return ops.given(estimate)
 
-    def _buffers(self, time: int) -> tuple[MaskingBuffers, DenoisingBuffers | None]:
+    def _buffers(self, time: int) -> tuple[Ops, MaskingBuffers, DenoisingBuffers | None]:
         if getattr(self._local, "time", None) != time:
             self._local.buffers = None  # those of another length go before new ones come
-            denoising = self._denoising and DenoisingBuffers(self._denoising, time)
-            self._local.buffers = (MaskingBuffers(self._masking, time), denoising)
+            ops = make_ops(self._precision)
+            denoising = self._denoising and DenoisingBuffers(self._denoising, time, ops)
+            self._local.buffers = (ops, MaskingBuffers(self._masking, time, ops), denoising)
             self._local.time = time
-        found: tuple[MaskingBuffers, DenoisingBuffers | None] = self._local.buffers
+        found: tuple[Ops, MaskingBuffers, DenoisingBuffers | None] = self._local.buffers
         return found

@@ -32,13 +32,10 @@ class Worker:
 
     def load(self, weights: bytes, setup: Setup) -> None:
         """Build the network from the bytes of a weights file, which the object store holds."""
-        import torch
-
-        torch.set_num_threads(setup.threads)
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
             path = Path(folder) / f"{setup.weights_name}.safetensors"
             path.write_bytes(weights)
-            self._separator = setup.manner.separator(path)
+            self._separator = setup.manner.separator(path, setup.threads)
         self._options = setup.options
 
     def stop(self) -> None:

@@ -38,7 +38,7 @@ class Manner:
     precision: Precision
     stereo: StereoMode
 
-    def separator(self, weights: str | Path | None) -> Separator:
+    def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
         """Load weights, by name or path; raise HtmdsepError where that cannot be."""
         return Separator(
             weights,
@@ -48,6 +48,7 @@ class Manner:
             batch_size=self.batch_size,
             precision=self.precision,
             stereo=self.stereo,
+            threads=threads,
         )
 
 

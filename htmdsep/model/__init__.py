@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from htmdsep.model.config import (
+from htmdsep.config import (
     ConvTasNetConfig,
     HTMDNetConfig,
     NetworkConfig,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from htmdsep.model.config import ConvTasNetConfig
+from htmdsep.config import ConvTasNetConfig
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.model.output import NetworkOutput
 

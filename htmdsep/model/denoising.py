@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.model.config import HTMDNetConfig
+from htmdsep.config import HTMDNetConfig
 from htmdsep.model.lstm import AveragedBiLSTM
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from htmdsep.model.config import HTMDNetConfig
+from htmdsep.config import HTMDNetConfig
 from htmdsep.model.denoising import DenoisingNetwork
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.model.output import NetworkOutput

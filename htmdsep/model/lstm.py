@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.model.config import Activation, RecurrentActivation
+from htmdsep.config import Activation, RecurrentActivation
 
 
 class AveragedBiLSTM(nn.Module):

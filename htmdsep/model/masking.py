@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model.config import ConvTasNetConfig, HTMDNetConfig
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig
 
 
 class TemporalBlock(nn.Module):

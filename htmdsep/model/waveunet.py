@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model.config import WaveUNetConfig
+from htmdsep.config import WaveUNetConfig
 from htmdsep.model.output import NetworkOutput
 
 

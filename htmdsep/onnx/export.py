@@ -15,7 +15,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import Network, config_to_dict
 from htmdsep.version import __version__
-from htmdsep.weights import WeightsInfo
+from htmdsep.weightsfile import WeightsInfo
 
 if TYPE_CHECKING:
     import onnx

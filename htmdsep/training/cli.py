@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.inference import pick_device
+from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
 from htmdsep.training.export import export_weights
@@ -147,7 +147,7 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     """Return what is scored, and the sample rate it works at."""
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
-    place = pick_device(device)
+    place = torch.device(pick_device(device))
     network, info = load_weights(Path(weights), place)
     return info.config.sample_rate, partial(estimate_with, network, place)
 
@@ -178,7 +178,7 @@ def measure(
     from htmdsep.training.measure import measure as measure_cost
 
     with errors_told(PROGRAM):
-        place = pick_device(device)
+        place = torch.device(pick_device(device))
         if threads is not None:
             torch.set_num_threads(threads)
         config = network_config(PRESETS[preset], architecture)

@@ -11,7 +11,8 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights import WeightsInfo, save_weights
+from htmdsep.weights import save_weights
+from htmdsep.weightsfile import WeightsInfo
 
 
 def export_weights(

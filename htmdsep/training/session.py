@@ -13,8 +13,8 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.inference import pick_device
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.precision import has_bf16
 from htmdsep.training.ema import MovingAverage
@@ -121,7 +121,7 @@ def _prepare(options: Options, sample_rate: int, world: World) -> Prepared:
 
 def _device(options: Options) -> torch.device:
     """Return the device, of several processes each its own."""
-    device = pick_device(options.device)
+    device = torch.device(pick_device(options.device))
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

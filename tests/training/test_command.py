@@ -15,7 +15,8 @@ from htmdsep.training.options import Options
 from htmdsep.training.perwindow import band_ratio
 from htmdsep.training.presets import OURS, PAPER, network_config
 from htmdsep.training.provenance import current_commit, describe_command, read_credits
-from htmdsep.weights import WeightsInfo, save_weights
+from htmdsep.weights import save_weights
+from htmdsep.weightsfile import WeightsInfo
 
 
 def invoke(*arguments: object) -> tuple[int, str]:
