@@ -254,7 +254,11 @@ def _run(settings: Settings) -> int:
 
         return self_test(settings.name or settings.weights, settings.device)
     with without_collecting():
+        from htmdsep.devices import pick_device
         from htmdsep.session import run_session
+
+        if settings.run_on == "local":
+            pick_device(settings.device)  # which imports PyTorch where it is going to be needed
 
     return run_session(settings)
 

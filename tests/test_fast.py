@@ -241,14 +241,15 @@ def test_workers_have_one_thread_each_and_leave_the_others_theirs() -> None:
 
 def blas_threads() -> int:
     """Return the largest number of threads of a library of matrix products."""
-    return max(one["num_threads"] for one in threadpool_info() if one["user_api"] == "blas")
+    blas = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    counts: list[int] = [one["num_threads"] for one in blas]
+    return max(counts)
 
 
 def test_the_last_one_out_lifts_the_limit_on_threads() -> None:
     with threadpool_limits(2, user_api="blas"):
-        first, second = ONE_BLAS_THREAD, ONE_BLAS_THREAD
-        with first:
-            with second:
+        with ONE_BLAS_THREAD:
+            with ONE_BLAS_THREAD:
                 assert blas_threads() == 1
             assert blas_threads() == 1
         assert blas_threads() == 2
