@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, FAST, Timing, matrix_peak, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
+from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights import load_weights
@@ -73,8 +75,8 @@ def measure(plan: Plan) -> Findings:
             programs = time_commands(_commands(plan, path.resolve(), folder), plan.runs, folder)
     return Findings(
         machine=(
-            f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, "
-            f"PyTorch {torch.__version__}"
+            f"{platform.processor() or platform.machine()}, {thread_count()} threads, "
+            f"NumPy {np.__version__}, PyTorch {torch.__version__}"
         ),
         peaks={precision: matrix_peak(precision, plan.runs) for precision in plan.precisions},
         timings=timings if plan.network else [],

@@ -6,6 +6,7 @@ So memory is given back after every song, and whatever ends a process ends that 
 from __future__ import annotations
 
 import multiprocessing
+import os
 import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -84,6 +85,7 @@ def _work(task: Task, sender: Connection) -> None:
         import torch
 
         torch.set_num_threads(task.threads)
+        os.environ["OMP_NUM_THREADS"] = str(task.threads)  # which a Separator heeds
     sender.send(evaluate_song(task))
     sender.close()
 
