@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
@@ -14,8 +15,9 @@ def pick_device(name: str) -> str:
 
     Raises HtmdsepError for an unknown name and for a device this machine lacks.
     """
-    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+    if name == "cpu" or (name == "auto" and not (find_spec("torch") and _may_have_gpu())):
         return "cpu"
+    require_torch(f"device {name!r}")
     import torch
 
     if name == "auto":
@@ -33,6 +35,12 @@ def pick_device(name: str) -> str:
     if (device.index or 0) >= present:
         raise HtmdsepError(f"this machine has no device {name!r}; use --device cpu")
     return "cpu" if device.type == "cpu" else str(device)
+
+
+def require_torch(what: str) -> None:
+    """Raise HtmdsepError, with what it is wanted for, where PyTorch is not installed."""
+    if find_spec("torch") is None:
+        raise HtmdsepError(f"{what} needs PyTorch; pip install torch, or use --device cpu")
 
 
 def _may_have_gpu() -> bool:

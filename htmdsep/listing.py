@@ -7,13 +7,11 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import click
-import torch
 
 from htmdsep.catalogue import available
-from htmdsep.model import build_network, parameter_count
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import read_info
+from htmdsep.weightsfile import count_parameters, read_info
 
 
 @dataclass(frozen=True)
@@ -44,11 +42,13 @@ def _rows() -> Iterator[Row]:
     here = set()
     for located in available():
         info = read_info(located.path)
-        with torch.device("meta"):  # shapes without memory
-            parameters = parameter_count(build_network(info.config))
         here.add(located.name)
         yield Row(
-            located.name, parameters, info.config.sample_rate, info.licence, str(located.path)
+            located.name,
+            count_parameters(located.path),
+            info.config.sample_rate,
+            info.licence,
+            str(located.path),
         )
     for published in PUBLISHED:
         if published.name not in here:

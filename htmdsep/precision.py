@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
@@ -24,7 +25,8 @@ def pick_precision(precision: Precision, device: str) -> Precision:
     if precision == "auto":
         # bf16 costs 0.0024 dB of SDR on the validation songs (docs/speed.md), less than the 0.01
         # that "auto" may cost. On GPUs nothing was measured.
-        return "bf16" if kind == "cpu" and has_bf16() else "fp32"
+        able = kind == "cpu" and has_bf16() and find_spec("torch") is not None
+        return "bf16" if able else "fp32"
     choices = CHOICES.get(kind, ("fp32",))
     if precision not in choices:
         raise HtmdsepError(

@@ -11,7 +11,7 @@ import numpy as np
 
 from htmdsep.catalogue import Located, locate
 from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
-from htmdsep.devices import pick_device
+from htmdsep.devices import pick_device, require_torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.fast.network import FastNetwork
 from htmdsep.inference import Estimator, RowEstimator
@@ -78,6 +78,8 @@ class Separator:
             raise HtmdsepError(f"threads must be at least 1, not {threads}")
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
+        if self.precision != "fp32":
+            require_torch(f"precision {self.precision}")
         self.weights_name = self.weights_sha256 = None
         way = _Way(self.device, self.precision, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
@@ -174,6 +176,7 @@ def _load(located: Located, way: _Way) -> tuple[NetworkConfig, Estimator]:
     if way.device == "cpu" and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
         tensors = read_tensors(located.path, located.sha256)
         return config, _fast(config, tensors, way, f"the tensors of {located.path}")
+    require_torch(f"a {config.architecture}")
     from htmdsep.batches import BatchEstimator
     from htmdsep.weights import load_weights
 

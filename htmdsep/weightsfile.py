@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +52,13 @@ def read_info(path: Path) -> WeightsInfo:
         )
     except (KeyError, ValueError, HtmdsepError) as error:
         raise HtmdsepError(f"{path} has unusable metadata: {error}") from error
+
+
+def count_parameters(path: Path) -> int:
+    """Return how many trainable values a weights file holds, without reading them."""
+    with safe_open(path, framework="np") as file:
+        shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}  # noqa: SIM118
+    return sum(prod(shape) for name, shape in shapes.items() if ".running_" not in name)
 
 
 def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np.ndarray]:

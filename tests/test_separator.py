@@ -265,3 +265,22 @@ def test_on_the_cpu_it_does_without_pytorch(tiny_weights: Path) -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "(9000, 2) False"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "cuda"}, "device 'cuda' needs PyTorch; pip install torch"),
+        ({"precision": "bf16"}, "precision bf16 needs PyTorch"),
+    ],
+)
+def test_what_needs_pytorch_says_so(
+    arguments: dict[str, str],
+    message: str,
+    tiny_weights: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("htmdsep.devices.find_spec", lambda _: None)
+    assert pick_device("auto") == "cpu"
+    with pytest.raises(HtmdsepError, match=message):
+        Separator(tiny_weights, **arguments)  # type: ignore[arg-type]

@@ -8,9 +8,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, config_to_dict
+from htmdsep.model import HTMDNet, config_to_dict, parameter_count
 from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import FORMAT, WeightsInfo, read_info, sha256
+from htmdsep.weightsfile import (
+    FORMAT,
+    WeightsInfo,
+    count_parameters,
+    read_info,
+    sha256,
+)
 from tests.networks import TINY
 
 
@@ -95,3 +101,7 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
         load_weights(path)
     with pytest.raises(HtmdsepError, match="cannot read the weights"):
         load_weights(tmp_path / "absent.safetensors")
+
+
+def test_parameters_are_counted_in_the_file(tiny_weights: Path, tiny_network: HTMDNet) -> None:
+    assert count_parameters(tiny_weights) == parameter_count(tiny_network)
