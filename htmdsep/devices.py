@@ -17,7 +17,7 @@ def pick_device(name: str) -> str:
     """
     if name == "cpu" or (name == "auto" and not (find_spec("torch") and _may_have_gpu())):
         return "cpu"
-    require_torch(f"device {name!r}")
+    require_torch(f"device {name!r}", "use --device cpu")
     import torch
 
     if name == "auto":
@@ -37,10 +37,10 @@ def pick_device(name: str) -> str:
     return "cpu" if device.type == "cpu" else str(device)
 
 
-def require_torch(what: str) -> None:
-    """Raise HtmdsepError, with what it is wanted for, where PyTorch is not installed."""
+def require_torch(what: str, otherwise: str) -> None:
+    """Raise HtmdsepError, with what it is wanted for and a way without, where PyTorch is absent."""
     if find_spec("torch") is None:
-        raise HtmdsepError(f"{what} needs PyTorch; pip install torch, or use --device cpu")
+        raise HtmdsepError(f"{what} needs PyTorch: pip install torch, or {otherwise}")
 
 
 def _may_have_gpu() -> bool:

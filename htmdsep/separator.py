@@ -79,7 +79,7 @@ class Separator:
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         if self.precision != "fp32":
-            require_torch(f"precision {self.precision}")
+            require_torch(f"precision {self.precision}", "use --precision fp32")
         self.weights_name = self.weights_sha256 = None
         way = _Way(self.device, self.precision, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
@@ -176,7 +176,7 @@ def _load(located: Located, way: _Way) -> tuple[NetworkConfig, Estimator]:
     if way.device == "cpu" and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
         tensors = read_tensors(located.path, located.sha256)
         return config, _fast(config, tensors, way, f"the tensors of {located.path}")
-    require_torch(f"a {config.architecture}")
+    require_torch(f"a {config.architecture} network here", "choose other weights")
     from htmdsep.batches import BatchEstimator
     from htmdsep.weights import load_weights
 

@@ -270,7 +270,7 @@ def test_on_the_cpu_it_does_without_pytorch(tiny_weights: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"device": "cuda"}, "device 'cuda' needs PyTorch; pip install torch"),
+        ({"device": "cuda"}, "device 'cuda' needs PyTorch: pip install torch"),
         ({"precision": "bf16"}, "precision bf16 needs PyTorch"),
     ],
 )
