@@ -52,7 +52,8 @@ class Separator:
     several channels are separated: "channels" runs the network on each, "mean" once on their
     mean, whose estimate is then spread over the channels by a gain in time and frequency.
     `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
-    the number of cores. PyTorch is imported only for GPUs, bf16 and Wave-U-Nets.
+    the number of cores; while it runs on the CPU, numpy's other matrix products have one thread.
+    PyTorch is imported only for GPUs, bf16 and Wave-U-Nets.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
