@@ -9,6 +9,8 @@ from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
 
+AMD_DRIVER = Path("/dev/kfd")
+
 
 def pick_device(name: str) -> str:
     """Return the device a name stands for; "auto" is CUDA where there is one, else the CPU.
@@ -45,7 +47,7 @@ def require_torch(what: str, otherwise: str) -> None:
 
 def _may_have_gpu() -> bool:
     """Tell whether a driver knows a GPU that PyTorch may call "cuda": NVIDIA's, or AMD's."""
-    if Path("/dev/kfd").exists():
+    if AMD_DRIVER.exists():
         return True
     try:
         driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")

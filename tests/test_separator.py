@@ -5,7 +5,7 @@ import sys
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from htmdsep import HtmdsepError, Separator
+from htmdsep import HtmdsepError, Separator, devices
 from htmdsep.batches import BatchEstimator
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNet, NetworkOutput
@@ -284,3 +284,34 @@ def test_what_needs_pytorch_says_so(
     assert pick_device("auto") == "cpu"
     with pytest.raises(HtmdsepError, match=message):
         Separator(tiny_weights, **arguments)  # type: ignore[arg-type]
+
+
+class Driver:
+    """A stand-in for NVIDIA's driver, with some GPUs or an error."""
+
+    def __init__(self, gpus: int, error: int = 0) -> None:
+        self.gpus, self.error = gpus, error
+
+    def cuInit(self, _: int) -> int:  # noqa: N802 (the driver's name)
+        return self.error
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = self.gpus
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [(Driver(2), True), (Driver(0), False), (Driver(1, error=100), False), (None, False)],
+)
+def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
+    driver: Driver | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: str) -> Driver:
+        if driver is None:
+            raise OSError("no such library")
+        return driver
+
+    monkeypatch.setattr("htmdsep.devices.ctypes.CDLL", load)
+    monkeypatch.setattr("htmdsep.devices.AMD_DRIVER", Path("/nowhere"))
+    assert devices._may_have_gpu() is expected
