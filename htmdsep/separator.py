@@ -178,11 +178,10 @@ def _load(located: Located, way: _Way) -> tuple[NetworkConfig, Estimator]:
         tensors = read_tensors(located.path, located.sha256)
         return config, _fast(config, tensors, way, f"the tensors of {located.path}")
     require_torch(f"a {config.architecture} network here", "choose other weights")
-    from htmdsep.batches import BatchEstimator
     from htmdsep.weights import load_weights
 
     network, _ = load_weights(located.path, expected_sha256=located.sha256)
-    return config, BatchEstimator(network, way.device, way.batch_size, way.precision)
+    return config, _estimator(network, way)
 
 
 def _estimator(network: Network, way: _Way) -> Estimator:
