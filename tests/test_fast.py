@@ -139,14 +139,13 @@ def test_bundled_weights(bundled: HTMDNet, multiples: int, channels: int, loudne
         assert agreement_db(expected, torch.from_numpy(found[:, channel])) >= AGREEMENT_DB
 
 
-def test_of_quiet_signals_it_is_closer_to_the_truth_than_the_eager_network(
-    bundled: HTMDNet,
-) -> None:
-    """Next to the biases a quiet signal drowns in rounding, the eager network's above all."""
+def test_of_quiet_signals_it_is_as_near_the_truth_as_the_eager_network(bundled: HTMDNet) -> None:
+    """Next to the biases a quiet signal drowns in rounding, in either network."""
     mixture = 1e-3 * torch.randn(4_096)
     exact = eager(deepcopy(bundled).double(), mixture.double())
     found = fast_network(bundled)(mixture)
-    assert agreement_db(exact, found) > agreement_db(exact, eager(bundled, mixture))
+    # Which is the nearer depends on the processor; measured: -0.9 to +1 dB and more.
+    assert agreement_db(exact, found) > agreement_db(exact, eager(bundled, mixture)) - 3
 
 
 @pytest.mark.parametrize("chunk", [64, 100, 2_048])
@@ -155,8 +154,8 @@ def test_chunks_and_tiles_shorter_than_the_dilation(
     config: NetworkConfig, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(masking, "CHUNK", chunk)
-    monkeypatch.setattr(masking, "TILE", 48)
     network = random_network(config, 0)
+    monkeypatch.setattr(masking, "TILE_BYTES", 48 * 4 * network.config.block_channels)
     mixture = torch.randn(2_048)
     assert agreement_db(eager(network, mixture), fast_network(network)(mixture)) >= AGREEMENT_DB
 

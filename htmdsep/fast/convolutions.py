@@ -41,7 +41,7 @@ class Convolution:
 
     def made_by(self, ops: Ops, *, exact: bool = False) -> Convolution:
         """Return the same with matrix and bias as arrays of the operations' library."""
-        matrix, bias = (ops.constant(values, exact=exact) for values in (self.matrix, self.bias))
+        matrix, bias = ops.constant(self.matrix, exact=exact), ops.row(self.bias, exact=exact)
         return Convolution(self.sources, matrix, bias, exact)
 
 

@@ -30,7 +30,7 @@ class BlockWeights:
 
     expand: Array  # (narrow, wide)
     expand_bias: Array  # (wide,)
-    taps: Array  # (kernel, wide)
+    taps: tuple[Array, ...]  # kernel of (wide,)
     taps_bias: Array  # (wide,)
     padding: Array  # (wide,): what the depthwise convolution sees beyond both ends
     project: Array  # (wide, 2 * narrow): residual, then skip; the last block's: (wide, narrow)
@@ -83,9 +83,9 @@ def fold_masking(
         blocks=tuple(blocks),
         skip_bias=ops.constant(skip_bias),
         mask=ops.constant(mask.matrix.T),
-        mask_bias=ops.constant(mask.bias),
+        mask_bias=ops.row(mask.bias),
         encoder=ops.constant(encoder.matrix.T),
-        encoder_bias=ops.constant(encoder.bias),
+        encoder_bias=ops.row(encoder.bias),
         decoder=ops.constant(np.pad(decoder, ((0, 0), (0, overhang)))),
         decoder_bias=ops.constant(tensors.take("masking.decoder.bias", 1), exact=True),
     )
@@ -115,9 +115,9 @@ def _fold_block(
     bias = np.concatenate([projection.bias for projection in projections]) + matrix @ norm_shift
     weights = BlockWeights(
         expand=ops.constant(expand.matrix.T),
-        expand_bias=ops.constant(expand.matrix @ carried + expand.bias),
-        taps=ops.constant(taps * scale),
-        taps_bias=ops.constant(depthwise.bias + shift * taps.sum(axis=0)),
+        expand_bias=ops.row(expand.matrix @ carried + expand.bias),
+        taps=tuple(ops.row(tap) for tap in taps * scale),
+        taps_bias=ops.row(depthwise.bias + shift * taps.sum(axis=0)),
         padding=ops.constant(-shift / scale),
         project=ops.constant((matrix * norm_scale).T),
         dilation=2 ** (index % config.blocks),

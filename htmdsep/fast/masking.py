@@ -11,7 +11,9 @@ from htmdsep.fast.folding import BlockWeights, MaskingWeights, fold_masking
 from htmdsep.fast.ops import Array, Ops
 from htmdsep.fast.tensors import Tensors
 
-TILE = 256  # frames; 512 channels of them are half a MiB, a usual second-level cache (measured)
+# Of a tile's wide features: a usual second-level cache (measured for both precisions). In float32,
+# 512 channels of 256 frames.
+TILE_BYTES = 1 << 19
 CHUNK = 2_048  # frames of a block's wide features held at once, besides what the dilation needs
 
 
@@ -37,7 +39,9 @@ class MaskingBuffers:
         self.frames = frames = time // network.stride
         narrow, wide = weights.blocks[0].expand.shape
         reach = max(_reach(block) for block in weights.blocks)
-        rows, tile = min(CHUNK, frames), min(TILE, frames)
+        value_bytes = weights.blocks[0].expand.itemsize
+        self.tile = tile = min(max(1, TILE_BYTES // (wide * value_bytes)), frames)
+        rows = min(CHUNK, frames)
         channels, pieces = weights.decoder.shape
         self.waveform = ops.zeros(time + 2 * network.padding, exact=True)
         self.features = ops.zeros(frames, 2 * narrow)  # residual stream, and the sum of the skips
@@ -64,7 +68,7 @@ class MaskingBuffers:
     def _enter(self) -> None:
         entry = self.network.weights.entry
         narrow = entry.shape[1]
-        for start, stop in _spans(0, self.frames, TILE):
+        for start, stop in _spans(0, self.frames, self.tile):
             windows = self._windowed(start, stop)
             self.ops.product(windows, entry, self.features[start:stop, :narrow])
         self.features[:, narrow:] = 0
@@ -100,14 +104,14 @@ class MaskingBuffers:
             known = max(known, ahead)
             self.expanded[ahead + offset : stop + reach + offset] = block.padding
             target = self.features[:, narrow:] if block.last else self.features
-            for first, last in _spans(start, stop, TILE):
+            for first, last in _spans(start, stop, self.tile):
                 hidden = self._depthwise(block, first + offset - reach, last - first)
                 self.ops.add_product(target[first:last], hidden, block.project)
 
     def _expand(self, block: BlockWeights, first: int, end: int, offset: int) -> None:
         """Compute the wide features of frames `first` to `end`."""
         narrow = block.expand.shape[0]
-        for start, stop in _spans(first, end, TILE):
+        for start, stop in _spans(first, end, self.tile):
             expanded = self.expanded[start + offset : stop + offset]
             features = self.features[start:stop, :narrow]
             self.ops.affine(block.expand_bias, features, block.expand, expanded)
@@ -116,11 +120,11 @@ class MaskingBuffers:
     def _depthwise(self, block: BlockWeights, row: int, count: int) -> Array:
         """Return the activated depthwise convolution of `count` rows, its first tap from `row`."""
         hidden = self.hidden[:count]
-        total = block.taps_bias
-        for tap in block.taps:
-            self.ops.add_scaled(total, self.expanded[row : row + count], tap, hidden)
-            total = hidden
+        first, *others = block.taps
+        self.ops.scale(self.expanded[row : row + count], first, block.taps_bias, hidden)
+        for tap in others:
             row += block.dilation
+            self.ops.add_scaled(hidden, self.expanded[row : row + count], tap)
         self.ops.leaky_relu(hidden, self.network.slope)
         return hidden
 
@@ -128,7 +132,7 @@ class MaskingBuffers:
         weights, stride, ops = self.network.weights, self.network.stride, self.ops
         narrow = weights.entry.shape[1]
         self.decoded[:] = weights.decoder_bias
-        for start, stop in _spans(0, self.frames, TILE):
+        for start, stop in _spans(0, self.frames, self.tile):
             count = stop - start
             skips, mask, encoded, pieces = (
                 part[:count] for part in (self.skips, self.mask, self.encoded, self.pieces)

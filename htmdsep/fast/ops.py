@@ -23,6 +23,9 @@ class Ops(Protocol):
     def constant(self, values: np.ndarray, *, exact: bool = False) -> Array:
         """Return float64 values as an array."""
 
+    def row(self, values: np.ndarray, *, exact: bool = False) -> Array:
+        """Return float64 values (width,) for use on rows of that width, and for nothing else."""
+
     def taken(self, waveform: np.ndarray) -> Array:
         """Return a float32 waveform (time,) as an array, which may share its memory."""
 
@@ -38,13 +41,16 @@ class Ops(Protocol):
         """Compute out = left @ right."""
 
     def affine(self, bias: Array, left: Array, right: Array, out: Array) -> None:
-        """Compute out = bias + left @ right."""
+        """Compute out = bias + left @ right, with a bias made by `row`."""
 
     def add_product(self, target: Array, left: Array, right: Array) -> None:
         """Compute target += left @ right."""
 
-    def add_scaled(self, total: Array, rows: Array, tap: Array, out: Array) -> None:
-        """Compute out = total + rows * tap, where total may be out."""
+    def scale(self, rows: Array, tap: Array, bias: Array, out: Array) -> None:
+        """Compute out = bias + rows * tap, with contiguous rows, tap and bias made by `row`."""
+
+    def add_scaled(self, target: Array, rows: Array, tap: Array) -> None:
+        """Compute target += rows * tap, with contiguous rows and a tap made by `row`."""
 
     def add(self, left: Array, right: Array, out: Array) -> None:
         """Compute out = left + right."""
@@ -67,4 +73,5 @@ def make_ops(precision: str) -> Ops:
         return NumpyOps()
     from htmdsep.fast.torch_ops import TorchOps
 
-    return TorchOps(precision)
+    assert precision == "bf16", precision
+    return TorchOps()

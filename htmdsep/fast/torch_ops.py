@@ -1,4 +1,4 @@
-"""The fast network's operations in PyTorch, for precisions that numpy lacks."""
+"""The fast network's operations in PyTorch: bfloat16, which numpy lacks."""
 
 from __future__ import annotations
 
@@ -7,21 +7,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-DTYPES = {"bf16": torch.bfloat16}
-
 
 class TorchOps:
-    """See `Ops`."""
-
-    def __init__(self, precision: str) -> None:
-        self._dtype = DTYPES[precision]
+    """See `Ops`; features and weights are bfloat16."""
 
     def zeros(self, *shape: int, exact: bool = False) -> Tensor:
-        return torch.zeros(shape, dtype=torch.float32 if exact else self._dtype)
+        return torch.zeros(shape, dtype=torch.float32 if exact else torch.bfloat16)
 
     def constant(self, values: np.ndarray, *, exact: bool = False) -> Tensor:
-        dtype = torch.float32 if exact else self._dtype
+        dtype = torch.float32 if exact else torch.bfloat16
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
+
+    def row(self, values: np.ndarray, *, exact: bool = False) -> Tensor:
+        return self.constant(values, exact=exact)
 
     def taken(self, waveform: np.ndarray) -> Tensor:
         return torch.from_numpy(waveform)
@@ -43,8 +41,11 @@ class TorchOps:
     def add_product(self, target: Tensor, left: Tensor, right: Tensor) -> None:
         target.addmm_(left, right)
 
-    def add_scaled(self, total: Tensor, rows: Tensor, tap: Tensor, out: Tensor) -> None:
-        torch.addcmul(total, rows, tap, out=out)
+    def scale(self, rows: Tensor, tap: Tensor, bias: Tensor, out: Tensor) -> None:
+        torch.addcmul(bias, rows, tap, out=out)
+
+    def add_scaled(self, target: Tensor, rows: Tensor, tap: Tensor) -> None:
+        target.addcmul_(rows, tap)
 
     def add(self, left: Tensor, right: Tensor, out: Tensor) -> None:
         torch.add(left, right, out=out)
