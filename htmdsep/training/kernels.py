@@ -30,7 +30,8 @@ class DepthwiseConvolution(torch.autograd.Function):
         taps = []
         for tap in range(kernel):
             shift = (tap - kernel // 2) * ctx.dilation
-            first, last = max(0, -shift), min(time, time - shift)
+            first = max(0, -shift)
+            last = max(first, min(time, time - shift))  # none, where the tap is beyond all rows
             product = gradient[:, :, first:last] * signal[:, :, first + shift : last + shift]
             taps.append(product.sum((0, 2), dtype=torch.float32))
         return (

@@ -95,6 +95,20 @@ def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig, bf16: bool) -> 
         assert difference <= (0.05 if bf16 else 1e-4) * other.square().mean().sqrt() + 1e-7
 
 
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 16), (3, 64), (5, 64), (7, 33)])
+def test_the_fast_depthwise_convolution_reaches_beyond_its_signal(
+    kernel: int, dilation: int
+) -> None:
+    plain = nn.Conv1d(4, 4, kernel, dilation=dilation, padding="same", groups=4)
+    fast = copy.deepcopy(plain)
+    use_fast_kernels(nn.Sequential(fast))
+    signal = torch.randn(2, 4, 50)  # fewer frames than some of the taps are away
+    for convolution in (plain, fast):
+        convolution(signal).square().sum().backward()
+    for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
 def test_fast_kernels_survive_a_copy(tiny_config: HTMDNetConfig) -> None:
     network = HTMDNet(tiny_config).eval()
     use_fast_kernels(network)
