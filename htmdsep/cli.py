@@ -26,7 +26,6 @@ from htmdsep.options import (
     STEREO_MODES,
 )
 from htmdsep.settings import Settings, check_settings
-from htmdsep.startup import without_collecting
 from htmdsep.terminal import end_on_signals, wait_without_spinning
 from htmdsep.version import __version__
 
@@ -253,12 +252,7 @@ def _run(settings: Settings) -> int:
         from htmdsep.selftest import self_test
 
         return self_test(settings.name or settings.weights, settings.device)
-    with without_collecting():
-        from htmdsep.devices import pick_device
-        from htmdsep.session import run_session
-
-        if settings.run_on == "local":
-            pick_device(settings.device)  # which imports PyTorch where it is going to be needed
+    from htmdsep.session import run_session
 
     return run_session(settings)
 

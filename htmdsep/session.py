@@ -28,6 +28,7 @@ from htmdsep.fleet.survey import survey
 from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
 from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
+from htmdsep.startup import without_collecting
 from htmdsep.telling import tell, tells_skipped
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def run_session(settings: Settings) -> int:
     """
     with _out_folder(settings) as out, ExitStack() as stack:
         plan = _plan(settings, out)
-        engine = pick_engine(settings)
+        with without_collecting():
+            engine = pick_engine(settings)  # which imports PyTorch where it is needed
         ledger = None
         if _keeps_manifest(settings, plan, out):
             shard = parse_shard(settings.shard) if settings.shard else None
