@@ -14,9 +14,11 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.flags import batch_flags
 from htmdsep.options import (
     CLIP_MODES,
+    DEFAULT_ENGINE,
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
     DEFAULT_WEIGHTS,
+    ENGINES,
     FILE_FORMATS,
     MAX_OVERLAP,
     MAX_SAMPLE_RATE,
@@ -108,6 +110,13 @@ def _normalise(word: str) -> str:
     default="auto",
     show_default=True,
     help="Arithmetic of the network; auto takes less than fp32 only where that is as good.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(ENGINES),
+    default=DEFAULT_ENGINE,
+    show_default=True,
+    help="Of fp32 on CPUs: numpy starts at once, torch is faster after its two seconds.",
 )
 @click.option(
     "-j",

@@ -96,6 +96,7 @@ def _manner(settings: Settings, device: str) -> Manner:
         overlap=settings.overlap,
         batch_size=settings.batch_size,
         precision=settings.precision,
+        engine=settings.engine,
         stereo=settings.stereo,
     )
 

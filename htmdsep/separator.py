@@ -16,11 +16,14 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.fast.network import FastNetwork
 from htmdsep.inference import Estimator, RowEstimator
 from htmdsep.options import (
+    DEFAULT_ENGINE,
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
+    ENGINES,
     MAX_OVERLAP,
     MAX_SEGMENT_SECONDS,
     STEREO_MODES,
+    EngineName,
     FileOptions,
     Precision,
     StemName,
@@ -53,7 +56,8 @@ class Separator:
     mean, whose estimate is then spread over the channels by a gain in time and frequency.
     `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
     the number of cores; while it runs on the CPU, numpy's other matrix products have one thread.
-    PyTorch is imported only for GPUs, bf16 and Wave-U-Nets.
+    `engine` is what computes in fp32 on the CPU; PyTorch is imported only where it is "torch", and
+    for GPUs, bf16 and Wave-U-Nets.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
@@ -67,6 +71,7 @@ class Separator:
         batch_size: int | None = None,
         stereo: StereoMode = DEFAULT_STEREO,
         precision: Precision = "auto",
+        engine: EngineName = DEFAULT_ENGINE,
         threads: int | None = None,
     ) -> None:
         if not 0 <= overlap <= MAX_OVERLAP:
@@ -75,14 +80,18 @@ class Separator:
             raise HtmdsepError(f"batch size must be at least 1, not {batch_size}")
         if stereo not in STEREO_MODES:
             raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
+        if engine not in ENGINES:
+            raise HtmdsepError(f"engine must be {' or '.join(ENGINES)}, not {engine!r}")
         if threads is not None and threads < 1:
             raise HtmdsepError(f"threads must be at least 1, not {threads}")
         self.device = pick_device(device)
         self.precision = pick_precision(precision, self.device)
         if self.precision != "fp32":
             require_torch(f"precision {self.precision}", "use --precision fp32")
+        elif engine != DEFAULT_ENGINE:
+            require_torch(f"engine {engine}", f"use --engine {DEFAULT_ENGINE}")
         self.weights_name = self.weights_sha256 = None
-        way = _Way(self.device, self.precision, batch_size, threads)
+        way = _Way(self.device, self.precision, engine, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
             located = locate(weights)
             config, estimator = _load(located, way)
@@ -167,6 +176,7 @@ class _Way(NamedTuple):
 
     device: str
     precision: Precision
+    engine: EngineName
     batch_size: int | None
     threads: int | None
 
@@ -200,7 +210,7 @@ def _fast(
     way: _Way,
     origin: str,
 ) -> Estimator:
-    network = FastNetwork(config, tensors, way.precision, origin)
+    network = FastNetwork(config, tensors, way.precision, way.engine, origin)
     return RowEstimator(network, way.batch_size, way.threads)
 
 

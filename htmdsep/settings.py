@@ -12,6 +12,7 @@ import click
 from htmdsep.batch import STANDARD_STREAM
 from htmdsep.options import (
     ClipMode,
+    EngineName,
     Existing,
     FileFormat,
     Precision,
@@ -37,6 +38,7 @@ class Settings:
     overlap: float
     batch_size: int | None
     precision: Precision
+    engine: EngineName
     jobs: int | None
     stereo: StereoMode
     stems: StemName | Literal["both"]

@@ -14,6 +14,12 @@ from htmdsep.weightsfile import WeightsInfo
 from tests.networks import TINY
 
 
+@pytest.fixture(autouse=True)
+def one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let "auto" stand for fp32 on every machine; tests of bf16 ask for it."""
+    monkeypatch.setattr("htmdsep.precision.PROCESSOR", Path("/nowhere"))
+
+
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(20_211)

@@ -78,8 +78,8 @@ def test_the_model_knows_nothing_of_files_and_arrays() -> None:
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
 
 
-def test_the_fast_network_knows_the_config_only() -> None:
-    allowed = ("htmdsep.fast", "htmdsep.config", "htmdsep.errors")
+def test_the_fast_network_knows_the_config_and_the_choices_only() -> None:
+    allowed = ("htmdsep.fast", "htmdsep.config", "htmdsep.options", "htmdsep.errors")
     for path in (PACKAGE / "fast").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path

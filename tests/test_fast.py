@@ -25,6 +25,7 @@ from htmdsep.fast.network import FastNetwork
 from htmdsep.fast.workers import ONE_BLAS_THREAD, thread_count
 from htmdsep.inference import RowEstimator
 from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
+from htmdsep.options import ENGINES, EngineName, Precision
 from htmdsep.weights import load_weights
 from tests.networks import TINY
 
@@ -61,9 +62,11 @@ def random_network(config: NetworkConfig, seed: int) -> HTMDNet:
     return network  # type: ignore[return-value]
 
 
-def fast_network(network: HTMDNet, precision: str = "fp32") -> Callable[[Tensor], Tensor]:
+def fast_network(
+    network: HTMDNet, precision: Precision = "fp32", engine: EngineName = "numpy"
+) -> Callable[[Tensor], Tensor]:
     """Return the fast form of a network, from tensors to tensors."""
-    fast = FastNetwork(network.config, network_tensors(network), precision)
+    fast = FastNetwork(network.config, network_tensors(network), precision, engine)
     return lambda mixture: torch.from_numpy(fast(mixture.numpy()))
 
 
@@ -106,15 +109,22 @@ CONFIGS = st.builds(
 
 
 @settings(deadline=None, max_examples=60)
-@given(config=CONFIGS, multiples=st.integers(1, 20), seed=st.integers(0, 2**31))
-def test_any_network_and_length(config: HTMDNetConfig, multiples: int, seed: int) -> None:
+@given(
+    config=CONFIGS,
+    multiples=st.integers(1, 20),
+    seed=st.integers(0, 2**31),
+    engine=st.sampled_from(ENGINES),
+)
+def test_any_network_and_length(
+    config: HTMDNetConfig, multiples: int, seed: int, engine: EngineName
+) -> None:
     network = random_network(config, seed)
     mixture = torch.randn(multiples * config.length_multiple)
     # Random networks of depth amplify rounding, the eager one's as well: so both in comparison
     # with what the eager one gives in double precision.
     exact = eager(network.double(), mixture.double())
     network.float()
-    found = fast_network(network)(mixture)
+    found = fast_network(network, engine=engine)(mixture)
     assert found.shape == mixture.shape
     limit = min(AGREEMENT_DB, agreement_db(exact, eager(network, mixture)) - 10)
     assert agreement_db(exact, found) >= limit
@@ -128,11 +138,18 @@ def bundled() -> HTMDNet:
 
 
 @settings(deadline=None, max_examples=12)
-@given(multiples=st.integers(1, 8), channels=st.integers(1, 3), loudness=st.integers(-20, 0))
-def test_bundled_weights(bundled: HTMDNet, multiples: int, channels: int, loudness: int) -> None:
+@given(
+    multiples=st.integers(1, 8),
+    channels=st.integers(1, 3),
+    loudness=st.integers(-20, 0),
+    engine=st.sampled_from(ENGINES),
+)
+def test_bundled_weights(
+    bundled: HTMDNet, multiples: int, channels: int, loudness: int, engine: EngineName
+) -> None:
     length = multiples * bundled.config.length_multiple
     segment = 10 ** (loudness / 20) * torch.randn(length, channels).clamp(-1, 1)
-    fast = FastNetwork(bundled.config, network_tensors(bundled))
+    fast = FastNetwork(bundled.config, network_tensors(bundled), engine=engine)
     (found,) = RowEstimator(fast).estimates([segment.numpy()])
     for channel in range(channels):
         expected = eager(bundled, segment[:, channel])

@@ -180,6 +180,7 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
         ({"batch_size": 0}, "batch size must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"segment_seconds": 0}, "segment must lie between"),
+        ({"engine": "onnx"}, "engine must be numpy or torch, not 'onnx'"),
         ({"stereo": "wide"}, "stereo must be one of mean, channels, not 'wide'"),
     ],
 )
@@ -272,6 +273,7 @@ def test_on_the_cpu_it_does_without_pytorch(tiny_weights: Path) -> None:
     [
         ({"device": "cuda"}, "device 'cuda' needs PyTorch: pip install torch"),
         ({"precision": "bf16"}, "precision bf16 needs PyTorch"),
+        ({"precision": "fp32", "engine": "torch"}, "engine torch needs PyTorch.*--engine numpy"),
     ],
 )
 def test_what_needs_pytorch_says_so(

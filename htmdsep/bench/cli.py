@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from htmdsep.options import Precision
+from htmdsep.options import DEFAULT_ENGINE, ENGINES, EngineName, Precision
 from htmdsep.terminal import errors_told, wait_without_spinning
 from htmdsep.version import __version__
 
@@ -47,6 +47,15 @@ SEGMENTS = (0.74, 1.49, 3.0, 10.0)  # seconds
     show_default=True,
     help="May be repeated.",
 )
+@click.option(
+    "--engine",
+    "engines",
+    type=click.Choice(ENGINES),
+    multiple=True,
+    default=(DEFAULT_ENGINE,),
+    show_default=True,
+    help="Of fp32; may be repeated. bf16 is torch's.",
+)
 @click.option("--threads", type=click.IntRange(1), help="Of the processor.  [default: all cores]")
 @click.option(
     "--seconds",
@@ -74,6 +83,7 @@ def command(
     runs: int,
     segments: tuple[float, ...],
     precisions: tuple[Precision, ...],
+    engines: tuple[EngineName, ...],
     threads: int | None,
     seconds: float,
     only: Literal["network", "program"] | None,
@@ -88,14 +98,20 @@ def command(
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # the commands inherit it
     wait_without_spinning()
+    from htmdsep.bench.network import Way
     from htmdsep.bench.report import Plan, measure, show
 
+    ways = dict.fromkeys(
+        Way(precision, engine if precision == "fp32" else "torch")
+        for precision in precisions
+        for engine in engines
+    )
     plan = Plan(
         song,
         seconds,
         weights or name,
         segments,
-        precisions,
+        tuple(ways),
         runs,
         network=only != "program",
         program=only != "network",

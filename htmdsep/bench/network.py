@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
+from typing import Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -18,19 +19,26 @@ from htmdsep.batches import DTYPES, network_tensors
 from htmdsep.fast.network import FastNetwork
 from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
 from htmdsep.model import ConvTasNet, HTMDNet, Network
-from htmdsep.options import Precision
+from htmdsep.options import EngineName, Precision
 
-EAGER = "eager"
-FAST = "fast"
+Runner = EngineName | Literal["eager"]
+EAGER: Runner = "eager"
 MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
 LEAST_SECONDS = 0.2  # of wall time that one measurement takes
+
+
+class Way(NamedTuple):
+    """A way of running the fast network."""
+
+    precision: Precision
+    engine: EngineName
 
 
 @dataclass(frozen=True)
 class Timing:
     """A network's speed in one way of running it."""
 
-    engine: str
+    engine: Runner
     precision: Precision
     segment_seconds: float
     row_seconds: float  # median wall time, divided by the rows done in it
@@ -49,19 +57,24 @@ def matrix_peak(precision: Precision, runs: int) -> float:
 def time_networks(
     network: Network,
     segment_seconds: Sequence[float],
-    precisions: Sequence[Precision],
+    ways: Sequence[Way],
     runs: int,
 ) -> list[Timing]:
-    """Time every way of running a network, `runs` times each, in turn; on the CPU."""
+    """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU."""
     threads = thread_count()
     pool, _ = make_workers(threads)
-    cases = []
+    tensors = network_tensors(network)
+    cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
     for seconds in segment_seconds:
         multiple = network.config.length_multiple
         length = max(1, round(seconds * network.config.sample_rate / multiple)) * multiple
         rows = 0.1 * torch.randn(max(2, threads), 1, length)
-        for engine, precision, run in _ways(network, precisions, pool, rows):
-            cases.append((engine, precision, rows, run))
+        cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
+        if isinstance(network, (HTMDNet, ConvTasNet)):
+            for way in ways:
+                fast = FastNetwork(network.config, tensors, way.precision, way.engine)
+                on_all = partial(_on_all, pool, fast, rows[:, 0].numpy())
+                cases.append((way.engine, way.precision, rows, on_all))
     measured: list[list[float]] = [[] for _ in cases]
     for _ in range(runs):
         for (_, _, rows, run), seconds_found in zip(cases, measured, strict=True):
@@ -72,21 +85,10 @@ def time_networks(
     ]
 
 
-def _ways(
-    network: Network, precisions: Sequence[Precision], pool: ThreadPoolExecutor, rows: Tensor
-) -> Iterator[tuple[str, Precision, Callable[[], object]]]:
-    """Yield what can be timed over rows (rows, 1, time): the eager network takes two at once."""
-
-    @torch.inference_mode()
-    def eager() -> None:
-        for pair in torch.split(rows, 2):
-            network(pair)
-
-    yield EAGER, "fp32", eager
-    if isinstance(network, (HTMDNet, ConvTasNet)):
-        for precision in precisions:
-            fast = FastNetwork(network.config, network_tensors(network), precision)
-            yield FAST, precision, partial(_on_all, pool, fast, rows[:, 0].numpy())
+@torch.inference_mode()
+def _eager(network: Network, rows: Tensor) -> None:
+    for pair in torch.split(rows, 2):  # two at once are the fastest
+        network(pair)
 
 
 def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: np.ndarray) -> None:
@@ -95,7 +97,7 @@ def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: np.ndarray) ->
 
 
 def _timing(
-    network: Network, engine: str, precision: Precision, length: int, row_seconds: float
+    network: Network, engine: Runner, precision: Precision, length: int, row_seconds: float
 ) -> Timing:
     audio_seconds = length / network.config.sample_rate
     return Timing(

@@ -14,15 +14,13 @@ import numpy as np
 import torch
 
 from htmdsep.audio import open_audio
-from htmdsep.bench.network import EAGER, FAST, Timing, matrix_peak, time_networks
+from htmdsep.bench.network import EAGER, Runner, Timing, Way, matrix_peak, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
 from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights import load_weights
-
-OWN = "htmdsep --precision "  # how our own commands are shown
 
 
 @dataclass(frozen=True)
@@ -33,7 +31,7 @@ class Plan:
     seconds: float
     weights: str | Path | None
     segments: tuple[float, ...]  # seconds
-    precisions: tuple[Precision, ...]
+    ways: tuple[Way, ...]
     runs: int
     network: bool
     program: bool
@@ -46,7 +44,7 @@ class Song:
 
     seconds: float
     channels: int
-    network_seconds: dict[str, float]  # by precision
+    network_seconds: dict[str, float]  # by command
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ def measure(plan: Plan) -> Findings:
     network, _ = load_weights(locate(plan.weights).path)
     trained = network.config.segment_length / network.config.sample_rate
     segments = sorted({*plan.segments, trained} if plan.network else {trained})
-    timings = time_networks(network, segments, plan.precisions, plan.runs)
+    timings = time_networks(network, segments, plan.ways, plan.runs)
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)
         path = plan.song or write_song(folder, plan.seconds)
@@ -78,7 +76,7 @@ def measure(plan: Plan) -> Findings:
             f"{platform.processor() or platform.machine()}, {thread_count()} threads, "
             f"NumPy {np.__version__}, PyTorch {torch.__version__}"
         ),
-        peaks={precision: matrix_peak(precision, plan.runs) for precision in plan.precisions},
+        peaks={way.precision: matrix_peak(way.precision, plan.runs) for way in plan.ways},
         timings=timings if plan.network else [],
         song=song,
         programs=programs,
@@ -88,10 +86,12 @@ def measure(plan: Plan) -> Findings:
 def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, list[str]]:
     weights = [] if plan.weights is None else ["--weights", str(locate(plan.weights).path)]
     commands: dict[str, list[str]] = {
-        f"{OWN}{precision}": own_command(
-            song, folder / "out", ["--device", "cpu", "--precision", precision, *weights]
+        _shown(way.precision, way.engine): own_command(
+            song,
+            folder / "out",
+            ["--device", "cpu", "--precision", way.precision, "--engine", way.engine, *weights],
         )
-        for precision in plan.precisions
+        for way in plan.ways
     }
     for rival in plan.rivals:
         commands[rival] = [
@@ -113,11 +113,16 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> Song:
     trained = config.segment_length / config.sample_rate
     rows = segments * channels
     alone: dict[str, float] = {
-        timing.precision: rows * timing.row_seconds
+        _shown(timing.precision, timing.engine): rows * timing.row_seconds
         for timing in timings
-        if timing.engine == FAST and timing.segment_seconds == trained
+        if timing.engine != EAGER and timing.segment_seconds == trained
     }
     return Song(seconds, channels, alone)
+
+
+def _shown(precision: Precision, engine: Runner) -> str:
+    """Return how a command of our own is shown."""
+    return f"htmdsep --precision {precision} --engine {engine}"
 
 
 def show(findings: Findings) -> str:
@@ -155,7 +160,7 @@ def _programs(findings: Findings) -> Iterator[str]:
     yield f"{'wall':>9}{'x real time':>13}{'processor':>11}{'peak MB':>9}{'in network':>12}"
     for name, one in findings.programs.items():
         peak = "?" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}"
-        alone = song.network_seconds.get(name.removeprefix(OWN))
+        alone = song.network_seconds.get(name)
         share = "" if alone is None else f"{alone / one.wall_seconds:.0%}"
         yield (
             f"{one.wall_seconds:>7.2f} s{song.seconds / one.wall_seconds:>13.1f}"

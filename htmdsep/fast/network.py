@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
+from functools import partial
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from htmdsep.fast.denoising import DenoisingBuffers, FastDenoising
 from htmdsep.fast.masking import FastMasking, MaskingBuffers
 from htmdsep.fast.ops import Ops, make_ops
 from htmdsep.fast.tensors import Tensors
+from htmdsep.options import DEFAULT_ENGINE, EngineName, Precision
 
 
 class FastNetwork:
@@ -20,18 +22,20 @@ class FastNetwork:
     `tensors` are the eager network's, by name; HtmdsepError is raised, with `origin` for what they
     are, where they do not fit the config. Safe to call from several threads at once: each has
     buffers of its own, for waveforms of the length it was last called with. `precision` is that
-    of weights and features, "fp32" or "bf16"; the waveforms are float32.
+    of weights and features, "fp32" or "bf16", and `engine` what computes in fp32; the waveforms are
+    float32.
     """
 
     def __init__(
         self,
         config: HTMDNetConfig | ConvTasNetConfig,
         tensors: Mapping[str, np.ndarray],
-        precision: str = "fp32",
+        precision: Precision = "fp32",
+        engine: EngineName = DEFAULT_ENGINE,
         origin: str = "the tensors",
     ) -> None:
-        self._precision = precision
-        left, ops = Tensors(tensors, origin), make_ops(precision)
+        self._make_ops = partial(make_ops, precision, engine)
+        left, ops = Tensors(tensors, origin), self._make_ops()
         self._masking = FastMasking(config, left, ops)
         self._denoising = None
         if isinstance(config, HTMDNetConfig):
@@ -50,7 +54,7 @@ class FastNetwork:
     def _buffers(self, time: int) -> tuple[Ops, MaskingBuffers, DenoisingBuffers | None]:
         if getattr(self._local, "time", None) != time:
             self._local.buffers = None  # those of another length go before new ones come
-            ops = make_ops(self._precision)
+            ops = self._make_ops()
             denoising = self._denoising and DenoisingBuffers(self._denoising, time, ops)
             self._local.buffers = (ops, MaskingBuffers(self._masking, time, ops), denoising)
             self._local.time = time

@@ -6,6 +6,8 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from htmdsep.options import EngineName, Precision
+
 # Of numpy or of PyTorch; both are sliced, assigned and reshaped in the same words.
 Array = Any
 
@@ -65,13 +67,12 @@ class Ops(Protocol):
         """Take the hyperbolic tangent, in place."""
 
 
-def make_ops(precision: str) -> Ops:
-    """Return numpy's operations for "fp32", and PyTorch's for "bf16", which numpy lacks."""
-    if precision == "fp32":
+def make_ops(precision: Precision, engine: EngineName) -> Ops:
+    """Return numpy's operations, or PyTorch's where they are asked for or numpy lacks the type."""
+    if precision == "fp32" and engine == "numpy":
         from htmdsep.fast.numpy_ops import NumpyOps
 
         return NumpyOps()
     from htmdsep.fast.torch_ops import TorchOps
 
-    assert precision == "bf16", precision
-    return TorchOps()
+    return TorchOps(precision)

@@ -1,4 +1,4 @@
-"""The fast network's operations in PyTorch: bfloat16, which numpy lacks."""
+"""The fast network's operations in PyTorch: bfloat16, which numpy lacks, and float32."""
 
 from __future__ import annotations
 
@@ -7,15 +7,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from htmdsep.options import Precision
+
 
 class TorchOps:
-    """See `Ops`; features and weights are bfloat16."""
+    """See `Ops`."""
+
+    def __init__(self, precision: Precision) -> None:
+        assert precision in ("fp32", "bf16"), precision
+        self._dtype = torch.float32 if precision == "fp32" else torch.bfloat16
 
     def zeros(self, *shape: int, exact: bool = False) -> Tensor:
-        return torch.zeros(shape, dtype=torch.float32 if exact else torch.bfloat16)
+        return torch.zeros(shape, dtype=torch.float32 if exact else self._dtype)
 
     def constant(self, values: np.ndarray, *, exact: bool = False) -> Tensor:
-        dtype = torch.float32 if exact else torch.bfloat16
+        dtype = torch.float32 if exact else self._dtype
         return torch.from_numpy(np.ascontiguousarray(values)).to(dtype)
 
     def row(self, values: np.ndarray, *, exact: bool = False) -> Tensor:

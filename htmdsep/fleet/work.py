@@ -16,7 +16,7 @@ from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import Output
-from htmdsep.options import FileOptions, Precision, StemName, StereoMode
+from htmdsep.options import EngineName, FileOptions, Precision, StemName, StereoMode
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
@@ -36,6 +36,7 @@ class Manner:
     overlap: float
     batch_size: int | None
     precision: Precision
+    engine: EngineName
     stereo: StereoMode
 
     def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
@@ -47,6 +48,7 @@ class Manner:
             overlap=self.overlap,
             batch_size=self.batch_size,
             precision=self.precision,
+            engine=self.engine,
             stereo=self.stereo,
             threads=threads,
         )
