@@ -14,11 +14,19 @@ from threadpoolctl import threadpool_limits
 # than this would queue for it.
 MOST_WORKERS = 16
 
+# Microseconds of processor time, and of the time in which they may be spent: of the two versions of
+# control groups, as they look from within a container.
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+QUOTA_FILES = [("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
+
 
 def thread_count() -> int:
-    """Return OMP_NUM_THREADS, or the number of cores that this process may use."""
+    """Return OMP_NUM_THREADS, or the number of cores that this process may use.
+
+    A container's quota counts: beyond it, threads would only take turns at being halted.
+    """
     wanted = os.environ.get("OMP_NUM_THREADS", "")
-    return int(wanted) if wanted.isdecimal() and int(wanted) else _cores()
+    return int(wanted) if wanted.isdecimal() and int(wanted) else min(_cores(), _quota())
 
 
 def _cores() -> int:
@@ -35,6 +43,19 @@ def _cores() -> int:
             names = [str(processor)]
         cores.add(tuple(names))
     return len(cores)
+
+
+def _quota() -> int:
+    """Return how many processors' time Linux lets the process's container have, rounded up."""
+    for names in QUOTA_FILES:
+        try:
+            words = " ".join((CONTROL_GROUP / name).read_text() for name in names).split()
+        except OSError:
+            continue
+        if len(words) == 2 and all(word.isdecimal() for word in words):  # else "max", or -1
+            quota, period = map(int, words)
+            return max(1, -(-quota // max(1, period)))
+    return sys.maxsize
 
 
 def make_workers(threads: int) -> tuple[ThreadPoolExecutor, int]:
