@@ -9,6 +9,7 @@ from typing import Any
 
 import click
 
+from htmdsep.actions import act
 from htmdsep.batch import PlanError
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.flags import batch_flags
@@ -222,7 +223,7 @@ def command(**arguments: Any) -> None:
     settings = Settings(**arguments)
     check_settings(settings)
     try:
-        sys.exit(_run(settings))
+        sys.exit(act(settings))
     except HtmdsepError as error:
         if settings.verbose:
             raise
@@ -233,37 +234,6 @@ def command(**arguments: Any) -> None:
             raise  # click ends quietly, with status 1
         click.echo(f"htmdsep: {error.filename or 'standard output'}: {error.strerror}", err=True)
         sys.exit(1)
-
-
-def _run(settings: Settings) -> int:
-    """Do what is asked for, and return the exit status."""
-    if settings.list_models:
-        from htmdsep.listing import list_models
-
-        return list_models(as_json=settings.as_json)
-    if settings.keras_file is not None:
-        from htmdsep.catalogue import import_weights
-
-        located = import_weights(settings.keras_file, settings.name)
-        click.echo(f"{settings.keras_file} is now --name {located.name} ({located.path})", err=True)
-        return 0
-    if settings.report_on is not None:
-        from htmdsep.fleet.report import print_report
-
-        return print_report(settings.report_on, as_json=settings.as_json)
-    if settings.merge_in is not None:
-        from htmdsep.fleet.ledger import merge_manifests
-
-        songs = merge_manifests(Path(settings.merge_in))
-        click.echo(f"{settings.merge_in}: one manifest of {songs} songs", err=True)
-        return 0
-    if settings.self_test:
-        from htmdsep.selftest import self_test
-
-        return self_test(settings.name or settings.weights, settings.device)
-    from htmdsep.session import run_session
-
-    return run_session(settings)
 
 
 def main() -> None:
