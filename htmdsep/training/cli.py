@@ -15,10 +15,10 @@ from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
 from htmdsep.training.export import export_weights
+from htmdsep.training.grouped import GroupedCommand
 from htmdsep.training.logbook import write_rows
 from htmdsep.training.options import (
     PATH,
-    GroupedCommand,
     Options,
     data_options,
     length_options,

@@ -1,54 +1,18 @@
-"""Options of the training command in titled groups, and what they change in a preset."""
+"""Options of the training command, and what they change in a preset."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from htmdsep.training.grouped import grouped
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.optimisers import OptimiserName
 from htmdsep.training.presets import PRESETS, Architecture
 from htmdsep.training.settings import Preset
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-
-class GroupedCommand(click.Command):
-    """A command whose help lists options under the titles of their groups."""
-
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        groups: dict[str, list[tuple[str, str]]] = {}
-        for parameter in self.get_params(ctx):
-            record = parameter.get_help_record(ctx)
-            if record is not None:
-                title = getattr(parameter, "group", "Options")
-                groups.setdefault(title, []).append(record)
-        for title, records in groups.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
-
-
-class GroupedOption(click.Option):
-    """An option that belongs to a group of the help."""
-
-    def __init__(self, *arguments: Any, group: str, **settings: Any) -> None:
-        super().__init__(*arguments, **settings)
-        self.group = group
-
-
-def grouped(group: str, *options: tuple[str, dict[str, Any]]) -> Callable[[Command], Command]:
-    """Decorate a command with the options of one group, in their order."""
-
-    def decorate(command: Command) -> Command:
-        for names, settings in reversed(options):
-            click.option(*names.split(), cls=GroupedOption, group=group, **settings)(command)
-        return command
-
-    return decorate
 
 
 @dataclass(frozen=True)
