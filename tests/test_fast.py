@@ -277,6 +277,7 @@ def test_threads_are_those_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     assert thread_count() == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     assert 1 <= thread_count() <= (os.cpu_count() or 1)
+    assert RowEstimator(np.copy, threads=5)._workers == 5
 
 
 @pytest.mark.parametrize(
@@ -301,7 +302,6 @@ def test_threads_are_no_more_than_a_container_may_have(
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(text)
     assert thread_count() == expected
-    assert RowEstimator(np.copy, threads=5)._workers == 5
 
 
 @pytest.mark.parametrize("change", ["missing", "shape", "surplus"])

@@ -64,6 +64,7 @@ def measure(plan: Plan) -> Findings:
     trained = network.config.segment_length / network.config.sample_rate
     segments = sorted({*plan.segments, trained} if plan.network else {trained})
     timings = time_networks(network, segments, plan.ways, plan.runs)
+    precisions = dict.fromkeys(way.precision for way in plan.ways)
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)
         path = plan.song or write_song(folder, plan.seconds)
@@ -76,7 +77,7 @@ def measure(plan: Plan) -> Findings:
             f"{platform.processor() or platform.machine()}, {thread_count()} threads, "
             f"NumPy {np.__version__}, PyTorch {torch.__version__}"
         ),
-        peaks={way.precision: matrix_peak(way.precision, plan.runs) for way in plan.ways},
+        peaks={precision: matrix_peak(precision, plan.runs) for precision in precisions},
         timings=timings if plan.network else [],
         song=song,
         programs=programs,
