@@ -34,6 +34,8 @@ from htmdsep.training.state import RunState, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, Report, Run, train
 from htmdsep.training.world import World, join_world
 
+FUSED_ADAM = ("cpu", "cuda")  # on a CPU 5 ms a step of HTMD-Net instead of 16
+
 
 @dataclass(frozen=True)
 class Job:
@@ -147,7 +149,7 @@ def _fresh_state(job: Job) -> RunState:
         network=network,
         average=MovingAverage(network, job.preset.average_decay),
         optimiser=optimise(
-            network, job.preset.optimiser, job.preset.betas, fused=job.device.type == "cuda"
+            network, job.preset.optimiser, job.preset.betas, fused=job.device.type in FUSED_ADAM
         ),
         settings=settings,
         provenance=provenance,
