@@ -18,20 +18,20 @@ class MixSettings:
     voiceless: float = 0.06  # the rest are unpaired voices
     melodic_voices: float = 0.7  # of the unpaired voices
     melodic_song_voices: float = 0.25
-    doubled: float = 0.25  # a detuned, delayed second take, or a harmony
-    choir: float = 0.12  # another row's voice joins
+    doubled: float = 0.2  # a detuned, delayed second take, or a harmony
+    choir: float = 0.1  # another row's voice joins
     formants: float = 0.6
     formant_semitones: float = 3.0  # standard deviation
     gaps: float = 0.4
-    reverb: float = 0.5
-    second_source: float = 0.35  # of accompaniment
-    leads: float = 0.12
+    reverb: float = 0.4
+    second_source: float = 0.25  # of accompaniment
+    leads: float = 0.1
     voiceless_leads: float = 0.4
     bare: float = 0.03  # vocals without accompaniment
     level: tuple[float, float] = (-9.0, 6.0)  # dB of vocals over accompaniment
     pair_gain: tuple[float, float] = (-3.0, 8.0)  # dB on the vocals of true pairs
     quietness: float = 5.0  # dB, mean distance of the peak from full scale
-    clipped: float = 0.15
+    clipped: float = 0.1
     coded: float = 0.1
-    silence: float = 0.0  # share of rows that begin or end in digital silence
+    silence: float = 0.1  # share of rows that begin or end in digital silence
     melody: MelodyRange = field(default_factory=MelodyRange)
