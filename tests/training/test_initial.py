@@ -5,11 +5,9 @@ from dataclasses import replace
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, WaveUNet, WaveUNetConfig
 from htmdsep.training.initial import draw_weights, encode_frequencies
-from htmdsep.training.kernels import use_fast_kernels
 
 
 def test_our_htmdnet_begins_with_its_masked_estimate(tiny_config: HTMDNetConfig) -> None:
@@ -70,52 +68,3 @@ def test_baselines_begin_as_pytorch_draws_them() -> None:
     before = copy.deepcopy(network.state_dict())
     draw_weights(network, 0, like_keras=False)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
-
-
-def outputs_and_gradients(network: nn.Module, mixture: Tensor, *, bf16: bool) -> list[Tensor]:
-    network.zero_grad()
-    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
-        output = network(mixture)
-    output.estimate.float().square().mean().backward()
-    gradients = [value.grad for value in network.parameters() if value.grad is not None]
-    return [output.estimate.float(), output.masked_estimate.float(), *gradients]
-
-
-@pytest.mark.parametrize("bf16", [False, True])
-def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig, bf16: bool) -> None:
-    plain = HTMDNet(tiny_config)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(fast)
-    mixture = torch.randn(2, 1, 4096)
-    ours = outputs_and_gradients(fast, mixture, bf16=bf16)
-    wanted = outputs_and_gradients(plain, mixture, bf16=bf16)
-    assert len(ours) == len(wanted) == 2 + len(list(plain.parameters()))
-    for one, other in zip(ours, wanted, strict=True):
-        difference = (one - other).square().mean().sqrt()
-        assert difference <= (0.05 if bf16 else 1e-4) * other.square().mean().sqrt() + 1e-7
-
-
-@pytest.mark.parametrize(("kernel", "dilation"), [(3, 16), (3, 64), (5, 64), (7, 33)])
-def test_the_fast_depthwise_convolution_reaches_beyond_its_signal(
-    kernel: int, dilation: int
-) -> None:
-    plain = nn.Conv1d(4, 4, kernel, dilation=dilation, padding="same", groups=4)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(nn.Sequential(fast))
-    signal = torch.randn(2, 4, 50)  # fewer frames than some of the taps are away
-    for convolution in (plain, fast):
-        convolution(signal).square().sum().backward()
-    for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
-        torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
-
-
-def test_fast_kernels_survive_a_copy(tiny_config: HTMDNetConfig) -> None:
-    network = HTMDNet(tiny_config).eval()
-    use_fast_kernels(network)
-    copied = copy.deepcopy(network)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-    mixture = torch.randn(1, 1, 4096)
-    assert network(mixture).masked_estimate.abs().sum() == 0
-    assert copied(mixture).masked_estimate.abs().sum() > 0
