@@ -15,7 +15,6 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.flags import batch_flags
 from htmdsep.options import (
     CLIP_MODES,
-    DEFAULT_ENGINE,
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
     DEFAULT_WEIGHTS,
@@ -115,9 +114,9 @@ def _normalise(word: str) -> str:
 @click.option(
     "--engine",
     type=click.Choice(ENGINES),
-    default=DEFAULT_ENGINE,
+    default="auto",
     show_default=True,
-    help="Of fp32 on CPUs: numpy starts at once, torch is faster after its two seconds.",
+    help="Of CPUs: numpy starts at once, torch and openvino are faster after some seconds.",
 )
 @click.option(
     "-j",

@@ -12,7 +12,8 @@ ClipMode = Literal["clamp", "rescale", "none"]
 StereoMode = Literal["mean", "channels"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Existing = Literal["refuse", "skip", "overwrite", "resume"]  # what to do where outputs exist
-EngineName = Literal["numpy", "torch"]  # what computes float32 on the CPU
+EngineName = Literal["auto", "numpy", "torch", "openvino"]  # what computes on the CPU
+Library = Literal["numpy", "torch"]  # whose operations the fast network is made of
 RunOn = Literal["local", "ray"]
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
@@ -21,11 +22,11 @@ SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
 CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+LIBRARIES: tuple[Library, ...] = get_args(Library)
 STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
 PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
 DEFAULT_WEIGHTS = "htmdnet"
-DEFAULT_ENGINE: EngineName = "numpy"
 DEFAULT_STEREO: StereoMode = "channels"  # better by 0.4 to 1 dB on validation songs (README)
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain no SDR (docs/speed.md)
 MAX_OVERLAP = 0.9

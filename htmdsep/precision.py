@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import Precision
+from htmdsep.options import EngineName, Precision
 
 CHOICES: dict[str, tuple[Precision, ...]] = {
     "cpu": ("fp32", "bf16"),
@@ -16,7 +16,7 @@ PROCESSOR = Path("/proc/cpuinfo")
 BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
 
 
-def pick_precision(precision: Precision, device: str) -> Precision:
+def pick_precision(precision: Precision, device: str, engine: EngineName = "auto") -> Precision:
     """Return what "auto" stands for on a device, or the precision itself where it can be had.
 
     Raises HtmdsepError where the device cannot be asked for it.
@@ -25,7 +25,8 @@ def pick_precision(precision: Precision, device: str) -> Precision:
     if precision == "auto":
         # bf16 costs 0.0024 dB of SDR on the validation songs (docs/speed.md), less than the 0.01
         # that "auto" may cost. On GPUs nothing was measured.
-        able = kind == "cpu" and has_bf16() and find_spec("torch") is not None
+        able = kind == "cpu" and engine != "numpy" and has_bf16()
+        able = able and find_spec("torch") is not None
         return "bf16" if able else "fp32"
     choices = CHOICES.get(kind, ("fp32",))
     if precision not in choices:

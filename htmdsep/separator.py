@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from htmdsep.catalogue import Located, locate
-from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
-from htmdsep.devices import pick_device, require_torch
+from htmdsep.catalogue import locate
+from htmdsep.config import NetworkConfig
+from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.fast.network import FastNetwork
-from htmdsep.inference import Estimator, RowEstimator
+from htmdsep.estimators import Way, load_estimator, make_estimator
 from htmdsep.options import (
-    DEFAULT_ENGINE,
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
-    ENGINES,
     MAX_OVERLAP,
     MAX_SEGMENT_SECONDS,
     STEREO_MODES,
@@ -30,9 +27,9 @@ from htmdsep.options import (
     StereoMode,
 )
 from htmdsep.precision import pick_precision
+from htmdsep.processor import check_engine
 from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
-from htmdsep.weightsfile import read_info, read_tensors
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -56,8 +53,8 @@ class Separator:
     mean, whose estimate is then spread over the channels by a gain in time and frequency.
     `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
     the number of cores; while it runs on the CPU, numpy's other matrix products have one thread.
-    `engine` is what computes in fp32 on the CPU; PyTorch is imported only where it is "torch", and
-    for GPUs, bf16 and Wave-U-Nets.
+    `engine` is what computes on the CPU: "numpy" (fp32 only), "torch", "openvino", or what is best
+    for the weights. PyTorch is imported for all but the first.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
@@ -71,7 +68,7 @@ class Separator:
         batch_size: int | None = None,
         stereo: StereoMode = DEFAULT_STEREO,
         precision: Precision = "auto",
-        engine: EngineName = DEFAULT_ENGINE,
+        engine: EngineName = "auto",
         threads: int | None = None,
     ) -> None:
         if not 0 <= overlap <= MAX_OVERLAP:
@@ -80,24 +77,19 @@ class Separator:
             raise HtmdsepError(f"batch size must be at least 1, not {batch_size}")
         if stereo not in STEREO_MODES:
             raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
-        if engine not in ENGINES:
-            raise HtmdsepError(f"engine must be {' or '.join(ENGINES)}, not {engine!r}")
         if threads is not None and threads < 1:
             raise HtmdsepError(f"threads must be at least 1, not {threads}")
         self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device)
-        if self.precision != "fp32":
-            require_torch(f"precision {self.precision}", "use --precision fp32")
-        elif engine != DEFAULT_ENGINE:
-            require_torch(f"engine {engine}", f"use --engine {DEFAULT_ENGINE}")
+        self.precision = pick_precision(precision, self.device, engine)
+        check_engine(engine, self.device, self.precision)
         self.weights_name = self.weights_sha256 = None
-        way = _Way(self.device, self.precision, engine, batch_size, threads)
+        way = Way(self.device, self.precision, engine, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
             located = locate(weights)
-            config, estimator = _load(located, way)
+            config, estimator = load_estimator(located, way)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
-            config, estimator = weights.config, _estimator(weights, way)
+            config, estimator = weights.config, make_estimator(weights, way)
         self.stereo = stereo
         segment_length = _segment_length(config, segment_seconds)
         self._engine = Engine(
@@ -169,49 +161,6 @@ class Separator:
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision = self.device, self.precision
         return report
-
-
-class _Way(NamedTuple):
-    """How a network is run."""
-
-    device: str
-    precision: Precision
-    engine: EngineName
-    batch_size: int | None
-    threads: int | None
-
-
-def _load(located: Located, way: _Way) -> tuple[NetworkConfig, Estimator]:
-    """Load weights for the fastest way to run them."""
-    config = read_info(located.path).config
-    if way.device == "cpu" and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
-        tensors = read_tensors(located.path, located.sha256)
-        return config, _fast(config, tensors, way, f"the tensors of {located.path}")
-    require_torch(f"a {config.architecture} network here", "choose other weights")
-    from htmdsep.weights import load_weights
-
-    network, _ = load_weights(located.path, expected_sha256=located.sha256)
-    return config, _estimator(network, way)
-
-
-def _estimator(network: Network, way: _Way) -> Estimator:
-    """Return the fastest way to run a network that is there."""
-    from htmdsep.batches import BatchEstimator, network_tensors
-    from htmdsep.model import ConvTasNet, HTMDNet
-
-    if way.device == "cpu" and isinstance(network, (HTMDNet, ConvTasNet)):
-        return _fast(network.config, network_tensors(network), way, "the network's tensors")
-    return BatchEstimator(network, way.device, way.batch_size, way.precision)
-
-
-def _fast(
-    config: HTMDNetConfig | ConvTasNetConfig,
-    tensors: Mapping[str, np.ndarray],
-    way: _Way,
-    origin: str,
-) -> Estimator:
-    network = FastNetwork(config, tensors, way.precision, way.engine, origin)
-    return RowEstimator(network, way.batch_size, way.threads)
 
 
 def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int:

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
-EXTRAS = ("onnx", "ray", "fsspec", "s3fs", "moto")
+EXTRAS = ("onnx", "openvino", "ray", "fsspec", "s3fs", "moto")
 ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench", "htmdsep.onnx")
 
 

@@ -26,7 +26,7 @@ from htmdsep.fast.network import FastNetwork
 from htmdsep.fast.workers import ONE_BLAS_THREAD, thread_count
 from htmdsep.inference import RowEstimator
 from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
-from htmdsep.options import ENGINES, EngineName, Precision
+from htmdsep.options import LIBRARIES, Library, Precision
 from htmdsep.weights import load_weights
 from tests.networks import TINY
 
@@ -64,10 +64,10 @@ def random_network(config: NetworkConfig, seed: int) -> HTMDNet:
 
 
 def fast_network(
-    network: HTMDNet, precision: Precision = "fp32", engine: EngineName = "numpy"
+    network: HTMDNet, precision: Precision = "fp32", library: Library = "numpy"
 ) -> Callable[[Tensor], Tensor]:
     """Return the fast form of a network, from tensors to tensors."""
-    fast = FastNetwork(network.config, network_tensors(network), precision, engine)
+    fast = FastNetwork(network.config, network_tensors(network), precision, library)
     return lambda mixture: torch.from_numpy(fast(mixture.numpy()))
 
 
@@ -114,10 +114,10 @@ CONFIGS = st.builds(
     config=CONFIGS,
     multiples=st.integers(1, 20),
     seed=st.integers(0, 2**31),
-    engine=st.sampled_from(ENGINES),
+    library=st.sampled_from(LIBRARIES),
 )
 def test_any_network_and_length(
-    config: HTMDNetConfig, multiples: int, seed: int, engine: EngineName
+    config: HTMDNetConfig, multiples: int, seed: int, library: Library
 ) -> None:
     network = random_network(config, seed)
     mixture = torch.randn(multiples * config.length_multiple)
@@ -125,7 +125,7 @@ def test_any_network_and_length(
     # with what the eager one gives in double precision.
     exact = eager(network.double(), mixture.double())
     network.float()
-    found = fast_network(network, engine=engine)(mixture)
+    found = fast_network(network, library=library)(mixture)
     assert found.shape == mixture.shape
     limit = min(AGREEMENT_DB, agreement_db(exact, eager(network, mixture)) - 10)
     assert agreement_db(exact, found) >= limit
@@ -143,14 +143,14 @@ def bundled() -> HTMDNet:
     multiples=st.integers(1, 8),
     channels=st.integers(1, 3),
     loudness=st.integers(-20, 0),
-    engine=st.sampled_from(ENGINES),
+    library=st.sampled_from(LIBRARIES),
 )
 def test_bundled_weights(
-    bundled: HTMDNet, multiples: int, channels: int, loudness: int, engine: EngineName
+    bundled: HTMDNet, multiples: int, channels: int, loudness: int, library: Library
 ) -> None:
     length = multiples * bundled.config.length_multiple
     segment = 10 ** (loudness / 20) * torch.randn(length, channels).clamp(-1, 1)
-    fast = FastNetwork(bundled.config, network_tensors(bundled), engine=engine)
+    fast = FastNetwork(bundled.config, network_tensors(bundled), library=library)
     (found,) = RowEstimator(fast).estimates([segment.numpy()])
     for channel in range(channels):
         expected = eager(bundled, segment[:, channel])

@@ -80,7 +80,7 @@ def test_missing_packages_are_named(
     path = tmp_path / "tiny.onnx"
     done = CliRunner().invoke(command, [str(tiny_weights), str(path)])
     assert done.exit_code == 1
-    assert "htmdsep-onnx: export needs pip install 'htmdsep[onnx]'" in done.output
+    assert "htmdsep-onnx: an ONNX graph needs pip install 'htmdsep[onnx]'" in done.output
     assert not path.exists()
 
 

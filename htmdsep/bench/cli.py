@@ -10,7 +10,7 @@ from typing import Literal
 
 import click
 
-from htmdsep.options import DEFAULT_ENGINE, ENGINES, EngineName, Precision
+from htmdsep.options import ENGINES, EngineName, Precision
 from htmdsep.terminal import errors_told, wait_without_spinning
 from htmdsep.version import __version__
 
@@ -52,9 +52,9 @@ SEGMENTS = (0.74, 1.49, 3.0, 10.0)  # seconds
     "engines",
     type=click.Choice(ENGINES),
     multiple=True,
-    default=(DEFAULT_ENGINE,),
+    default=("auto",),
     show_default=True,
-    help="Of fp32; may be repeated. bf16 is torch's.",
+    help="May be repeated; numpy has no bf16.",
 )
 @click.option("--threads", type=click.IntRange(1), help="Of the processor.  [default: all cores]")
 @click.option(
@@ -101,11 +101,12 @@ def command(
     from htmdsep.bench.network import Way
     from htmdsep.bench.report import Plan, measure, show
 
-    ways = dict.fromkeys(
-        Way(precision, engine if precision == "fp32" else "torch")
+    ways = [
+        Way(precision, engine)
         for precision in precisions
         for engine in engines
-    )
+        if (precision, engine) != ("bf16", "numpy")
+    ]
     plan = Plan(
         song,
         seconds,

@@ -16,19 +16,23 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from htmdsep.batches import DTYPES, network_tensors
+from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
 from htmdsep.fast.network import FastNetwork
 from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
-from htmdsep.model import ConvTasNet, HTMDNet, Network
-from htmdsep.options import EngineName, Precision
+from htmdsep.model import Network
+from htmdsep.openvino_network import OpenVinoNetwork
+from htmdsep.options import EngineName, Library, Precision
+from htmdsep.processor import check_engine, pick_engine
 
 Runner = EngineName | Literal["eager"]
+RowRunner = Callable[[np.ndarray], np.ndarray]
 EAGER: Runner = "eager"
 MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
 LEAST_SECONDS = 0.2  # of wall time that one measurement takes
 
 
 class Way(NamedTuple):
-    """A way of running the fast network."""
+    """A way of running a network on the CPU."""
 
     precision: Precision
     engine: EngineName
@@ -63,17 +67,16 @@ def time_networks(
     """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU."""
     threads = thread_count()
     pool, _ = make_workers(threads)
-    tensors = network_tensors(network)
     cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
     for seconds in segment_seconds:
         multiple = network.config.length_multiple
         length = max(1, round(seconds * network.config.sample_rate / multiple)) * multiple
         rows = 0.1 * torch.randn(max(2, threads), 1, length)
         cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
-        if isinstance(network, (HTMDNet, ConvTasNet)):
-            for way in ways:
-                fast = FastNetwork(network.config, tensors, way.precision, way.engine)
-                on_all = partial(_on_all, pool, fast, rows[:, 0].numpy())
+        for way in ways:
+            runner = _runner(network, way, threads)
+            if runner is not None:
+                on_all = partial(_on_all, pool, runner, rows[:, 0].numpy())
                 cases.append((way.engine, way.precision, rows, on_all))
     measured: list[list[float]] = [[] for _ in cases]
     for _ in range(runs):
@@ -91,7 +94,31 @@ def _eager(network: Network, rows: Tensor) -> None:
         network(pair)
 
 
-def _on_all(pool: ThreadPoolExecutor, network: FastNetwork, rows: np.ndarray) -> None:
+def settled(ways: Sequence[Way], config: NetworkConfig) -> list[Way]:
+    """Return the ways for a network, without repetition, with what "auto" stands for.
+
+    Raises HtmdsepError for engines that are not there.
+    """
+    for way in ways:
+        check_engine(way.engine, "cpu", way.precision)
+    engines = [pick_engine(way.engine, way.precision, config) for way in ways]
+    return list(
+        dict.fromkeys(Way(way.precision, engine) for way, engine in zip(ways, engines, strict=True))
+    )
+
+
+def _runner(network: Network, way: Way, threads: int) -> RowRunner | None:
+    """Return what maps a waveform (time,) to its estimate; None for what is plain PyTorch."""
+    if way.engine == "openvino":
+        return OpenVinoNetwork(network, way.precision, threads)
+    config = network.config
+    if not isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
+        return None
+    library: Library = "numpy" if way.engine == "numpy" else "torch"
+    return FastNetwork(config, network_tensors(network), way.precision, library)
+
+
+def _on_all(pool: ThreadPoolExecutor, network: RowRunner, rows: np.ndarray) -> None:
     with ONE_BLAS_THREAD:
         list(pool.map(network, rows))
 

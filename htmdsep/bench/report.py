@@ -6,7 +6,7 @@ import platform
 import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import nan
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from htmdsep.audio import open_audio
-from htmdsep.bench.network import EAGER, Runner, Timing, Way, matrix_peak, time_networks
+from htmdsep.bench.network import EAGER, Runner, Timing, Way, matrix_peak, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
 from htmdsep.fast.workers import thread_count
@@ -61,6 +61,7 @@ class Findings:
 def measure(plan: Plan) -> Findings:
     """Measure what is planned; raise HtmdsepError for unknown weights and commands that fail."""
     network, _ = load_weights(locate(plan.weights).path)
+    plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
     trained = network.config.segment_length / network.config.sample_rate
     segments = sorted({*plan.segments, trained} if plan.network else {trained})
     timings = time_networks(network, segments, plan.ways, plan.runs)

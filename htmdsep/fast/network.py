@@ -13,7 +13,7 @@ from htmdsep.fast.denoising import DenoisingBuffers, FastDenoising
 from htmdsep.fast.masking import FastMasking, MaskingBuffers
 from htmdsep.fast.ops import Ops, make_ops
 from htmdsep.fast.tensors import Tensors
-from htmdsep.options import DEFAULT_ENGINE, EngineName, Precision
+from htmdsep.options import Library, Precision
 
 
 class FastNetwork:
@@ -22,7 +22,7 @@ class FastNetwork:
     `tensors` are the eager network's, by name; HtmdsepError is raised, with `origin` for what they
     are, where they do not fit the config. Safe to call from several threads at once: each has
     buffers of its own, for waveforms of the length it was last called with. `precision` is that
-    of weights and features, "fp32" or "bf16", and `engine` what computes in fp32; the waveforms are
+    of weights and features, "fp32" or, with PyTorch for a `library`, "bf16"; the waveforms are
     float32.
     """
 
@@ -31,10 +31,10 @@ class FastNetwork:
         config: HTMDNetConfig | ConvTasNetConfig,
         tensors: Mapping[str, np.ndarray],
         precision: Precision = "fp32",
-        engine: EngineName = DEFAULT_ENGINE,
+        library: Library = "numpy",
         origin: str = "the tensors",
     ) -> None:
-        self._make_ops = partial(make_ops, precision, engine)
+        self._make_ops = partial(make_ops, precision, library)
         left, ops = Tensors(tensors, origin), self._make_ops()
         self._masking = FastMasking(config, left, ops)
         self._denoising = None

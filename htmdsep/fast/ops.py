@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from htmdsep.options import EngineName, Precision
+from htmdsep.options import Library, Precision
 
 # Of numpy or of PyTorch; both are sliced, assigned and reshaped in the same words.
 Array = Any
@@ -67,9 +67,10 @@ class Ops(Protocol):
         """Take the hyperbolic tangent, in place."""
 
 
-def make_ops(precision: Precision, engine: EngineName) -> Ops:
-    """Return numpy's operations, or PyTorch's where they are asked for or numpy lacks the type."""
-    if precision == "fp32" and engine == "numpy":
+def make_ops(precision: Precision, library: Library) -> Ops:
+    """Return a library's operations; numpy's are fp32."""
+    if library == "numpy":
+        assert precision == "fp32", precision
         from htmdsep.fast.numpy_ops import NumpyOps
 
         return NumpyOps()
