@@ -34,10 +34,11 @@ class Way(NamedTuple):
 def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator]:
     """Load weights for the fastest way to run them; raise HtmdsepError where that cannot be."""
     config = read_info(located.path).config
-    library = _library(config, way)
-    if library is not None and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
+    way = _settled(way, config)
+    fast = way.device == "cpu" and way.engine != "openvino"
+    if fast and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
         tensors = read_tensors(located.path, located.sha256)
-        return config, _fast(config, tensors, way, library, f"the tensors of {located.path}")
+        return config, _fast(config, tensors, way, f"the tensors of {located.path}")
     require_torch(f"a {config.architecture} network here", "choose other weights")
     from htmdsep.weights import load_weights
 
@@ -48,37 +49,32 @@ def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator
 def make_estimator(network: Network, way: Way) -> Estimator:
     """Return the fastest way to run a network that is there."""
     from htmdsep.batches import BatchEstimator, network_tensors
+    from htmdsep.model import ConvTasNet, HTMDNet
 
-    config = network.config
-    library = _library(config, way)
-    if library is not None and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
-        tensors = network_tensors(network)
-        return _fast(config, tensors, way, library, "the network's tensors")
-    if way.engine == "openvino":
+    way = _settled(way, network.config)
+    if way.device == "cpu" and way.engine == "openvino":
         from htmdsep.openvino_network import OpenVinoNetwork
 
         threads = way.threads or thread_count()
         compiled = OpenVinoNetwork(network, way.precision, threads)
         return RowEstimator(compiled, way.batch_size, threads)
+    if way.device == "cpu" and isinstance(network, (HTMDNet, ConvTasNet)):
+        return _fast(network.config, network_tensors(network), way, "the network's tensors")
     return BatchEstimator(network, way.device, way.batch_size, way.precision)
 
 
-def _library(config: NetworkConfig, way: Way) -> Library | None:
-    """Return the library for the fast network; None where another way is taken."""
+def _settled(way: Way, config: NetworkConfig) -> Way:
     if way.device != "cpu":
-        return None
-    engine = pick_engine(way.engine, way.precision, config)
-    if engine == "openvino" or not isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
-        return None
-    return "numpy" if engine == "numpy" else "torch"
+        return way
+    return way._replace(engine=pick_engine(way.engine, way.precision, config))
 
 
 def _fast(
     config: HTMDNetConfig | ConvTasNetConfig,
     tensors: Mapping[str, np.ndarray],
     way: Way,
-    library: Library,
     origin: str,
 ) -> Estimator:
+    library: Library = "numpy" if way.engine == "numpy" else "torch"
     network = FastNetwork(config, tensors, way.precision, library, origin)
     return RowEstimator(network, way.batch_size, way.threads)

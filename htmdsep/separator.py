@@ -27,7 +27,7 @@ from htmdsep.options import (
     StereoMode,
 )
 from htmdsep.precision import pick_precision
-from htmdsep.processor import check_engine
+from htmdsep.processor import check_engine, pick_engine
 from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
 
@@ -90,6 +90,8 @@ class Separator:
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
             config, estimator = weights.config, make_estimator(weights, way)
+        on_cpu = self.device == "cpu"
+        self.engine = pick_engine(engine, self.precision, config) if on_cpu else None
         self.stereo = stereo
         segment_length = _segment_length(config, segment_seconds)
         self._engine = Engine(
@@ -159,7 +161,7 @@ class Separator:
         report = write_stems(source, targets, self.pairs, options or FileOptions(), progress, check)
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
-        report.device, report.precision = self.device, self.precision
+        report.device, report.precision, report.engine = self.device, self.precision, self.engine
         return report
 
 

@@ -64,6 +64,7 @@ class FileReport:
     weights_sha256: str | None = None
     device: str | None = None
     precision: str | None = None  # of the network's arithmetic
+    engine: str | None = None  # what computed it on the CPU
     notes: list[str] = field(default_factory=list)
 
 

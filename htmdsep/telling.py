@@ -56,10 +56,11 @@ def _say(line: str) -> None:
 def _speed(outcome: Outcome) -> str:
     assert outcome.report is not None
     report = outcome.report
+    place = f"{report.device}, {report.engine}" if report.engine else report.device
     return (
         f"  {report.seconds:.1f} s of {report.channels} x {report.sample_rate} Hz in "
         f"{outcome.wall_seconds:.1f} s ({report.seconds / outcome.wall_seconds:.1f} times real "
-        f"time), {report.subtype}, weights {report.weights}, {report.precision} on {report.device}"
+        f"time), {report.subtype}, weights {report.weights}, {report.precision} on {place}"
     )
 
 

@@ -207,7 +207,7 @@ def test_a_fast_network_keeps_the_weights_it_was_made_with(tiny_network: HTMDNet
 
 def test_low_precision_is_close(tiny_network: HTMDNet) -> None:
     mixture = torch.randn(2_048)
-    found = fast_network(tiny_network, "bf16")(mixture)
+    found = fast_network(tiny_network, "bf16", "torch")(mixture)
     assert found.dtype == torch.float32
     assert 20 < agreement_db(eager(tiny_network, mixture), found) < 80
 
