@@ -76,6 +76,12 @@ def test_engines_that_cannot(
         check_engine(engine, device, precision)
 
 
+def test_a_separator_says_what_computes(tiny_weights: Path) -> None:
+    assert Separator(tiny_weights, device="cpu").engine == "torch"
+    assert Separator(tiny_weights, device="cpu", engine="numpy").engine == "numpy"
+    assert Separator(device="cpu").engine == "numpy"  # the default weights
+
+
 def test_numpy_has_no_wave_u_net() -> None:
     network = random_network(WaveUNetConfig(segment_length=512, levels=3, channels=2), 0)
     with pytest.raises(HtmdsepError, match="engine numpy has no waveunet: use --engine auto"):
