@@ -39,7 +39,7 @@ def cut_segments(
 
     Every frame is in at least one segment; an empty stream has none. The last segment ends with the
     stream, however little after the one before it starts: before zeros, a network that was trained
-    on segments of music blurs the last seconds (docs/training.md).
+    on segments of music blurs the last seconds (docs/recipe.md).
     """
     assert 0 < hop_length <= segment_length
     held, passed, advance = None, None, 0  # frames from the next start on; those just before it

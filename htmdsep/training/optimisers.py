@@ -17,7 +17,7 @@ OptimiserName = Literal["adam", "muon"]
 QUINTIC = (3.4445, -4.7750, 2.0315)
 ITERATIONS = 5
 # Root mean square of an update, in learning rates: 0.2 is Adam's (J. Liu et al., "Muon is scalable
-# for LLM training", 2025); twice that learned faster here (docs/training.md).
+# for LLM training", 2025); twice that learned faster here (docs/recipe.md).
 UPDATE_RMS = 0.4
 FLOOR = 1e-7  # of a gradient's norm
 

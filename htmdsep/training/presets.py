@@ -27,7 +27,7 @@ PAPER = Preset(
     trainer=TrainerSettings(loss=VARIANTS["mae-mae"], schedule=Schedule(1e-4), patience=20),
 )
 
-# Chosen for a few hours on a CPU (docs/training.md): an encoder of an eighth of the cost, segments
+# Chosen for a few hours on a CPU (docs/recipe.md): an encoder of an eighth of the cost, segments
 # that the masking network's context of 5.9 s can use, small batches for many steps, the denoiser
 # only once there is a mask worth refining. Of the validation windows every second is scored while
 # training, not every third: the voices of `open-corpus` come in three groups in turn.
