@@ -11,6 +11,7 @@ from typing import Any
 import click
 import torch
 
+from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
@@ -122,9 +123,9 @@ def score(
     device: str,
     per_window: Path | None,
 ) -> None:
-    """Score WEIGHTS on all validation windows of FOLDER, a JSON line a set.
+    """Score WEIGHTS, a file or a name, on all validation windows of FOLDER, a JSON line a set.
 
-    Instead of a weights file, mixture scores the mixture itself, and oracle a mask that knows
+    Instead of weights, mixture scores the mixture itself, and oracle a mask that knows
     the vocals: what lies under and over any weights. The rows of --per-window tell what a window
     is made of, and how far the vocals are over the music between 200 and 4000 Hz.
     """
@@ -148,7 +149,8 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
     place = torch.device(pick_device(device))
-    network, info = load_weights(Path(weights), place)
+    located = locate(Path(weights) if Path(weights).is_file() else weights)
+    network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config.sample_rate, partial(estimate_with, network, place)
 
 

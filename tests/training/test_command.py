@@ -136,6 +136,14 @@ def test_weights_are_scored(tmp_path: Path, corpus: Path, cache: Path) -> None:
     assert scored["oracle"]["sdr"] > max(scored["mixture"]["sdr"], scored[path]["sdr"]) + 3
 
 
+def test_bundled_weights_are_scored_by_name(corpus: Path, cache: Path) -> None:
+    code, output = invoke("score", "htmdnet-fast", corpus, "--cache", cache)
+    assert code == 0, output
+    assert json.loads(output[output.index("{") : output.index("}") + 1])["windows"] == 1
+    code, output = invoke("score", "nobody", corpus, "--cache", cache)
+    assert code == 1 and "nobody" in output
+
+
 def test_export_wants_credits(tmp_path: Path) -> None:
     path = tmp_path / "credits.csv"
     path.write_text("files,source,licence\nvoices/*,me,CC0\n")
