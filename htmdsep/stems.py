@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack
@@ -12,22 +11,15 @@ from pathlib import Path
 import numpy as np
 
 from htmdsep.atomic import atomic_paths
-from htmdsep.audio import AudioReader, open_audio
+from htmdsep.audio import open_audio
 from htmdsep.errors import HtmdsepError
 from htmdsep.meters import LevelMeter
-from htmdsep.options import (
-    MAX_SAMPLE_RATE,
-    STEM_NAMES,
-    ClipMode,
-    FileFormat,
-    FileOptions,
-    StemName,
-    Subtype,
-)
-from htmdsep.quantise import BITS, dequantise, quantise
+from htmdsep.options import STEM_NAMES, FileOptions, StemName, Subtype
+from htmdsep.outputs import Output, check_space, plan_output
+from htmdsep.quantise import dequantise, quantise
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
-from htmdsep.stemfile import BYTES, open_stem, read_stem
+from htmdsep.stemfile import StemWriter, open_stem, read_stem
 from htmdsep.streaming import BLOCK_LENGTH, Pair
 
 Progress = Callable[[float, float | None], None]
@@ -68,23 +60,6 @@ class FileReport:
     notes: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True)
-class _Output:
-    """What the options come to for one source."""
-
-    file_format: FileFormat
-    subtype: Subtype
-    sample_rate: int
-    channels: int
-    frames: int | None  # expected
-    clip_mode: ClipMode
-    tags: Mapping[str, str]
-
-    @property
-    def seconds(self) -> float | None:
-        return None if self.frames is None else self.frames / self.sample_rate
-
-
 def write_stems(
     source: Path,
     targets: Mapping[StemName, Path],
@@ -101,10 +76,10 @@ def write_stems(
             duration_seconds=options.duration_seconds,
         )
         reader = stack.enter_context(excerpt)
-        output = _plan(reader, options)
+        output = plan_output(reader, options)
         temporaries = stack.enter_context(atomic_paths(list(targets.values())))
         folder = temporaries[0].parent
-        _check_space(output, folder, len(targets))
+        check_space(output, folder, len(targets))
         blocks = resample_blocks(
             reader.blocks(), reader.channels, reader.sample_rate, output.sample_rate
         )
@@ -112,7 +87,7 @@ def write_stems(
         gain = 1.0
         if output.clip_mode == "rescale":
             spool = stack.enter_context(Spool(folder, output.channels))
-            gain = spool.fill(pairs, _full_scale(output.subtype))
+            gain = spool.fill(pairs, output.full_scale)
             pairs = spool.scaled(gain)
         written = dict(zip(targets, temporaries, strict=True))
         report = _write(written, pairs, output)
@@ -125,49 +100,7 @@ def write_stems(
     return report
 
 
-def _plan(reader: AudioReader, options: FileOptions) -> _Output:
-    """Settle what the options leave to the source; raise HtmdsepError for what cannot be."""
-    subtype = options.subtype or reader.subtype
-    if options.file_format == "flac" and options.subtype is None and subtype == "FLOAT":
-        subtype = "PCM_24"  # as much of it as FLAC can hold
-    clip_mode = options.clip_mode or ("none" if subtype == "FLOAT" else "clamp")
-    if clip_mode == "none" and subtype != "FLOAT":
-        raise HtmdsepError(
-            f"{subtype} holds nothing beyond full scale, so --clip-mode none needs --float32"
-        )
-    sample_rate = reader.sample_rate if options.sample_rate is None else options.sample_rate
-    if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
-        raise HtmdsepError(
-            f"sample rate must lie between 1 and {MAX_SAMPLE_RATE} Hz, not {sample_rate}"
-        )
-    frames = reader.frames
-    if frames is not None:
-        frames = round(frames * sample_rate / reader.sample_rate)
-    return _Output(
-        file_format=options.file_format,
-        subtype=subtype,
-        sample_rate=sample_rate,
-        channels=reader.channels,
-        frames=frames,
-        clip_mode=clip_mode,
-        tags=reader.tags,
-    )
-
-
-def _check_space(output: _Output, folder: Path, stems: int) -> None:
-    """Refuse early what the disk cannot hold, where the length is known."""
-    needed = (output.frames or 0) * output.channels * BYTES[output.subtype] * stems
-    if output.file_format == "flac":
-        needed //= 4  # as small as FLAC makes music, roughly; the disk may still run full
-    free = shutil.disk_usage(folder).free
-    if needed > free:
-        raise HtmdsepError(
-            f"the stems need {needed / 1e6:.0f} MB, and {folder} has {free / 1e6:.0f} MB free; "
-            "make room or choose another --out"
-        )
-
-
-def _reported(pairs: Iterable[Pair], output: _Output, progress: Progress | None) -> Iterator[Pair]:
+def _reported(pairs: Iterable[Pair], output: Output, progress: Progress | None) -> Iterator[Pair]:
     """Pass pairs on, and tell how far they have come."""
     frames = 0
     for pair in pairs:
@@ -177,29 +110,12 @@ def _reported(pairs: Iterable[Pair], output: _Output, progress: Progress | None)
             progress(frames / output.sample_rate, output.seconds)
 
 
-def _full_scale(subtype: Subtype) -> float:
-    return 1.0 if subtype == "FLOAT" else 1 - 2.0 ** (1 - BITS[subtype])
-
-
-def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Output) -> FileReport:
+def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output) -> FileReport:
     """Write the stems, and read them back: the files themselves must add up to the mixture."""
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
     frames = clipped = checksum = 0
     with ExitStack() as stack:
-        writers = {
-            name: stack.enter_context(
-                open_stem(
-                    path,
-                    file_format=output.file_format,
-                    subtype=output.subtype,
-                    sample_rate=output.sample_rate,
-                    channels=output.channels,
-                    frames=output.frames,
-                    tags=output.tags,
-                )
-            )
-            for name, path in paths.items()
-        }
+        writers = _open_all(stack, paths, output)
         for mixture, vocals in pairs:
             block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
             for name, meter in meters.items():
@@ -209,13 +125,6 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Outpu
             frames += len(mixture)
             clipped += block.clipped_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
-    closure = None
-    if len(paths) == len(STEM_NAMES):
-        closure = _sum_checksum(paths, output.subtype) == checksum
-        if not closure:
-            raise HtmdsepError(
-                "the files read back do not add up to the mixture; the disk may be faulty"
-            )
     return FileReport(
         seconds=frames / output.sample_rate,
         sample_rate=output.sample_rate,
@@ -228,9 +137,39 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: _Outpu
         },
         clipped_samples=clipped,
         gain=1.0,
-        closure=closure,
+        closure=_closed(paths, output.subtype, checksum),
         vocals_share=meters["vocals"].active_share(),
     )
+
+
+def _open_all(
+    stack: ExitStack, paths: Mapping[StemName, Path], output: Output
+) -> dict[StemName, StemWriter]:
+    return {
+        name: stack.enter_context(
+            open_stem(
+                path,
+                file_format=output.file_format,
+                subtype=output.subtype,
+                sample_rate=output.sample_rate,
+                channels=output.channels,
+                frames=output.frames,
+                tags=output.tags,
+            )
+        )
+        for name, path in paths.items()
+    }
+
+
+def _closed(paths: Mapping[StemName, Path], subtype: Subtype, checksum: int) -> bool | None:
+    """Tell that two stem files add up to a mixture of this CRC-32; raise HtmdsepError if not."""
+    if len(paths) < len(STEM_NAMES):
+        return None
+    if _sum_checksum(paths, subtype) != checksum:
+        raise HtmdsepError(
+            "the files read back do not add up to the mixture; the disk may be faulty"
+        )
+    return True
 
 
 def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
