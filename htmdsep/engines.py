@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from htmdsep.catalogue import locate
 from htmdsep.fleet.outcome import Outcome, Task
-from htmdsep.fleet.ray_pool import Pool, run_on_ray
+from htmdsep.fleet.ray_cluster import Pool
+from htmdsep.fleet.ray_pool import run_on_ray
 from htmdsep.fleet.ray_worker import Setup
 from htmdsep.fleet.scribe import Scribe
 from htmdsep.fleet.work import Manner
