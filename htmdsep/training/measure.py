@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.losses import VARIANTS, supervise
+from htmdsep.training.optimisers import FUSED_ON
 
 WARMUP_STEPS = 1
 TIMED_STEPS = 3
@@ -61,7 +62,7 @@ def measure(
     if device.type == "cpu":
         use_fast_kernels(network)
     forward = torch.compile(network) if compiled else network
-    optimiser = torch.optim.Adam(network.parameters())
+    optimiser = torch.optim.Adam(network.parameters(), fused=device.type in FUSED_ON)
     audio = torch.randn(2, batch_size, 1, config.segment_length, device=device) / 10
     for step in range(WARMUP_STEPS + TIMED_STEPS):
         if step == WARMUP_STEPS:

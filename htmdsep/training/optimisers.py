@@ -20,6 +20,8 @@ ITERATIONS = 5
 # for LLM training", 2025); twice that learned faster here (docs/recipe.md).
 UPDATE_RMS = 0.4
 FLOOR = 1e-7  # of a gradient's norm
+# Devices with Adam in one piece: on a CPU, 5 ms a step of HTMD-Net instead of 16 (measured).
+FUSED_ON = ("cpu", "cuda")
 
 
 @torch.no_grad()

@@ -21,7 +21,7 @@ from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.logbook import append_row, is_vocals_ratio, read_rows
-from htmdsep.training.optimisers import optimise
+from htmdsep.training.optimisers import FUSED_ON, optimise
 from htmdsep.training.options import Options
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import network_config
@@ -33,8 +33,6 @@ from htmdsep.training.start import start_from
 from htmdsep.training.state import RunState, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, Report, Run, train
 from htmdsep.training.world import World, join_world
-
-FUSED_ADAM = ("cpu", "cuda")  # on a CPU 5 ms a step of HTMD-Net instead of 16
 
 
 @dataclass(frozen=True)
@@ -149,7 +147,7 @@ def _fresh_state(job: Job) -> RunState:
         network=network,
         average=MovingAverage(network, job.preset.average_decay),
         optimiser=optimise(
-            network, job.preset.optimiser, job.preset.betas, fused=job.device.type in FUSED_ADAM
+            network, job.preset.optimiser, job.preset.betas, fused=job.device.type in FUSED_ON
         ),
         settings=settings,
         provenance=provenance,
