@@ -30,7 +30,10 @@ def bundle(file: Path, name: str) -> None:
         shutil.copyfile(file, temporary)
     record_hash(target, sha256(target))
     mixture = synthesised_mixture()
-    found = levels(mixture, Separator(name, device="cpu").separate(mixture, SAMPLE_RATE).vocals)
+    found = levels(
+        mixture,
+        Separator(name, device="cpu", precision="fp32").separate(mixture, SAMPLE_RATE).vocals,
+    )
     record = bundled_folder() / RECORD
     known = json.loads(record.read_text(encoding="utf-8")) if record.exists() else {}
     with atomic_path(record) as temporary:

@@ -43,7 +43,7 @@ OURS = Preset(
     average_decay=0.995,
     trainer=TrainerSettings(
         loss=RATIO,
-        schedule=Schedule(1e-3, decay="cosine", warmup_steps=60),
+        schedule=Schedule(5e-4, decay="cosine", warmup_steps=60),
         clip_norm=1.0,
         bf16=True,
         epoch_minutes=12.0,
