@@ -27,7 +27,7 @@ STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
 PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
 DEFAULT_WEIGHTS = "htmdnet"
-DEFAULT_STEREO: StereoMode = "channels"  # better by 0.4 to 1 dB on validation songs (README)
+DEFAULT_STEREO: StereoMode = "channels"  # as good or better on validation songs (README)
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain no SDR (docs/speed.md)
 MAX_OVERLAP = 0.9
 MAX_SEGMENT_SECONDS = 600.0

@@ -23,7 +23,7 @@ def pick_precision(precision: Precision, device: str, engine: EngineName = "auto
     """
     kind = device.partition(":")[0]
     if precision == "auto":
-        # bf16 costs 0.0024 dB of SDR on the validation songs (docs/speed.md), less than the 0.01
+        # bf16 costs 0.002 dB of SDR on the validation windows (docs/speed.md), less than the 0.01
         # that "auto" may cost. On GPUs nothing was measured.
         able = kind == "cpu" and engine != "numpy" and has_bf16()
         able = able and find_spec("torch") is not None
