@@ -50,12 +50,21 @@ class Timing:
     gflops: float  # of the eager network's arithmetic, per second
 
 
-def matrix_peak(precision: Precision, runs: int) -> float:
-    """Return the GFLOP/s of the best of some products of large square matrices."""
-    left, right = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE).to(DTYPES[precision])
-    result = torch.empty_like(left)
-    seconds = min(_seconds(lambda: torch.mm(left, right, out=result)) for _ in range(runs))
-    return 2 * MATRIX_SIZE**3 / seconds / 1e9
+class Yardstick:
+    """Products of large square matrices, measured again and again between other things."""
+
+    def __init__(self, precision: Precision) -> None:
+        left, right = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE).to(DTYPES[precision])
+        self._run = partial(torch.mm, left, right, out=torch.empty_like(left))
+        self._seconds: list[float] = []
+
+    def measure(self) -> None:
+        """Take one more measurement."""
+        self._seconds.append(_seconds(self._run))
+
+    def gflops(self) -> float:
+        """Return the median of the speeds found, in GFLOP/s."""
+        return 2 * MATRIX_SIZE**3 / median(self._seconds) / 1e9
 
 
 def time_networks(
@@ -63,8 +72,12 @@ def time_networks(
     segment_seconds: Sequence[float],
     ways: Sequence[Way],
     runs: int,
-) -> list[Timing]:
-    """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU."""
+) -> tuple[list[Timing], dict[Precision, float]]:
+    """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU.
+
+    Returns with the timings, by precision, the GFLOP/s of matrix products, which are measured
+    before every timing: a shared machine is not as fast in one minute as in the next.
+    """
     threads = thread_count()
     pool, _ = make_workers(threads)
     cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
@@ -78,14 +91,17 @@ def time_networks(
             if runner is not None:
                 on_all = partial(_on_all, pool, runner, rows[:, 0].numpy())
                 cases.append((way.engine, way.precision, rows, on_all))
+    yardsticks = {precision: Yardstick(precision) for _, precision, _, _ in cases}
     measured: list[list[float]] = [[] for _ in cases]
     for _ in range(runs):
-        for (_, _, rows, run), seconds_found in zip(cases, measured, strict=True):
+        for (_, precision, rows, run), seconds_found in zip(cases, measured, strict=True):
+            yardsticks[precision].measure()
             seconds_found.append(_seconds(run) / len(rows))
-    return [
+    timings = [
         _timing(network, engine, precision, rows.shape[-1], median(seconds_found))
         for (engine, precision, rows, _), seconds_found in zip(cases, measured, strict=True)
     ]
+    return timings, {precision: one.gflops() for precision, one in yardsticks.items()}
 
 
 @torch.inference_mode()

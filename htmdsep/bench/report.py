@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from htmdsep.audio import open_audio
-from htmdsep.bench.network import EAGER, Runner, Timing, Way, matrix_peak, settled, time_networks
+from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
 from htmdsep.fast.workers import thread_count
@@ -64,8 +64,7 @@ def measure(plan: Plan) -> Findings:
     plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
     trained = network.config.segment_length / network.config.sample_rate
     segments = sorted({*plan.segments, trained} if plan.network else {trained})
-    timings = time_networks(network, segments, plan.ways, plan.runs)
-    precisions = dict.fromkeys(way.precision for way in plan.ways)
+    timings, peaks = time_networks(network, segments, plan.ways, plan.runs)
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)
         path = plan.song or write_song(folder, plan.seconds)
@@ -78,7 +77,7 @@ def measure(plan: Plan) -> Findings:
             f"{platform.processor() or platform.machine()}, {thread_count()} threads, "
             f"NumPy {np.__version__}, PyTorch {torch.__version__}"
         ),
-        peaks={precision: matrix_peak(precision, plan.runs) for precision in precisions},
+        peaks=peaks,
         timings=timings if plan.network else [],
         song=song,
         programs=programs,
