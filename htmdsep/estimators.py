@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -14,11 +14,13 @@ from htmdsep.fast.network import FastNetwork
 from htmdsep.fast.workers import thread_count
 from htmdsep.inference import Estimator, RowEstimator
 from htmdsep.options import EngineName, Library, Precision
-from htmdsep.processor import pick_engine
+from htmdsep.processor import FastConfig, pick_engine
 from htmdsep.weightsfile import read_info, read_tensors
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
+
+RowRunner = Callable[[np.ndarray], np.ndarray]
 
 
 class Way(NamedTuple):
@@ -36,31 +38,49 @@ def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator
     config = read_info(located.path).config
     way = _settled(way, config)
     fast = way.device == "cpu" and way.engine != "openvino"
-    if fast and isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
+    if fast and isinstance(config, FastConfig):
         tensors = read_tensors(located.path, located.sha256)
-        return config, _fast(config, tensors, way, f"the tensors of {located.path}")
+        origin = f"the tensors of {located.path}"
+        network = _fast(config, tensors, way.precision, way.engine, origin)
+        return config, RowEstimator(network, way.batch_size, way.threads)
     require_torch(f"a {config.architecture} network here", "choose other weights")
     from htmdsep.weights import load_weights
 
-    network, _ = load_weights(located.path, expected_sha256=located.sha256)
-    return config, make_estimator(network, way)
+    loaded, _ = load_weights(located.path, expected_sha256=located.sha256)
+    return config, make_estimator(loaded, way)
 
 
 def make_estimator(network: Network, way: Way) -> Estimator:
     """Return the fastest way to run a network that is there."""
-    from htmdsep.batches import BatchEstimator, network_tensors
+    from htmdsep.batches import BatchEstimator
+
+    if way.device == "cpu":
+        way = _settled(way, network.config)
+        threads = way.threads or thread_count()
+        runner = make_runner(network, way.precision, way.engine, threads)
+        if runner is not None:
+            return RowEstimator(runner, way.batch_size, threads)
+    return BatchEstimator(network, way.device, way.batch_size, way.precision)
+
+
+def make_runner(
+    network: Network, precision: Precision, engine: EngineName, threads: int
+) -> RowRunner | None:
+    """Return what maps a waveform (time,) to its estimate on the CPU; None for plain PyTorch.
+
+    The engine is a settled one, not "auto"; up to `threads` threads may call what is returned.
+    """
+    from htmdsep.batches import network_tensors
     from htmdsep.model import ConvTasNet, HTMDNet
 
-    way = _settled(way, network.config)
-    if way.device == "cpu" and way.engine == "openvino":
+    if engine == "openvino":
         from htmdsep.openvino_network import OpenVinoNetwork
 
-        threads = way.threads or thread_count()
-        compiled = OpenVinoNetwork(network, way.precision, threads)
-        return RowEstimator(compiled, way.batch_size, threads)
-    if way.device == "cpu" and isinstance(network, (HTMDNet, ConvTasNet)):
-        return _fast(network.config, network_tensors(network), way, "the network's tensors")
-    return BatchEstimator(network, way.device, way.batch_size, way.precision)
+        return OpenVinoNetwork(network, precision, threads)
+    if not isinstance(network, (HTMDNet, ConvTasNet)):
+        return None
+    tensors = network_tensors(network)
+    return _fast(network.config, tensors, precision, engine, "the network's tensors")
 
 
 def _settled(way: Way, config: NetworkConfig) -> Way:
@@ -72,9 +92,9 @@ def _settled(way: Way, config: NetworkConfig) -> Way:
 def _fast(
     config: HTMDNetConfig | ConvTasNetConfig,
     tensors: Mapping[str, np.ndarray],
-    way: Way,
+    precision: Precision,
+    engine: EngineName,
     origin: str,
-) -> Estimator:
-    library: Library = "numpy" if way.engine == "numpy" else "torch"
-    network = FastNetwork(config, tensors, way.precision, library, origin)
-    return RowEstimator(network, way.batch_size, way.threads)
+) -> FastNetwork:
+    library: Library = "numpy" if engine == "numpy" else "torch"
+    return FastNetwork(config, tensors, precision, library, origin)

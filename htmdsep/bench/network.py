@@ -15,17 +15,15 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from htmdsep.batches import DTYPES, network_tensors
-from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
-from htmdsep.fast.network import FastNetwork
+from htmdsep.batches import DTYPES
+from htmdsep.config import NetworkConfig
+from htmdsep.estimators import RowRunner, make_runner
 from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
 from htmdsep.model import Network
-from htmdsep.openvino_network import OpenVinoNetwork
-from htmdsep.options import EngineName, Library, Precision
+from htmdsep.options import EngineName, Precision
 from htmdsep.processor import check_engine, pick_engine
 
 Runner = EngineName | Literal["eager"]
-RowRunner = Callable[[np.ndarray], np.ndarray]
 EAGER: Runner = "eager"
 MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
 LEAST_SECONDS = 0.2  # of wall time that one measurement takes
@@ -87,7 +85,7 @@ def time_networks(
         rows = 0.1 * torch.randn(max(2, threads), 1, length)
         cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
         for way in ways:
-            runner = _runner(network, way, threads)
+            runner = make_runner(network, way.precision, way.engine, threads)
             if runner is not None:
                 on_all = partial(_on_all, pool, runner, rows[:, 0].numpy())
                 cases.append((way.engine, way.precision, rows, on_all))
@@ -121,17 +119,6 @@ def settled(ways: Sequence[Way], config: NetworkConfig) -> list[Way]:
     return list(
         dict.fromkeys(Way(way.precision, engine) for way, engine in zip(ways, engines, strict=True))
     )
-
-
-def _runner(network: Network, way: Way, threads: int) -> RowRunner | None:
-    """Return what maps a waveform (time,) to its estimate; None for what is plain PyTorch."""
-    if way.engine == "openvino":
-        return OpenVinoNetwork(network, way.precision, threads)
-    config = network.config
-    if not isinstance(config, (HTMDNetConfig, ConvTasNetConfig)):
-        return None
-    library: Library = "numpy" if way.engine == "numpy" else "torch"
-    return FastNetwork(config, network_tensors(network), way.precision, library)
 
 
 def _on_all(pool: ThreadPoolExecutor, network: RowRunner, rows: np.ndarray) -> None:

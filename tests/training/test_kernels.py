@@ -26,17 +26,22 @@ def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
     return bool(request.param)
 
 
+def twins(config: HTMDNetConfig) -> tuple[HTMDNet, HTMDNet, Tensor]:
+    """Return a network, the same one with fast kernels, and mixtures (batch, 1, time)."""
+    torch.manual_seed(0)
+    plain = HTMDNet(config)
+    fast = copy.deepcopy(plain)
+    use_fast_kernels(fast)
+    return plain, fast, torch.randn(2, 1, 4096)
+
+
 def rms(values: Tensor) -> float:
     return float(values.detach().square().mean().sqrt())
 
 
 @pytest.mark.usefixtures("compiling")
 def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig) -> None:
-    torch.manual_seed(0)
-    plain = HTMDNet(tiny_config)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(fast)
-    mixture = torch.randn(2, 1, 4096)
+    plain, fast, mixture = twins(tiny_config)
     ours = outputs_and_gradients(fast, mixture, bf16=False)
     wanted = outputs_and_gradients(plain, mixture, bf16=False)
     assert len(ours) == len(wanted) == 2 + len(list(plain.parameters()))
@@ -48,11 +53,7 @@ def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig) -> None:
 
 @pytest.mark.usefixtures("compiling")
 def test_fast_kernels_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
-    torch.manual_seed(0)
-    plain = HTMDNet(tiny_config)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(fast)
-    mixture = torch.randn(2, 1, 4096)
+    plain, fast, mixture = twins(tiny_config)
     exact = outputs_and_gradients(plain, mixture, bf16=False)
     usual = outputs_and_gradients(plain, mixture, bf16=True)
     ours = outputs_and_gradients(fast, mixture, bf16=True)
