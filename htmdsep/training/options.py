@@ -30,6 +30,7 @@ class Options:
     batch_size: int | None
     segment_length: int | None
     encoder: tuple[int, int] | None
+    repeats: int | None
     start_from: str | None
     seed: int
     epochs: int | None
@@ -181,10 +182,18 @@ recipe_options = grouped(
         },
     ),
     (
+        "--repeats",
+        {
+            "type": click.IntRange(1),
+            "help": "Of the masking network's nine blocks.  [default: htmdnet 1, convtasnet 3]",
+        },
+    ),
+    (
         "--start-from",
         {
             "metavar": "NAME|FILE",
-            "help": "Begin with these weights, of the same network, instead of drawn ones.",
+            "help": "Begin with these weights, of the same network or one with fewer repeats, "
+            "instead of drawn ones.",
         },
     ),
     (

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.schedule import Schedule
@@ -55,13 +56,22 @@ OURS = Preset(
 PRESETS = {"paper": PAPER, "ours": OURS}
 
 
-def network_config(preset: Preset, architecture: Architecture) -> NetworkConfig:
-    """Return an architecture's config with the preset's segment length and encoder."""
+def network_config(
+    preset: Preset, architecture: Architecture, repeats: int | None = None
+) -> NetworkConfig:
+    """Return an architecture's config with the preset's segment length and encoder.
+
+    `repeats` is the masking network's depth, None the architecture's own. Raises HtmdsepError where
+    it is given for a network that has none.
+    """
     if architecture == "waveunet":
+        if repeats is not None:
+            raise HtmdsepError("Wave-U-Net has no masking network to repeat; leave out --repeats")
         return WaveUNetConfig(segment_length=preset.segment_length)
     kind = HTMDNetConfig if architecture == "htmdnet" else ConvTasNetConfig
     return kind(
         segment_length=preset.segment_length,
         encoder_kernel=preset.encoder_kernel,
         encoder_stride=preset.encoder_stride,
+        repeats=kind.repeats if repeats is None else repeats,
     )

@@ -59,7 +59,7 @@ def train_with(options: Options) -> None:
         torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
     preset = _with_precision(options.chosen_preset(), options.bf16, device)
     job = Job(
-        config=network_config(preset, options.architecture),
+        config=network_config(preset, options.architecture, options.repeats),
         preset=preset,
         seed=options.seed,
         out=options.out,
