@@ -42,14 +42,17 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
     rival = f"{sys.executable} -c \"open(r'{{song}}').close()\""
     arguments = ["--weights", tiny_weights.name, "--runs", "1", "--seconds", "1"]
     arguments += ["--engine", "numpy", "--engine", "auto", "--engine", "torch"]
+    arguments += ["--segment", "0.1", "--segment", "0.10001"]  # one length in samples
     done = CliRunner().invoke(
-        command, [*arguments, "--segment", "0.1", "--vs", rival, "--json"], catch_exceptions=False
+        command, [*arguments, "--vs", rival, "--json"], catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     ours = [f"htmdsep --precision fp32 --engine {engine}" for engine in ("numpy", "torch")]
     assert {timing["engine"] for timing in found["timings"]} == {"eager", "numpy", "torch"}
     assert all(timing["times_real_time"] > 0 for timing in found["timings"])
+    lengths = [timing["segment_seconds"] for timing in found["timings"]]
+    assert len(lengths) == 3 * len(set(lengths))  # every length once by every engine
     assert list(found["programs"]) == [*ours, rival]  # an encoder of 16/8 is PyTorch's by itself
     assert found["song"]["seconds"] == pytest.approx(1, abs=0.1)
     assert all(found["song"]["network_seconds"][one] > 0 for one in ours)

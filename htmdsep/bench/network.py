@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from math import ceil
 from statistics import median
 from typing import Literal, NamedTuple
 
@@ -27,6 +28,9 @@ Runner = EngineName | Literal["eager"]
 EAGER: Runner = "eager"
 MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
 LEAST_SECONDS = 0.2  # of wall time that one measurement takes
+# Of audio that a thread is given at once: short segments follow one another without waiting for
+# other threads, as in a song.
+LEAST_AUDIO_SECONDS = 6.0
 
 
 class Way(NamedTuple):
@@ -79,10 +83,9 @@ def time_networks(
     threads = thread_count()
     pool, _ = make_workers(threads)
     cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
-    for seconds in segment_seconds:
-        multiple = network.config.length_multiple
-        length = max(1, round(seconds * network.config.sample_rate / multiple)) * multiple
-        rows = 0.1 * torch.randn(max(2, threads), 1, length)
+    for length in sorted({_length(network.config, seconds) for seconds in segment_seconds}):
+        each = ceil(LEAST_AUDIO_SECONDS * network.config.sample_rate / length)
+        rows = 0.1 * torch.randn(each * max(2, threads), 1, length)
         cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
         for way in ways:
             runner = make_runner(network, way.precision, way.engine, threads)
@@ -100,6 +103,12 @@ def time_networks(
         for (engine, precision, rows, _), seconds_found in zip(cases, measured, strict=True)
     ]
     return timings, {precision: one.gflops() for precision, one in yardsticks.items()}
+
+
+def _length(config: NetworkConfig, seconds: float) -> int:
+    """Return the length in samples that the network can take and that is nearest."""
+    multiple = config.length_multiple
+    return max(1, round(seconds * config.sample_rate / multiple)) * multiple
 
 
 @torch.inference_mode()
