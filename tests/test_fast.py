@@ -173,7 +173,7 @@ def test_chunks_and_tiles_shorter_than_the_dilation(
 ) -> None:
     monkeypatch.setattr(masking, "CHUNK", chunk)
     network = random_network(config, 0)
-    monkeypatch.setattr(masking, "TILE_BYTES", 48 * 4 * network.config.block_channels)
+    monkeypatch.setattr(masking, "TILE_BYTES", {4: 48 * 4 * network.config.block_channels})
     mixture = torch.randn(2_048)
     assert agreement_db(eager(network, mixture), fast_network(network)(mixture)) >= AGREEMENT_DB
 

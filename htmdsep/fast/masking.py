@@ -11,9 +11,10 @@ from htmdsep.fast.folding import BlockWeights, MaskingWeights, fold_masking
 from htmdsep.fast.ops import Array, Ops
 from htmdsep.fast.tensors import Tensors
 
-# Of a tile's wide features: a usual second-level cache (measured for both precisions). In float32,
-# 512 channels of 256 frames.
-TILE_BYTES = 1 << 19
+# Of a tile's wide features, by the bytes of a value: a usual second-level cache, but in bfloat16,
+# whose products take less time beside what a call costs, twice that (measured: 8 % faster with an
+# encoder of 16/8, 512/128 alike). With 512 channels, 256 and 1 024 frames.
+TILE_BYTES = {4: 1 << 19, 2: 1 << 20}
 CHUNK = 2_048  # frames of a block's wide features held at once, besides what the dilation needs
 
 
@@ -40,7 +41,7 @@ class MaskingBuffers:
         narrow, wide = weights.blocks[0].expand.shape
         reach = max(_reach(block) for block in weights.blocks)
         value_bytes = weights.blocks[0].expand.itemsize
-        self.tile = tile = min(max(1, TILE_BYTES // (wide * value_bytes)), frames)
+        self.tile = tile = min(max(1, TILE_BYTES[value_bytes] // (wide * value_bytes)), frames)
         rows = min(CHUNK, frames)
         channels, pieces = weights.decoder.shape
         self.waveform = ops.zeros(time + 2 * network.padding, exact=True)
