@@ -16,6 +16,11 @@ class Segment(NamedTuple):
     valid: int  # how many of its frames are the stream's
 
 
+def hop_for(segment_length: int, overlap: float) -> int:
+    """Return how far apart segments start that share `overlap`, 0 to below 1, of their length."""
+    return max(1, round(segment_length * (1 - overlap)))
+
+
 def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np.ndarray]:
     """Cut a stream of blocks of any length into blocks of one length; the last may be shorter."""
     pending: list[np.ndarray] = []

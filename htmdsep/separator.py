@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from htmdsep.catalogue import locate
+from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
 from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
@@ -98,7 +99,7 @@ class Separator:
             estimator=estimator,
             sample_rate=config.sample_rate,
             segment_length=segment_length,
-            hop_length=max(1, round(segment_length * (1 - overlap))),
+            hop_length=hop_for(segment_length, overlap),
         )
 
     def separate(self, mixture: np.ndarray, sample_rate: int) -> Stems:

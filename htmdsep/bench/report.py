@@ -17,6 +17,7 @@ from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
+from htmdsep.chunks import hop_for
 from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
@@ -109,7 +110,7 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> Song:
         seconds, channels = frames / reader.sample_rate, reader.channels
     config = network.config
     length = round(seconds * config.sample_rate)
-    hop = round(config.segment_length * (1 - DEFAULT_OVERLAP))
+    hop = hop_for(config.segment_length, DEFAULT_OVERLAP)
     segments = 1 + max(0, -(-(length - config.segment_length) // hop))
     trained = config.segment_length / config.sample_rate
     rows = segments * channels

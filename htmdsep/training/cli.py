@@ -32,7 +32,7 @@ from htmdsep.training.presets import PRESETS, Architecture, network_config
 from htmdsep.training.provenance import read_credits
 from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
-from htmdsep.training.validation import Estimator, estimate_with, score_estimates
+from htmdsep.training.validation import Estimator, score_estimates, separate_windows
 from htmdsep.version import __version__
 from htmdsep.weights import load_weights
 
@@ -151,7 +151,7 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     place = torch.device(pick_device(device))
     located = locate(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
-    return info.config.sample_rate, partial(estimate_with, network, place)
+    return info.config.sample_rate, partial(separate_windows, network, place)
 
 
 @main.command()

@@ -7,15 +7,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from htmdsep.chunks import cut_segments, hop_for, overlap_add
 from htmdsep.model import Network, NetworkOutput
+from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.training.losses import LossSettings, supervise
 from htmdsep.training.scores import levels_at_silence, sdr, si_sdr
 from htmdsep.training.windows import ValidationSet
 
-BORDER = 16  # a segment's outer 1/16 on either side is discarded where segments overlap
 SUNG_POWER = 1e-7  # mean square, -70 dBFS; quieter vocals count as none
 
 # What is made of mixtures whose vocals are known; (windows, time) all of them.
@@ -58,23 +60,26 @@ class Scores:
 
 
 @torch.inference_mode()
-def separate_windows(network: Network, mixtures: Tensor, batch_size: int = 8) -> NetworkOutput:
-    """Return what a network makes of (windows, time), each output of the same shape.
+def separate_windows(
+    network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
+) -> NetworkOutput:
+    """Return what a network makes of (windows, time), on the CPU and each output of the same shape.
 
-    Segments overlap by an eighth, and the outer half of each overlap is discarded.
+    Every window is cut and joined as `htmdsep` does with a file of its length.
     """
-    segment = network.config.segment_length
-    border = segment // BORDER
-    hop = segment - 2 * border
-    time = mixtures.shape[1]
-    count = -(-time // hop)
-    padded = torch.nn.functional.pad(mixtures, (border, count * hop + border - time))
-    segments = padded.unfold(1, segment, hop).reshape(-1, 1, segment)  # (windows * count, 1, time)
-    outputs = [network(batch) for batch in torch.split(segments, batch_size)]
+    segment_length = network.config.segment_length
+    hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
+    segments = list(cut_segments([mixtures.T.numpy()], segment_length, hop_length))
+    inputs = [torch.from_numpy(segment.samples.T)[:, None] for segment in segments]
+    outputs = [network(rows.to(device)) for rows in inputs]  # (windows, 1, segment_length) each
 
     def join(parts: list[Tensor]) -> Tensor:
-        kept = torch.cat(parts)[:, 0, border : border + hop].float()
-        return kept.reshape(len(mixtures), -1)[:, :time]
+        estimates = [
+            segment._replace(samples=part[:, 0].T.float().cpu().numpy())
+            for segment, part in zip(segments, parts, strict=True)
+        ]
+        blocks = list(overlap_add(estimates, segment_length, hop_length))
+        return torch.from_numpy(np.concatenate(blocks).T)
 
     masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
     return NetworkOutput(
@@ -86,17 +91,8 @@ def score(
     network: Network, windows: ValidationSet, device: torch.device, loss: LossSettings
 ) -> Scores:
     """Separate a validation set and score it; the network must be in evaluation mode."""
-    estimate = partial(estimate_with, network, device)
+    estimate = partial(separate_windows, network, device)
     return score_estimates(estimate, windows, network.config.sample_rate, loss)
-
-
-def estimate_with(
-    network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
-) -> NetworkOutput:
-    """Separate (windows, time) on a network's device; the outputs are on the CPU."""
-    output = separate_windows(network, mixtures.to(device))
-    masked = None if output.masked_estimate is None else output.masked_estimate.cpu()
-    return NetworkOutput(output.estimate.cpu(), masked)
 
 
 def score_estimates(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.separator import Separator
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import HeldOut
 from htmdsep.training.layouts import Song, Stem
@@ -84,15 +85,24 @@ def test_mixed_windows_take_every_group_alike() -> None:
     assert [window.vocals.name for window in windows.every(5).windows] == names[::5]
 
 
-def test_windows_are_separated_in_segments_without_a_seam(tiny_config: HTMDNetConfig) -> None:
+def test_windows_are_separated_in_segments_without_a_seam() -> None:
     mixtures = torch.randn(3, 10_000) / 10
     network = Factor(0.5)
-    output = separate_windows(network, mixtures)  # type: ignore[arg-type]
+    output = separate_windows(network, CPU, mixtures, mixtures)  # type: ignore[arg-type]
     torch.testing.assert_close(output.estimate, mixtures / 2)
     assert output.masked_estimate is not None
     torch.testing.assert_close(output.masked_estimate, mixtures)
-    real = separate_windows(HTMDNet(tiny_config).eval(), mixtures)
-    assert real.estimate.shape == mixtures.shape
+
+
+def test_windows_are_separated_as_files_are(tiny_config: HTMDNetConfig) -> None:
+    torch.manual_seed(1)
+    network = HTMDNet(tiny_config).eval()
+    mixtures = torch.randn(2, 10_001) / 10
+    found = separate_windows(network, CPU, mixtures, mixtures).estimate
+    separator = Separator(network, device="cpu", precision="fp32")
+    for mixture, estimate in zip(mixtures, found, strict=True):
+        streamed = separator.separate(mixture.numpy(), tiny_config.sample_rate)
+        np.testing.assert_allclose(estimate.numpy(), streamed.vocals, atol=1e-5)
 
 
 def test_scores_of_the_mixture_are_those_of_its_level() -> None:
