@@ -12,7 +12,8 @@ from htmdsep.training.cache import CachedStem
 from htmdsep.training.excerpts import Pool, random_active_start
 from htmdsep.training.loading import Batch
 from htmdsep.training.mixdown import mix_down
-from htmdsep.training.plans import Drawn, Excerpts, draw_plan
+from htmdsep.training.planning import draw_plan
+from htmdsep.training.plans import Drawn, Excerpts
 from htmdsep.training.shares import PAIR, SONG_VOICE, VOICE, MixSettings
 
 
