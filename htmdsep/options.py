@@ -28,7 +28,7 @@ PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
 DEFAULT_WEIGHTS = "htmdnet"
 DEFAULT_STEREO: StereoMode = "channels"  # as good or better on validation songs (README)
-DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain no SDR (docs/speed.md)
+DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)
 MAX_OVERLAP = 0.9
 MAX_SEGMENT_SECONDS = 600.0
 MAX_SAMPLE_RATE = 768_000  # Hz
