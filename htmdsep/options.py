@@ -26,7 +26,7 @@ LIBRARIES: tuple[Library, ...] = get_args(Library)
 STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
 PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
-DEFAULT_WEIGHTS = "htmdnet"
+DEFAULT_WEIGHTS = "htmdnet-deep"
 DEFAULT_STEREO: StereoMode = "channels"  # as good or better on validation songs (README)
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)
 MAX_OVERLAP = 0.9

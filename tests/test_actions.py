@@ -13,6 +13,7 @@ from click.testing import CliRunner
 from htmdsep import catalogue, published
 from htmdsep.catalogue import bundled_folder, locate
 from htmdsep.cli import command
+from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.selftest import RECORD, levels, synthesised_mixture
 from htmdsep.weights import load_weights
 from tests.keras_files import SEGMENT_LENGTH, Form, build_htmdnet
@@ -37,13 +38,13 @@ def keras_file(tmp_path: Path) -> Path:
 def test_list_models() -> None:
     result = CliRunner().invoke(command, ["--list-models"])
     assert result.exit_code == 0 and result.stderr == ""
-    assert "htmdnet (default)" in result.stdout and "5.0 M" in result.stdout
+    assert f"{DEFAULT_WEIGHTS} (default)" in result.stdout and "5.0 M" in result.stdout
     rows = [
         json.loads(line)
         for line in CliRunner().invoke(command, ["--list-models", "--json"]).stdout.splitlines()
     ]
-    default = next(row for row in rows if row["name"] == "htmdnet")
-    assert Path(default["where"]) == bundled_folder() / "htmdnet.safetensors"
+    default = next(row for row in rows if row["name"] == DEFAULT_WEIGHTS)
+    assert Path(default["where"]) == bundled_folder() / f"{DEFAULT_WEIGHTS}.safetensors"
     assert default["sample_rate"] == 22_050 and default["licence"]
     absent = next(row for row in rows if row["name"] == "htmdnet-mse-mae")
     assert absent["parameters"] is None and "raw.githubusercontent.com" in absent["where"]
@@ -129,7 +130,7 @@ def test_self_test_passes_with_the_bundled_weights() -> None:
 def test_self_test_fails_where_levels_differ(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    wrong = {"htmdnet": {"vocals_dbfs": 0.0, "accompaniment_dbfs": 0.0}}
+    wrong = {DEFAULT_WEIGHTS: {"vocals_dbfs": 0.0, "accompaniment_dbfs": 0.0}}
     (tmp_path / RECORD).write_text(json.dumps(wrong))
     monkeypatch.setattr("htmdsep.selftest.bundled_folder", lambda: tmp_path)
     result = CliRunner().invoke(command, ["--self-test"])

@@ -8,6 +8,7 @@ import pytest
 from htmdsep import catalogue
 from htmdsep.catalogue import available, locate, record_hash
 from htmdsep.errors import HtmdsepError
+from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weightsfile import sha256
 
 
@@ -31,13 +32,14 @@ def put(weights: Path, folder: Path, name: str) -> Path:
 
 def test_bundled_comes_before_cached(folders: tuple[Path, Path], tiny_weights: Path) -> None:
     bundled, cache = folders
-    for name in ("htmdnet", "mine"):
+    for name in (DEFAULT_WEIGHTS, "mine"):
         put(tiny_weights, cache, name)
-    default = put(tiny_weights, bundled, "htmdnet")
-    assert locate(None).path == locate("htmdnet").path == default
+    default = put(tiny_weights, bundled, DEFAULT_WEIGHTS)
+    assert locate(None).path == locate(DEFAULT_WEIGHTS).path == default
     assert locate("mine").path.parent == cache
     assert locate("mine").sha256 == sha256(tiny_weights)
-    assert [located.name for located in available()] == ["htmdnet", "htmdnet", "mine"]
+    names = [DEFAULT_WEIGHTS, DEFAULT_WEIGHTS, "mine"]
+    assert [located.name for located in available()] == names
 
 
 @pytest.mark.usefixtures("folders")

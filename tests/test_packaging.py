@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from htmdsep.catalogue import available, bundled_folder
+from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weightsfile import sha256
 
 ROOT = Path(__file__).parent.parent
@@ -103,7 +104,7 @@ def _locate(path: Path | None) -> Path:
 
 def test_bundled_weights_are_sound() -> None:
     bundled = [located for located in available() if located.path.parent == bundled_folder()]
-    assert "htmdnet" in [located.name for located in bundled]
+    assert DEFAULT_WEIGHTS in [located.name for located in bundled]
     for located in bundled:
         assert sha256(located.path) == located.sha256
         assert located.path.stat().st_size < 10 * 2**20
