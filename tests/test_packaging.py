@@ -18,6 +18,7 @@ from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weightsfile import sha256
 
 ROOT = Path(__file__).parent.parent
+DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
 LOCATE = "from htmdsep.catalogue import locate; print(locate(None).path)"
 
 
@@ -65,7 +66,7 @@ def test_files_of_the_wheel(wheel: Path) -> None:
         assert "htmdsep = htmdsep.cli:main" in archive.read(scripts).decode()
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "htmdsep").rglob("*.py")}
     assert here <= names
-    assert {"htmdsep/py.typed", "htmdsep/bundled/htmdnet.safetensors"} <= names
+    assert {"htmdsep/py.typed", f"htmdsep/bundled/{DEFAULT_FILE}"} <= names
     assert not any(name.startswith(("tests/", "weights/")) for name in names)
 
 
@@ -73,17 +74,17 @@ def test_weights_are_found_in_an_installed_wheel(wheel: Path, tmp_path: Path) ->
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path)
     found = _locate(tmp_path)
-    assert found == tmp_path / "htmdsep" / "bundled" / "htmdnet.safetensors"
+    assert found == tmp_path / "htmdsep" / "bundled" / DEFAULT_FILE
 
 
 def test_weights_are_found_in_a_checkout() -> None:
-    assert _locate(ROOT) == ROOT / "weights" / "htmdnet.safetensors"
+    assert _locate(ROOT) == ROOT / "weights" / DEFAULT_FILE
 
 
 def test_weights_are_found_as_installed_here() -> None:
     """By the tests' own installation, which is an editable one, from outside the checkout."""
     found = _locate(None)
-    assert found.name == "htmdnet.safetensors" and found.is_file()
+    assert found.name == DEFAULT_FILE and found.is_file()
 
 
 def _locate(path: Path | None) -> Path:
