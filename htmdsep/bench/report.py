@@ -64,7 +64,7 @@ def measure(plan: Plan) -> Findings:
     network, _ = load_weights(locate(plan.weights).path)
     plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
     trained = network.config.segment_length / network.config.sample_rate
-    segments = sorted({*plan.segments, trained} if plan.network else {trained})
+    segments = [*plan.segments, trained] if plan.network else [trained]
     timings, peaks = time_networks(network, segments, plan.ways, plan.runs)
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)
