@@ -31,7 +31,8 @@ PAPER = Preset(
 # Chosen for a few hours on a CPU (docs/recipe.md): an encoder of an eighth of the cost, segments
 # that the masking network's context of 5.9 s can use, small batches for many steps, the denoiser
 # only once there is a mask worth refining. Of the validation windows every second is scored while
-# training, not every third: the voices of `open-corpus` come in three groups in turn.
+# training, not every third: the voices of `open-corpus` come in three groups in turn. Batch norm
+# learns to the end: frozen over the last fifth, it let three runs' PES on the album rise by 10 dB.
 OURS = Preset(
     random_mixes=True,
     batch_size=2,
@@ -50,7 +51,6 @@ OURS = Preset(
         epoch_minutes=12.0,
         validation_stride=2,
         masking_share=0.75,
-        freeze_statistics_at=0.8,
     ),
 )
 PRESETS = {"paper": PAPER, "ours": OURS}
