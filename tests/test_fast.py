@@ -23,6 +23,7 @@ from htmdsep.config import NetworkConfig
 from htmdsep.errors import HtmdsepError
 from htmdsep.fast import masking, workers
 from htmdsep.fast.network import FastNetwork
+from htmdsep.fast.numpy_ops import NumpyOps
 from htmdsep.fast.workers import ONE_BLAS_THREAD, thread_count
 from htmdsep.inference import RowEstimator
 from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
@@ -166,14 +167,15 @@ def test_of_quiet_signals_it_is_as_near_the_truth_as_the_eager_network(bundled: 
     assert agreement_db(exact, found) > agreement_db(exact, eager(bundled, mixture)) - 3
 
 
-@pytest.mark.parametrize("chunk", [64, 100, 2_048])
+@pytest.mark.parametrize(("chunk", "tile"), [(64, 48), (100, 48), (2_048, 48), (64, 100)])
 @pytest.mark.parametrize("config", [TINY, replace(TINY, blocks=6), CONVTASNET])
 def test_chunks_and_tiles_shorter_than_the_dilation(
-    config: NetworkConfig, chunk: int, monkeypatch: pytest.MonkeyPatch
+    config: NetworkConfig, chunk: int, tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(masking, "CHUNK", chunk)
     network = random_network(config, 0)
-    monkeypatch.setattr(masking, "TILE_BYTES", {4: 48 * 4 * network.config.block_channels})
+    frame_bytes = 4 * network.config.block_channels
+    monkeypatch.setattr(masking, "CHUNK_BYTES", chunk * frame_bytes)
+    monkeypatch.setattr(NumpyOps, "tile_bytes", tile * frame_bytes)
     mixture = torch.randn(2_048)
     assert agreement_db(eager(network, mixture), fast_network(network)(mixture)) >= AGREEMENT_DB
 

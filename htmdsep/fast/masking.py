@@ -11,11 +11,9 @@ from htmdsep.fast.folding import BlockWeights, MaskingWeights, fold_masking
 from htmdsep.fast.ops import Array, Ops
 from htmdsep.fast.tensors import Tensors
 
-# Of a tile's wide features, by the bytes of a value: a usual second-level cache, but in bfloat16,
-# whose products take less time beside what a call costs, twice that (measured: 8 % faster with an
-# encoder of 16/8, 512/128 alike). With 512 channels, 256 and 1 024 frames.
-TILE_BYTES = {4: 1 << 19, 2: 1 << 20}
-CHUNK = 2_048  # frames of a block's wide features held at once, besides what the dilation needs
+# Of a block's wide features held at once, besides what the dilation needs: with 512 channels, 2 048
+# frames in float32 and 4 096 in bfloat16.
+CHUNK_BYTES = 1 << 22
 
 
 class FastMasking:
@@ -40,13 +38,13 @@ class MaskingBuffers:
         self.frames = frames = time // network.stride
         narrow, wide = weights.blocks[0].expand.shape
         reach = max(_reach(block) for block in weights.blocks)
-        value_bytes = weights.blocks[0].expand.itemsize
-        self.tile = tile = min(max(1, TILE_BYTES[value_bytes] // (wide * value_bytes)), frames)
-        rows = min(CHUNK, frames)
+        frame_bytes = wide * weights.blocks[0].expand.itemsize
+        self.chunk = chunk = min(max(1, CHUNK_BYTES // frame_bytes), frames)
+        self.tile = tile = min(max(1, ops.tile_bytes // frame_bytes), chunk)
         channels, pieces = weights.decoder.shape
         self.waveform = ops.zeros(time + 2 * network.padding, exact=True)
         self.features = ops.zeros(frames, 2 * narrow)  # residual stream, and the sum of the skips
-        self.expanded = ops.zeros(rows + 2 * reach, wide)
+        self.expanded = ops.zeros(chunk + 2 * reach, wide)
         self.carried = ops.zeros(2 * reach, wide)  # from one chunk of expanded frames to the next
         self.hidden = ops.zeros(tile, wide)
         self.windows = ops.zeros(tile, network.kernel)
@@ -91,13 +89,13 @@ class MaskingBuffers:
         for the next chunk, so every frame is expanded once, from features not yet changed.
         """
         reach, narrow = _reach(block), block.expand.shape[0]
-        rows = min(CHUNK, self.frames)
+        chunk = self.chunk
         self.expanded[:reach] = block.padding
         known = 0  # frames expanded so far
-        for start, stop in _spans(0, self.frames, rows):
+        for start, stop in _spans(0, self.frames, chunk):
             if start:
                 carried = self.carried[: 2 * reach]
-                carried[:] = self.expanded[rows : rows + 2 * reach]
+                carried[:] = self.expanded[chunk : chunk + 2 * reach]
                 self.expanded[: 2 * reach] = carried
             offset = reach - start  # of a frame's row
             ahead = min(stop + reach, self.frames)

@@ -14,6 +14,10 @@ LEAST_ROW = 8_192
 class NumpyOps:
     """See `Ops`; holds an array for what is in between."""
 
+    # A usual second-level cache: numpy passes over a tile once an operation (measured: with an
+    # encoder of 512/128 twice as much is 3 % slower).
+    tile_bytes = 1 << 19
+
     def __init__(self) -> None:
         self._spare = np.zeros(0, np.float32)
 

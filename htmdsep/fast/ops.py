@@ -19,6 +19,8 @@ class Ops(Protocol):
     float32 whatever that is.
     """
 
+    tile_bytes: int  # of the masking network's wide features, that are best worked on at once
+
     def zeros(self, *shape: int, exact: bool = False) -> Array:
         """Return a new array of zeros."""
 
