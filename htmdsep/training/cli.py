@@ -15,12 +15,12 @@ from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
+from htmdsep.training.arguments import Arguments
 from htmdsep.training.export import export_weights
 from htmdsep.training.grouped import GroupedCommand
 from htmdsep.training.logbook import write_rows
 from htmdsep.training.options import (
     PATH,
-    Options,
     data_options,
     length_options,
     machine_options,
@@ -67,7 +67,7 @@ def run(**values: Any) -> None:
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
     """
     with errors_told(PROGRAM):
-        train_with(Options(**values))
+        train_with(Arguments(**values))
 
 
 @main.command()

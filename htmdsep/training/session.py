@@ -1,4 +1,4 @@
-"""Build a run from options, and keep its log."""
+"""Build a run from arguments, and keep its log."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.precision import has_bf16
+from htmdsep.training.arguments import Arguments
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.logbook import append_row, is_vocals_ratio, read_rows
 from htmdsep.training.optimisers import FUSED_ON, optimise
-from htmdsep.training.options import Options
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import network_config
 from htmdsep.training.provenance import current_commit, describe_command
@@ -50,29 +50,29 @@ class Job:
     tensorboard: bool = False
 
 
-def train_with(options: Options) -> None:
+def train_with(arguments: Arguments) -> None:
     """Train as the options say; raise HtmdsepError for what a user can mend."""
-    device = _device(options)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
+    device = _device(arguments)
+    if arguments.threads is not None:
+        torch.set_num_threads(arguments.threads)
     if device.type == "cuda":
         torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
-    preset = _with_precision(options.chosen_preset(), options.bf16, device)
+    preset = _with_precision(arguments.chosen_preset(), arguments.bf16, device)
     job = Job(
-        config=network_config(preset, options.architecture, options.repeats),
+        config=network_config(preset, arguments.architecture, arguments.repeats),
         preset=preset,
-        seed=options.seed,
-        out=options.out,
+        seed=arguments.seed,
+        out=arguments.out,
         device=device,
-        start=options.start_from,
-        resume=options.resume,
-        compiled=options.compiled,
-        tensorboard=options.tensorboard,
+        start=arguments.start_from,
+        resume=arguments.resume,
+        compiled=arguments.compiled,
+        tensorboard=arguments.tensorboard,
     )
     if (job.out / LAST).exists() and not job.resume:
         raise HtmdsepError(f"{job.out / LAST} is there already; give --resume, or another --out")
     with join_world(device) as world:
-        fit(job, _prepare(options, job.config.sample_rate, world), world)
+        fit(job, _prepare(arguments, job.config.sample_rate, world), world)
 
 
 def fit(job: Job, prepared: Prepared, world: World) -> RunState:
@@ -104,14 +104,14 @@ def fit(job: Job, prepared: Prepared, world: World) -> RunState:
     return state
 
 
-def _prepare(options: Options, sample_rate: int, world: World) -> Prepared:
+def _prepare(arguments: Arguments, sample_rate: int, world: World) -> Prepared:
     """Prepare the folder, the chief first, so that nothing is decoded twice."""
     for turn in (True, False):
         if world.is_chief == turn:
             prepared = prepare(
-                options.folder,
-                options.cache,
-                options.held_out,
+                arguments.folder,
+                arguments.cache,
+                arguments.held_out,
                 sample_rate,
                 progress=world.is_chief,
             )
@@ -119,9 +119,9 @@ def _prepare(options: Options, sample_rate: int, world: World) -> Prepared:
     return prepared
 
 
-def _device(options: Options) -> torch.device:
+def _device(arguments: Arguments) -> torch.device:
     """Return the device, of several processes each its own."""
-    device = torch.device(pick_device(options.device))
+    device = torch.device(pick_device(arguments.device))
     if device.type == "cuda" and device.index is None:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)

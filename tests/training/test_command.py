@@ -11,7 +11,7 @@ from click.testing import CliRunner
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training import cli
-from htmdsep.training.options import Options
+from htmdsep.training.arguments import Arguments
 from htmdsep.training.perwindow import band_ratio
 from htmdsep.training.presets import OURS, PAPER, network_config
 from htmdsep.training.provenance import current_commit, describe_command, read_credits
@@ -25,9 +25,9 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Options:
+def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Arguments:
     """Return the options that a command line makes, without training."""
-    caught: list[Options] = []
+    caught: list[Arguments] = []
     monkeypatch.setattr(cli, "train_with", caught.append)
     code, output = invoke("run", "folder", "--out", "out", *arguments)
     assert code == 0, output
