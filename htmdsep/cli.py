@@ -116,7 +116,7 @@ def _normalise(word: str) -> str:
     type=click.Choice(ENGINES),
     default="auto",
     show_default=True,
-    help="Of CPUs: numpy starts at once, torch and openvino are faster after some seconds.",
+    help="Of CPUs: numpy starts at once, torch and openvino start later and may be faster.",
 )
 @click.option(
     "-j",
