@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.options import MAX_SAMPLE_RATE, Subtype
 
 BLOCK_LENGTH = 65_536  # frames a read; what comes out does not depend on it
+LONGEST_SECONDS = 1e9  # thirty years
 MAX_CHANNELS = 8
 
 
@@ -136,10 +136,12 @@ def _check_format(decoded: Decoded) -> None:
 
 
 def _check_excerpt(start_seconds: float, duration_seconds: float | None) -> None:
-    if not 0 <= start_seconds < math.inf:
-        raise HtmdsepError(f"start must be a number of seconds from 0 on, not {start_seconds}")
-    if duration_seconds is not None and not 0 < duration_seconds < math.inf:
-        raise HtmdsepError(f"duration must be a number of seconds over 0, not {duration_seconds}")
+    if not 0 <= start_seconds <= LONGEST_SECONDS:
+        raise HtmdsepError(f"start must be a number of seconds from 0 to 1e9, not {start_seconds}")
+    if duration_seconds is not None and not 0 < duration_seconds <= LONGEST_SECONDS:
+        raise HtmdsepError(
+            f"duration must be a number of seconds over 0 and up to 1e9, not {duration_seconds}"
+        )
 
 
 def _excerpt_frames(frames: int | None, first: int, last: int | None) -> int | None:

@@ -58,7 +58,7 @@ def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Qua
     largest = np.maximum(np.maximum(np.abs(mixture), np.abs(vocals)), np.abs(mixture - vocals))
     exponent = np.maximum(np.frexp(largest * (1 + 2.0**-20))[1], 1)
     grid = np.ldexp(1.0, exponent - FLOAT_BITS)
-    whole = np.rint(mixture / grid) * grid
+    whole = np.rint(mixture / grid) * grid + 0.0  # what adds up to nothing is 0, never -0
     part = np.rint(vocals / grid) * grid
     return Quantised(
         whole.astype(np.float32),

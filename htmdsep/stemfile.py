@@ -17,6 +17,9 @@ BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 WAV_LIMIT = 2**32 - 2**20  # bytes: RIFF's sizes have 32 bits; a MiB for headers and tags
 # Formats with an estimated length must fit RIFF even if the estimate is off by this factor.
 LENGTH_MARGIN = 2
+# Of a tag in a WAV: where all of them take more than some 50 kB, libsndfile 1.2.2 writes a file
+# that it cannot read (measured).
+TAG_BYTES = 4_096
 TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "copyright", "comment")
 
 
@@ -72,7 +75,7 @@ def open_stem(
         ) as sound:
             for name in TAGS:
                 if name in tags:
-                    setattr(sound, name, tags[name])
+                    setattr(sound, name, tags[name] if kind == "FLAC" else _shortened(tags[name]))
             yield StemWriter(sound, subtype)
     except soundfile.LibsndfileError as error:
         cause = error.error_string.rstrip(".")
@@ -81,6 +84,16 @@ def open_stem(
             f"{path.parent}: {cause}; check the space and the permissions there, or choose "
             "another --out"
         ) from error
+
+
+def _shortened(text: str) -> str:
+    return text.encode("utf-8", "replace")[:TAG_BYTES].decode("utf-8", "ignore")
+
+
+def frame_count(path: Path) -> int:
+    """Return how many frames a finished stem file holds."""
+    with soundfile.SoundFile(native_path(path)) as sound:
+        return int(sound.frames)
 
 
 def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:

@@ -19,7 +19,7 @@ from htmdsep.outputs import Output, check_space, plan_output
 from htmdsep.quantise import dequantise, quantise
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
-from htmdsep.stemfile import StemWriter, open_stem, read_stem
+from htmdsep.stemfile import StemWriter, frame_count, open_stem, read_stem
 from htmdsep.streaming import BLOCK_LENGTH, Pair
 
 Progress = Callable[[float, float | None], None]
@@ -137,7 +137,7 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output
         },
         clipped_samples=clipped,
         gain=1.0,
-        closure=_closed(paths, output.subtype, checksum),
+        closure=_closed(paths, output.subtype, checksum, frames),
         vocals_share=meters["vocals"].active_share(),
     )
 
@@ -161,9 +161,16 @@ def _open_all(
     }
 
 
-def _closed(paths: Mapping[StemName, Path], subtype: Subtype, checksum: int) -> bool | None:
-    """Tell that two stem files add up to a mixture of this CRC-32; raise HtmdsepError if not."""
+def _closed(
+    paths: Mapping[StemName, Path], subtype: Subtype, checksum: int, frames: int
+) -> bool | None:
+    """Tell that two stem files add up to a mixture of this CRC-32; raise HtmdsepError if not.
+
+    One stem alone, of which nothing can be told (None), must have all frames.
+    """
     if len(paths) < len(STEM_NAMES):
+        if any(frame_count(path) != frames for path in paths.values()):
+            raise HtmdsepError("the file read back lacks frames; the disk may be faulty")
         return None
     if _sum_checksum(paths, subtype) != checksum:
         raise HtmdsepError(

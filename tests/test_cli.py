@@ -177,6 +177,16 @@ def test_one_stem(run: Run) -> None:
     assert json.loads(result.stdout)["closure"] is None
 
 
+def test_a_stem_alone_that_lost_frames_is_no_success(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    song("song.wav")
+    monkeypatch.setattr("htmdsep.stems.frame_count", lambda _: 1)
+    result = run("song.wav", "--stems", "vocals")
+    assert result.exit_code == 1 and "lacks frames" in result.stderr
+    assert tree() == {"song.wav"}
+
+
 def test_excerpt_and_sample_rate(run: Run) -> None:
     song("song.wav", 2.0)
     options = ["--start", "0.5", "--duration", "1", "--sample-rate", "48000"]
@@ -188,13 +198,26 @@ def test_excerpt_and_sample_rate(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flag", "value"), [("--start", "nan"), ("--duration", "nan"), ("--duration", "inf")]
+    ("flag", "value"),
+    [("--start", "nan"), ("--start", "1e308"), ("--duration", "nan"), ("--duration", "inf")],
 )
 def test_excerpts_that_cannot_be(run: Run, flag: str, value: str) -> None:
     song("song.wav")
     result = run("song.wav", flag, value)
     assert result.exit_code == 1
     assert f"{flag[2:]} must be a number of seconds" in result.stderr
+
+
+def test_zeros_of_either_sign_add_up(run: Run) -> None:
+    """A fade-out in floats ends in samples that the output's grid rounds to -0."""
+    path = song("song.wav", subtype="FLOAT")
+    signal, rate = soundfile.read(path, dtype="float32")
+    signal[-5_000:] = -(2.0**-30)
+    signal[-100:] = -0.0
+    soundfile.write(path, signal, rate, "FLOAT")
+    result = run("song.wav", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["closure"] is True
 
 
 @pytest.mark.parametrize("depth", ["--int16", "--int24"])

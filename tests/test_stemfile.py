@@ -10,7 +10,7 @@ import soundfile
 from htmdsep import stemfile
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import SUBTYPES, FileFormat, Subtype
-from htmdsep.stemfile import open_stem, read_stem
+from htmdsep.stemfile import TAGS, frame_count, open_stem, read_stem
 
 
 def options(**changes: Any) -> Any:
@@ -87,6 +87,16 @@ def test_tags_are_written(tmp_path: Path, file_format: FileFormat) -> None:
     with soundfile.SoundFile(path) as sound:
         found = sound.copy_metadata()
     assert (found["title"], found["artist"]) == ("Übung", "Chœur")
+
+
+@pytest.mark.parametrize("frames", [10, None])
+def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int | None) -> None:
+    path = tmp_path / "stem"
+    tags = dict.fromkeys(TAGS, "ü" * 60_000)
+    with open_stem(path, **options(tags=tags, frames=frames)) as writer:
+        writer.write(np.ones((10, 2), np.int32))
+    assert frame_count(path) == 10
+    assert sum(map(len, read_stem(path, "PCM_16", 4))) == 10
 
 
 @pytest.mark.parametrize(
