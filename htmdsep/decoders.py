@@ -25,12 +25,12 @@ from av.audio.frame import AudioFrame
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Subtype
+from htmdsep.riff import SIZES_UNKNOWN, holds_more
 
 # The first bytes of WAV, RF64, BW64, big-endian WAV, Wave64, AIFF, AU (both orders) and CAF.
 UNCOMPRESSED_MAGIC = (
     b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
 )  # fmt: skip
-SIZE_UNKNOWN = (0, 0x7FFFFFFF, 0xFFFFFFFF)  # data sizes that a pipe's writer leaves in the header
 OGG_MAGIC = b"OggS"
 OGG_FIRST_PAGE = b"OggS\x00\x02"  # with which every stream in an Ogg file begins
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd")
@@ -71,7 +71,13 @@ def decode(path: Path, block_length: int) -> Iterator[Decoded]:
                 pass
             else:
                 with sound:
-                    yield _decode_soundfile(sound, block_length)
+                    decoded = _decode_soundfile(sound, block_length)
+                    if magic == b"RIFF" and holds_more(file):
+                        decoded.notes.append(
+                            "its header announces less than the file holds, and only that is "
+                            "read; mend the header to have all of it"
+                        )
+                    yield decoded
                     return
         file.seek(0)
         try:
@@ -127,7 +133,7 @@ def _announced_frames(sound: soundfile.SoundFile) -> int:
         r"^(?:data|SSND) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
     )
     frames = int(sound.frames)
-    if found and int(found[1]) not in SIZE_UNKNOWN and int(found[2]):
+    if found and int(found[1]) not in SIZES_UNKNOWN and int(found[2]):
         return frames * int(found[1]) // int(found[2])
     return frames
 
@@ -135,6 +141,8 @@ def _announced_frames(sound: soundfile.SoundFile) -> int:
 def _decode_av(container: av.container.InputContainer, block_length: int) -> Decoded:
     stream = container.streams.audio[0]
     codec = stream.codec_context
+    if codec is None:  # PyAV's types do not tell
+        raise HtmdsepError("its audio is of a kind unknown here; convert it to WAV or FLAC")
     lossless = _is_lossless(codec)
     deep = codec.format is not None and codec.format.bytes > 2
     frames = None

@@ -9,6 +9,7 @@ import soundfile
 
 from htmdsep.audio import AudioReader, open_audio
 from htmdsep.errors import HtmdsepError
+from htmdsep.riff import SIZES_UNKNOWN
 from tests.sounds import (
     flac_bytes,
     frames_of,
@@ -168,14 +169,45 @@ def test_truncated_flac_is_read_with_a_note(tmp_path: Path) -> None:
     assert reader.notes == [f"truncated: its header announces 44100 frames, it holds {len(found)}"]
 
 
-def test_wav_from_a_pipe_announces_nothing_wrong(tmp_path: Path) -> None:
+def with_data_size(path: Path, size: int) -> None:
+    """Let a WAV's header announce another number of bytes."""
+    data = bytearray(path.read_bytes())
+    assert data[36:40] == b"data"
+    data[4:8] = min(size + 36, 2**32 - 1).to_bytes(4, "little")
+    data[40:44] = size.to_bytes(4, "little")
+    path.write_bytes(data)
+
+
+@pytest.mark.parametrize("size", SIZES_UNKNOWN)
+def test_wav_from_a_pipe_announces_nothing_wrong(tmp_path: Path, size: int) -> None:
     path = tmp_path / "sound.wav"
     soundfile.write(path, tone(1_000, RATE), RATE)
-    data = bytearray(path.read_bytes())
-    data[4:8] = data[40:44] = b"\xff" * 4
-    path.write_bytes(data)
+    with_data_size(path, size)
+    with open_audio(path) as reader:
+        assert reader.frames == (1_000 if size else 0)
+    if size:  # libsndfile reads nothing where the header says so
+        found, reader = read(path)
+        assert len(found) == 1_000 and reader.notes == []
+
+
+@pytest.mark.parametrize("behind", [b"", b"LIST\x04\0\0\0INFO", bytes(1_000), b"id3 \1\0\0\0xy"])
+def test_a_wav_whose_header_announces_less_gets_a_note(tmp_path: Path, behind: bytes) -> None:
+    path = tmp_path / "sound.wav"
+    soundfile.write(path, tone(1_000, RATE), RATE)
+    path.write_bytes(path.read_bytes() + behind)
+    assert read(path)[1].notes == []
+    with_data_size(path, 800)
     found, reader = read(path)
-    assert len(found) == 1_000 and reader.notes == []
+    assert len(found) == 400
+    assert len(reader.notes) == 1 and "announces less than the file holds" in reader.notes[0]
+
+
+def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
+    path = write_av(tmp_path / "sound.m4a", tone(RATE, RATE, 2), RATE, "aac")
+    # Neither the sample entry's name nor its descriptor is of any codec.
+    path.write_bytes(path.read_bytes().replace(b"mp4a", b"zzzz").replace(b"esds", b"free"))
+    with pytest.raises(HtmdsepError, match="of a kind unknown here; convert it"):
+        read(path)
 
 
 def test_damage_inside_an_mp3_is_left_out_with_a_note(tmp_path: Path) -> None:
