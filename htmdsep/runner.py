@@ -9,8 +9,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet.outcome import Outcome, Task
+from htmdsep.fleet.outcome import FAILURES, Outcome, Task
 from htmdsep.fleet.scribe import Scribe
 from htmdsep.fleet.work import Done, StoppedError, separate_job
 from htmdsep.options import FileOptions
@@ -66,7 +65,7 @@ class Runner:
         except (StoppedError, SystemExit, KeyboardInterrupt):
             self.scribe.interrupted(task)
             raise
-        except (HtmdsepError, OSError, RuntimeError, MemoryError) as failure:
+        except FAILURES as failure:
             error = failure
         outcome = Outcome(task.job, time.monotonic() - started, done, error)
         self.scribe.ended(task, outcome)

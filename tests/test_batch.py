@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -36,6 +37,33 @@ def test_stems_of_an_earlier_run_are_no_sources(tmp_path: Path) -> None:
     make(tmp_path, "a.mp3", "b/c.mp3", "out/a/vocals.wav", "out/a/accompaniment.wav")
     sources = find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=True)
     assert [Path(source.name).name for source in sources] == ["a.mp3", "c.mp3"]
+
+
+def test_a_pattern_finds_no_stems_but_what_is_asked_for_below_the_output(tmp_path: Path) -> None:
+    make(tmp_path, "a.mp3", "out/b/vocals.wav")
+    out = str(tmp_path / "out")
+    (source,) = find_sources([str(tmp_path / "**" / "*")], out, recursive=False)
+    assert Path(source.name).name == "a.mp3"
+    (source,) = find_sources([str(tmp_path / "out" / "**" / "*.wav")], out, recursive=False)
+    assert Path(source.name).name == "vocals.wav"
+
+
+@pytest.mark.parametrize("shut", ["", "b"])
+def test_a_folder_that_cannot_be_read_is_a_problem(
+    tmp_path: Path, shut: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make(tmp_path, "a.mp3", "b/c.mp3")
+    scan = os.scandir
+
+    def scandir(folder: str) -> Any:
+        if Path(folder) == tmp_path / shut:
+            raise PermissionError(13, "Permission denied", folder)
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    *found, bad = find_sources([str(tmp_path)], str(tmp_path / "out"), recursive=True)
+    assert [Path(source.name).name for source in found] == (["a.mp3"] if shut else [])
+    assert Path(bad.name) == tmp_path / shut and bad.problem == "cannot be read (Permission denied)"
 
 
 def test_a_file_is_taken_once_and_whatever_its_ending(tmp_path: Path) -> None:

@@ -235,6 +235,16 @@ def test_lists_and_manifests_as_input(run: Run) -> None:
         assert result.exit_code == 2 and message in result.stderr
 
 
+def test_a_list_with_zero_bytes_is_refused(run: Run) -> None:
+    result = run("--from", "-", stdin="music/0.wav\0music/1.wav\0")
+    assert result.exit_code == 2 and "line 1: holds a zero byte" in result.stderr
+
+
+def test_a_pattern_over_the_output_folder_can_be_resumed(run: Run) -> None:
+    for counted in ("3 done, 0 skipped, 0 failed", "0 done, 3 skipped, 0 failed"):
+        assert counts(run("--from", "-", "--resume", stdin="**/*.wav\n")) == counted
+
+
 def test_patterns_and_base_mirror_folders(run: Run, tmp_path: Path) -> None:
     write_songs(Path("many/a/x"), 1)
     write_songs(Path("many/b"), 1)

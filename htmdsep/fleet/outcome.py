@@ -10,6 +10,9 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.work import Done
 from htmdsep.stems import FileReport
 
+# What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
+FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
+
 
 @dataclass(frozen=True)
 class Task:

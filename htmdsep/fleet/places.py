@@ -34,6 +34,12 @@ def absolute(name: str) -> str:
     return name if is_url(name) else os.path.abspath(name)  # noqa: PTH100
 
 
+def is_below(name: str, folder: str) -> bool:
+    """Tell whether an absolute name lies below an absolute folder."""
+    separator = "/" if is_url(folder) else os.sep
+    return name.startswith(folder.rstrip(separator) + separator)
+
+
 def is_tidy(path: str) -> bool:
     """Tell, at a glance, that a path has nothing in it that could be left out."""
     # Names that begin with a dot are not told from "." and "..", which costs them a closer look.

@@ -8,8 +8,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet.outcome import Outcome, Task
+from htmdsep.fleet.outcome import FAILURES, Outcome, Task
 from htmdsep.fleet.work import Manner, StoppedError, separate_job
 from htmdsep.options import FileOptions
 
@@ -50,7 +49,7 @@ class Worker:
             done = separate_job(self._separator, task.job, self._options, self._progress)
         except StoppedError:
             return None
-        except (HtmdsepError, OSError, RuntimeError, MemoryError) as failure:
+        except FAILURES as failure:
             error = failure
         return Outcome(task.job, time.monotonic() - started, done, error)
 

@@ -26,9 +26,9 @@ def find_sources(
 ) -> Iterator[Source]:
     """Yield every file to separate, each once: the inputs, and the audio files in folders.
 
-    The output folder is not searched where it lies below an input folder: it holds stems. Files
-    below `base` are mirrored from there on, whatever they were found by. What is `listed` is
-    input, too; there a name with an audio ending is a file, and the disk is not asked.
+    The output folder is not searched where it lies below an input folder or a pattern's: it holds
+    stems. Files below `base` are mirrored from there on, whatever they were found by. What is
+    `listed` is input, too; there a name with an audio ending is a file, and the disk is not asked.
     """
     seen: set[str] = set()
     root = None if base is None else places.absolute(base).rstrip("/") + "/"
@@ -62,6 +62,11 @@ def read_list(name: str) -> Iterator[str]:
                 else stack.enter_context(Path(name).open("rb"))
             )
             for number, line in enumerate(raw, 1):
+                if b"\0" in line:
+                    raise PlanError(
+                        f"--from {name}, line {number}: holds a zero byte; give one path a line "
+                        "(find -print, not -print0)"
+                    )
                 entry = os.fsdecode(line.rstrip(b"\r\n"))
                 if entry.strip():
                     yield _entry(entry, f"{name}, line {number}") if entry[0] == "{" else entry
@@ -92,8 +97,10 @@ def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Sou
             yield from _one(given, out, recursive=recursive)
             continue
         folder = places.fixed_part(given)
+        holds_out = places.is_below(out, places.absolute(folder))
         for name in matched:
-            if not places.is_folder(name):
+            is_stem = holds_out and places.is_below(places.absolute(name), out)
+            if not is_stem and not places.is_folder(name):
                 below = places.parent(name)[len(folder) :].strip("/")
                 yield Source(name, below)
         if not matched:
@@ -106,14 +113,17 @@ def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
     if given == STANDARD_STREAM or _is_file(given):
         yield Source(given)
         return
+    unread: list[OSError] = []
     found = sorted(
         _objects(given, out, recursive=recursive)
         if places.is_url(given)
-        else _audio_files(given, out, recursive=recursive)
+        else _audio_files(given, out, unread, recursive=recursive)
     )
     for name, below in found:
         yield Source(name, below)
-    if not found:
+    for error in unread:
+        yield Source(str(error.filename), problem=f"cannot be read ({error.strerror})")
+    if not found and not unread:
         deeper = "" if recursive else "; --recursive looks into the folders below"
         yield Source(given, problem=f"{NO_AUDIO}{deeper}")
 
@@ -137,10 +147,13 @@ def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]
             yield name, below
 
 
-def _audio_files(folder: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
+def _audio_files(
+    folder: str, out: str, unread: list[OSError], *, recursive: bool
+) -> Iterator[tuple[str, str]]:
+    """Yield the audio files of a folder; folders that cannot be read are added to `unread`."""
     kept_out = None if places.is_url(out) else Path(out).resolve()
     root = "" if folder == os.curdir else folder.rstrip(os.sep)
-    for parent, folders, names in os.walk(folder):
+    for parent, folders, names in os.walk(folder, onerror=unread.append):
         folders[:] = [
             name
             for name in folders
