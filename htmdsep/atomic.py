@@ -79,8 +79,10 @@ def remove_empty(folder: Path) -> None:
 
 def _flush_to_disk(path: Path) -> None:
     """Force a file's bytes, or a folder's entries, to the disk."""
+    # Windows flushes only what may be written, and no folder may be.
+    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = os.open(path, flags)
     except OSError:
         if path.is_dir():
             return  # Windows opens no folders

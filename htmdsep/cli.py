@@ -217,7 +217,8 @@ def command(**arguments: Any) -> None:
     htmdsep -r music/ -o stems/ --resume    go on with it
     htmdsep --stems vocals -o - song.mp3    vocals to standard output
 
-    Exit status: 0 all done, 1 some file failed, 2 wrong usage, 130 or 143 interrupted.
+    Exit status: 0 all done, 1 some file failed, 2 wrong usage, 129, 130 or 143
+    interrupted.
     """
     settings = Settings(**arguments)
     check_settings(settings)
@@ -236,7 +237,7 @@ def command(**arguments: Any) -> None:
 
 
 def main() -> None:
-    """Run the command line; SIGINT and SIGTERM end it with status 130 and 143."""
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
     wait_without_spinning()
     end_on_signals()
     command()

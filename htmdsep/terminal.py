@@ -24,8 +24,14 @@ def wait_without_spinning() -> None:
 
 
 def end_on_signals() -> None:
-    """Let SIGINT and SIGTERM end the program with status 130 and 143, by way of every `with`."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Let SIGINT, SIGTERM and SIGHUP end the program by way of every `with`, with status 128 + n.
+
+    A hangup that is ignored, as under nohup, stays so.
+    """
+    numbers = [signal.SIGINT, signal.SIGTERM]
+    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        numbers.append(signal.SIGHUP)
+    for number in numbers:
         signal.signal(number, _exit_on_signal)
 
 

@@ -34,17 +34,22 @@ def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
 def test_signals_leave_no_files(
-    tmp_path: Path, tiny_weights: Path, long_song: Path, jobs: str, number: int, status: int
+    tmp_path: Path, tiny_weights: Path, long_song: Path, jobs: str, name: str, status: int
 ) -> None:
-    for name in ("a.wav", "b.wav", "c.wav"):
-        (tmp_path / "music").mkdir(exist_ok=True)
-        (tmp_path / "music" / name).symlink_to(long_song)
+    number = getattr(signal, name)
+    (tmp_path / "music").mkdir()
+    for song in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / "music" / song).symlink_to(long_song)
     out = tmp_path / "out"
     arguments = ["music", "-o", str(out), "--weights", str(tiny_weights), "-j", jobs]
     process = subprocess.Popen(
-        [*COMMAND, *arguments], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments],
+        cwd=tmp_path,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while len(list(out.rglob("*.part"))) < 2 * int(jobs):

@@ -74,6 +74,12 @@ def test_shards_cover_a_folder_and_merge(
     assert is_whole(out, [str(number) for number in range(5)])
 
 
+def test_merging_where_there_is_nothing_is_an_error(tmp_path: Path) -> None:
+    result = CliRunner().invoke(command, ["--merge-manifests", str(tmp_path / "typo")])
+    assert result.exit_code == 1 and "there is no manifest.jsonl in" in result.stderr
+    assert not (tmp_path / "typo").exists()
+
+
 def test_of_two_shards_rows_the_later_counts(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

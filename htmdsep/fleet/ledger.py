@@ -6,7 +6,7 @@ import os
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import Protocol
@@ -81,17 +81,20 @@ def read_index(out: str) -> Iterator[Index]:
 def merge_manifests(folder: Path) -> int:
     """Make one manifest of all in a folder, with the last row of every song; return their number.
 
-    Raises PlanError while a batch runs there.
+    Raises PlanError while a batch runs there, and HtmdsepError where there is no manifest.
     """
-    with _local_ledger(folder, NAME) as ledger, atomic_path(folder / NAME) as temporary:
-        count = 0
-        with temporary.open("wb") as file:
+    if not has_manifest(str(folder)):
+        raise HtmdsepError(f"there is no {NAME} in {folder}; name the local folder of a batch")
+    count = 0
+    with _local_ledger(folder, NAME) as ledger:
+        with atomic_path(folder / NAME) as temporary, temporary.open("wb") as file:
             for line in ledger.index.lines():
                 file.write(line)
                 count += 1
-        others = [path for path in folder.glob(PATTERN) if path.name != NAME]
-    for path in others:
-        path.unlink(missing_ok=True)
+        # Still locked: no shard can begin and add to a file that is about to go.
+        for path in folder.glob(PATTERN):
+            if path.name != NAME:
+                path.unlink(missing_ok=True)
     return count
 
 
@@ -150,4 +153,5 @@ def _unlink_empty(path: Path, descriptor: int) -> None:
     if here.st_size:
         os.fsync(descriptor)
     elif os.path.samestat(here, path.stat()):
-        path.unlink()
+        with suppress(PermissionError):  # Windows removes no open file
+            path.unlink()

@@ -15,6 +15,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+BINARY = getattr(os, "O_BINARY", 0)  # on Windows, for lines to end as elsewhere
+
 
 def open_locked(path: Path) -> tuple[int, bool]:
     """Open a manifest for appending; return its descriptor, and whether it is locked.
@@ -23,7 +25,7 @@ def open_locked(path: Path) -> tuple[int, bool]:
     """
     while True:
         try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o666)
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | BINARY, 0o666)
         except OSError as error:
             raise HtmdsepError(
                 f"cannot write {path}: {error.strerror}; choose another --out"

@@ -16,6 +16,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Literal
 
+from htmdsep.fleet.locks import BINARY
 from htmdsep.options import StemName
 
 Status = Literal["started", "done", "failed", "interrupted"]
@@ -163,11 +164,11 @@ class Index:
     def _add(self, path: Path) -> None:
         number = len(self._files)
         self._files.append(path)
-        self._descriptors.append(os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0)))
+        self._descriptors.append(os.open(path, os.O_RDONLY | BINARY))
         position = number << _POSITION_BITS
         with path.open("rb") as file:
             for line in file:
-                if line.startswith(_BEGINNING) and line.endswith(b"}\n"):
+                if line.startswith(_BEGINNING) and line.endswith((b"}\n", b"}\r\n")):
                     self._note(line, position, number)
                 position += len(line)
 
