@@ -145,6 +145,7 @@ def test_a_disk_too_full_for_a_row_ends_the_batch(
     result = CliRunner().invoke(command, arguments)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1 and "o space left" in result.stderr
+    assert "manifest.jsonl" in result.stderr
     filler.unlink()
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert is_whole(out, ["0", "1"])

@@ -229,6 +229,9 @@ def test_lists_and_manifests_as_input(run: Run) -> None:
     assert counts(result) == "1 done, 1 skipped, 0 failed"
     result = run("--from", "out/manifest.jsonl", "--resume")
     assert counts(result) == "0 done, 3 skipped, 0 failed"
+    with Path("out/manifest.jsonl").open("ab") as file:
+        file.write(b'{"id": "0123')  # what a crash left of a row
+    assert counts(run("--from", "out/manifest.jsonl", "--resume")).startswith("0 done, 3 skipped")
     for bad, message in (("absent.txt", "No such file"), ("bad.txt", "line 1: neither a path")):
         Path("bad.txt").write_text('{"no": "input"}\n')
         result = run("--from", bad)

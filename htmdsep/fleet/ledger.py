@@ -113,9 +113,12 @@ class _LocalLedger:
 
     def add(self, row: Row) -> None:
         line = row.line()
-        with self._lock:
-            # One write, so that neither a signal nor another process comes between.
-            written = os.write(self._descriptor, line)
+        try:
+            with self._lock:
+                # One write, so that neither a signal nor another process comes between.
+                written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise HtmdsepError(f"cannot write {self._path}: {error.strerror}") from error
         if written < len(line):
             raise HtmdsepError(f"cannot write {self._path}: the disk is full; make room there")
 

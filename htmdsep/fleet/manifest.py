@@ -25,7 +25,7 @@ PATTERN = "manifest*.jsonl"
 ID_LENGTH = 16  # hexadecimal digits
 # Every row begins alike, so that an index needs no JSON parser:
 # {"id": "...", "time": "...", and of songs that are done "proof": "...",
-_BEGINNING = b'{"id": "'
+BEGINNING = b'{"id": "'
 _ID = slice(8, 8 + ID_LENGTH)
 _TIME = slice(_ID.stop + 12, _ID.stop + 12 + 24)
 _PROOF_KEY = b'", "proof": "'
@@ -168,7 +168,7 @@ class Index:
         position = number << _POSITION_BITS
         with path.open("rb") as file:
             for line in file:
-                if line.startswith(_BEGINNING) and line.endswith((b"}\n", b"}\r\n")):
+                if line.startswith(BEGINNING) and line.endswith((b"}\n", b"}\r\n")):
                     self._note(line, position, number)
                 position += len(line)
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from htmdsep.batch import STANDARD_STREAM, SUFFIXES, PlanError, Source
 from htmdsep.fleet import places
+from htmdsep.fleet.manifest import BEGINNING
 
 NO_AUDIO = "no audio file in this folder"
 
@@ -51,8 +52,8 @@ def find_sources(
 def read_list(name: str) -> Iterator[str]:
     """Yield the inputs that a file lists, - for standard input: a line each, or a manifest.
 
-    Of a manifest every input is taken, in whatever way it ended. Raises PlanError where the file
-    cannot be read.
+    Of a manifest every input is taken, in whatever way it ended, but not what a crash left of a
+    row. Raises PlanError where the file cannot be read.
     """
     try:
         with ExitStack() as stack:
@@ -67,6 +68,8 @@ def read_list(name: str) -> Iterator[str]:
                         f"--from {name}, line {number}: holds a zero byte; give one path a line "
                         "(find -print, not -print0)"
                     )
+                if line.startswith(BEGINNING) and not line.endswith(b"\n"):
+                    continue  # what a crash left of a row
                 entry = os.fsdecode(line.rstrip(b"\r\n"))
                 if entry.strip():
                     yield _entry(entry, f"{name}, line {number}") if entry[0] == "{" else entry
