@@ -11,7 +11,9 @@ theirs. Each inner list of voices gets as many windows as any other.
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
+from glob import escape
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -19,11 +21,36 @@ from typing import Any
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.layouts import Library, Song, Stem, matches
 
-KEYS = {"songs", "voices", "accompaniment", "windows", "seed", "level"}
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
 DEFAULT_WINDOWS = 30
 
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+
+
+def _are_groups(value: Any) -> bool:
+    return isinstance(value, list) and all(map(_are_names, value))
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _is_level(value: Any) -> bool:
+    return value is None or isinstance(value, (int, float))
+
+
+# What a set may say, whether a value fits, and what it must be.
+KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "songs": (_are_names, "a list of titles"),
+    "voices": (_are_groups, "a list of lists of files"),
+    "accompaniment": (_are_names, "a list of files"),
+    "windows": (_is_whole, "a number"),
+    "seed": (_is_whole, "a number"),
+    "level": (_is_level, "a number of dB or null"),
+}
 Description = dict[str, dict[str, Any]]
 
 
@@ -68,16 +95,20 @@ def describe(library: Library, recipe: str | None) -> Description:
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
     for name, patterns in described.items():
-        if unknown := sorted(set(patterns) - KEYS):
+        if unknown := sorted(patterns.keys() - KEYS.keys()):
             raise HtmdsepError(
                 f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(KEYS)}"
             )
+        for key, value in patterns.items():
+            fits, kind = KEYS[key]
+            if not fits(value):
+                raise HtmdsepError(f"{recipe}: {key} of {name} must be {kind}, not {value!r}")
     return described
 
 
 def _default_description(library: Library) -> Description:
     if len(library.songs) >= 2:
-        return {"validation": {"songs": [song.title for song in library.songs[::EVERY]]}}
+        return {"validation": {"songs": [escape(song.title) for song in library.songs[::EVERY]]}}
     if len(library.voices) < 2 or len(library.accompaniments) < 2:
         raise HtmdsepError(
             "too little to hold anything out for validation: it takes two songs, or two voices "
@@ -85,8 +116,8 @@ def _default_description(library: Library) -> Description:
         )
     return {
         "validation": {
-            "voices": [[_file_name(stem) for stem in library.voices[::EVERY]]],
-            "accompaniment": [_file_name(stem) for stem in library.accompaniments[::EVERY]],
+            "voices": [[escape(_file_name(stem)) for stem in library.voices[::EVERY]]],
+            "accompaniment": [escape(_file_name(stem)) for stem in library.accompaniments[::EVERY]],
             "windows": DEFAULT_WINDOWS,
         }
     }

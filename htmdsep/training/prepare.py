@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +32,25 @@ class Prepared:
     held_out: list[HeldOut]
     cached: Mapping[str, CachedStem]
     sample_rate: int
+
+    def digest(self) -> str:
+        """Hash what is held out and what is trained on, by names and lengths, wherever it lies."""
+        held = [
+            (
+                one.name,
+                [song.title for song in one.songs],
+                [[stem.name for stem in group] for group in one.voices],
+                [stem.name for stem in one.accompaniments],
+                (one.level, one.windows, one.seed),
+            )
+            for one in self.held_out
+        ]
+        lengths = [
+            (stem.name, len(self.cached[stem.name].samples))
+            for stem in self.training.stems()
+            if stem.name in self.cached
+        ]
+        return hashlib.sha256(json.dumps([held, lengths]).encode()).hexdigest()
 
     def windows(self) -> list[ValidationSet]:
         """Choose the validation windows."""

@@ -81,6 +81,7 @@ def fit(job: Job, prepared: Prepared, world: World) -> RunState:
     if isinstance(batches, SongSegments):
         job = replace(job, preset=_with_epochs(job.preset, batches.steps_per_epoch))
     state = _fresh_state(job)
+    state.settings["data and held-out sets"] = prepared.digest()
     if job.resume:
         restore(state, read_checkpoint(job.out / LAST))
     masking = masking_stage(state.network)

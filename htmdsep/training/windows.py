@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.excerpts import random_active_start
 from htmdsep.training.holdout import HeldOut
@@ -65,7 +66,8 @@ def make_validation_set(
 ) -> ValidationSet:
     """Choose the windows of a held-out set.
 
-    Of songs at a given level only windows with singing are taken, of songs as they are all.
+    Of songs at a given level only windows with singing are taken, of songs as they are all. Raises
+    HtmdsepError where there are none.
     """
     length = WINDOW_SECONDS * sample_rate
     windows = []
@@ -78,6 +80,12 @@ def make_validation_set(
         windows += [Window(vocals, start, music, start) for start in starts]
     if held.voices:
         windows += _mixed_windows(held, cached, length)
+    if not windows:
+        raise HtmdsepError(
+            f"the validation set {held.name!r} has no windows: its songs are shorter than "
+            f"{WINDOW_SECONDS} s or hardly sung, its files silent, or none are asked for; hold out "
+            "others"
+        )
     return ValidationSet(held.name, tuple(windows), length, held.level)
 
 
@@ -98,7 +106,10 @@ def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int)
     """Take the groups of voices in turn, and each group's voices, over random accompaniments."""
     rng = np.random.default_rng(held.seed)
     groups = [[cached[stem.name] for stem in group if stem.name in cached] for group in held.voices]
+    groups = [group for group in groups if group]  # without files that are silent
     accompaniments = [cached[stem.name] for stem in held.accompaniments if stem.name in cached]
+    if not groups or not accompaniments:
+        return []
     windows = []
     for number in range(held.windows):
         group = groups[number % len(groups)]

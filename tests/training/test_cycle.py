@@ -151,6 +151,9 @@ def test_a_job_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDN
     other = replace(preset, batch_size=5)
     with pytest.raises(HtmdsepError, match="batch_size"):
         fit(replace(job, preset=other, resume=True), prepared, World())
+    less = replace(prepared, held_out=prepared.held_out[:0])
+    with pytest.raises(HtmdsepError, match="data and held-out sets"):
+        fit(replace(job, resume=True), less, World())
     assert (tmp_path / LAST).exists()
 
 

@@ -58,6 +58,14 @@ def test_without_a_description_every_seventh_is_held_out() -> None:
     assert len(rest.accompaniments) == 2
 
 
+def test_brackets_in_names_are_no_patterns_where_nothing_is_said() -> None:
+    whole = library(2)
+    whole.songs[0] = Song("Aria [live]", Stem("v", ()), Stem("a", ()))
+    rest, (held,) = hold_out(whole, describe(whole, None))
+    assert [song.title for song in held.songs] == ["Aria [live]"]
+    assert [song.title for song in rest.songs] == ["song 1"]
+
+
 def test_too_little_to_hold_anything_out_is_an_error() -> None:
     with pytest.raises(HtmdsepError, match="too little to hold anything out"):
         describe(library(1, 1, 5), None)
@@ -92,6 +100,9 @@ def test_musdb_is_split_three_to_one_unless_told_otherwise() -> None:
         ({"a": {"voices": [["v0.wav"], ["z*"]], "accompaniment": ["a*"]}}, "matches nothing"),
         ({"a": {"song": ["song 0"]}}, r"unknown keys \['song'\]"),
         (["song 0"], "must hold one JSON object"),
+        ({"a": {"songs": "song 0"}}, "songs of a must be a list of titles"),
+        ({"a": {"voices": ["v*"], "accompaniment": ["a*"]}}, "voices of a must be a list of lists"),
+        ({"a": {"songs": ["song 0"], "windows": "many"}}, "windows of a must be a number"),
     ],
 )
 def test_a_description_that_does_not_fit_is_an_error(

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.separator import Separator
 from htmdsep.training.cache import CachedStem
@@ -65,6 +66,17 @@ def test_windows_without_singing_are_taken_only_as_they_are() -> None:
     assert len(natural.windows) == 4
     (batch,) = natural.batches()
     assert (batch[1][1] == 0).all()
+
+
+def test_a_set_without_windows_is_an_error() -> None:
+    voices, music = ((Stem("a", ()),),), (Stem("m", ()),)
+    cached = {name: noise(name, 20) for name in "am"}
+    for silent in "am":  # left out of the cache
+        left = {name: stem for name, stem in cached.items() if name != silent}
+        with pytest.raises(HtmdsepError, match="'x' has no windows"):
+            make_validation_set(HeldOut("x", (), voices, music, -5.0, 3, 0), left, RATE)
+    with pytest.raises(HtmdsepError, match="'x' has no windows"):
+        make_validation_set(HeldOut("x", (), voices, music, -5.0, 0, 0), cached, RATE)
 
 
 def test_mixed_windows_take_every_group_alike() -> None:
