@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
@@ -37,6 +38,12 @@ class CachedStem:
     name: str
     samples: np.ndarray
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Let other processes map the file, too, instead of sending them all that is in it."""
+        if isinstance(self.samples, np.memmap):
+            return map_stem, (self.name, self.samples.filename)
+        return CachedStem, (self.name, self.samples)
+
     def read(self, start: int, length: int) -> np.ndarray:
         """Return `length` samples from `start`, zeros past either end."""
         excerpt = self.read_integers(start, length).astype(np.float32)
@@ -50,6 +57,11 @@ class CachedStem:
         if last > first:
             excerpt[first - start : last - start] = self.samples[first:last]
         return excerpt
+
+
+def map_stem(name: str, path: Path) -> CachedStem:
+    """Return a stem whose samples lie in a file of the cache."""
+    return CachedStem(name, np.memmap(path, np.int16, mode="r"))
 
 
 def cache_stems(
@@ -71,7 +83,7 @@ def cache_stems(
         bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
-                cached[stem.name] = CachedStem(stem.name, np.memmap(path, np.int16, mode="r"))
+                cached[stem.name] = map_stem(stem.name, path)
             else:
                 tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
     finally:
@@ -85,6 +97,8 @@ def _entry(stem: Stem, folder: Path, sample_rate: int) -> Path:
     if not path.exists():
         with atomic_path(path) as temporary:
             _decode(stem, sample_rate, temporary)
+    if not stem.loose and not path.stat().st_size:
+        raise _silent(stem)  # it was loose when it was decoded
     return path
 
 
@@ -119,8 +133,12 @@ def _decode(stem: Stem, sample_rate: int, path: Path) -> None:
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
         if length == 0 or energy / length < SILENCE_RMS**2:
             if not stem.loose:
-                raise HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
+                raise _silent(stem)
             file.truncate(0)
+
+
+def _silent(stem: Stem) -> HtmdsepError:
+    return HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
 
 
 def _summed_blocks(stem: Stem, sample_rate: int) -> Iterator[np.ndarray]:

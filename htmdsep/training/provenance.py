@@ -13,8 +13,12 @@ from htmdsep.errors import HtmdsepError
 
 def describe_command(arguments: Sequence[str]) -> str:
     """Return the command of arguments, without the folders of paths: they are nobody's business."""
-    words = (Path(word).name if Path(word).is_absolute() else word for word in arguments)
-    return shlex.join(["htmdsep-train", *words])
+    return shlex.join(["htmdsep-train", *map(_without_folder, arguments)])
+
+
+def _without_folder(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
 
 
 def current_commit() -> str:

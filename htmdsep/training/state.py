@@ -16,7 +16,10 @@ from htmdsep.training.ema import MovingAverage
 from htmdsep.training.optimisers import Optimisers
 
 FORMAT = "htmdsep-checkpoint-1"
-COUNTERS = ("step", "seconds", "waited_seconds", "audio_seconds", "stale_validations", "reductions")
+COUNTERS = (
+    "step", "validated_step", "seconds", "waited_seconds", "audio_seconds", "stale_validations",
+    "reductions",
+)  # fmt: skip
 
 
 @dataclass
@@ -29,6 +32,7 @@ class RunState:
     settings: dict[str, Any]  # plain values that must be the same on resume
     provenance: dict[str, Any] = field(default_factory=dict)  # command, commit, data
     step: int = 0
+    validated_step: int = 0  # of the last validation
     seconds: float = 0.0  # of wall time spent so far
     waited_seconds: float = 0.0  # of them, for data
     audio_seconds: float = 0.0

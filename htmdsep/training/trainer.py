@@ -96,7 +96,7 @@ def train(run: Run) -> None:
                     clock.validated()
                     save_state(run.folder / LAST, state)
     if world.is_chief:
-        if clock.is_over() and not stop.asked:
+        if clock.is_over() and not stop.asked and state.validated_step < state.step:
             validate(run)
         save_state(run.folder / LAST, state)
 
@@ -129,6 +129,7 @@ def set_mode(network: nn.Module, *, frozen: bool) -> None:
 def validate(run: Run) -> None:
     """Score the averaged weights, keep the best by loss and by SDR, and report a row."""
     state, settings = run.state, run.settings
+    state.validated_step = state.step
     row = log_figures(state)
     losses, ratios = [], []
     for windows in run.windows:

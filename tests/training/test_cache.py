@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import av
@@ -107,6 +108,26 @@ def test_a_silent_loose_stem_is_left_out_and_told(
     assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None
     assert "is silent and left out" in capsys.readouterr().err
     assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None  # from the cache
+
+
+def test_a_silent_file_known_as_loose_is_an_error_in_a_song(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", broken("silent"), RATE)
+    assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None
+    with pytest.raises(HtmdsepError, match="is silent; remove it"):
+        cached(tmp_path, Term(tmp_path / "a.wav"))
+
+
+def test_a_stem_goes_to_other_processes_as_a_path(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(50_000), RATE)
+    stem = cached(tmp_path, Term(tmp_path / "a.wav"))
+    assert stem is not None
+    sent = pickle.dumps(stem)
+    assert len(sent) < 1_000
+    again = pickle.loads(sent)
+    assert again.name == stem.name and np.array_equal(again.samples, stem.samples)
+    assert isinstance(again.samples, np.memmap)
+    small = CachedStem("a", np.arange(3, dtype=np.int16))
+    assert np.array_equal(pickle.loads(pickle.dumps(small)).samples, small.samples)
 
 
 def test_terms_of_different_length_are_an_error(tmp_path: Path) -> None:

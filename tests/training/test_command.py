@@ -161,6 +161,8 @@ def test_export_wants_credits(tmp_path: Path) -> None:
 def test_commands_are_told_without_folders() -> None:
     told = describe_command(["run", "/music/my songs", "--out", "a/b"])
     assert told == "htmdsep-train run 'my songs' --out a/b"
+    told = describe_command(["run", "music", "--out=/home/me/b", "--encoder=16"])
+    assert told == "htmdsep-train run music --out=b --encoder=16"
     assert current_commit()
 
 
