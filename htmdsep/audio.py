@@ -11,11 +11,10 @@ import numpy as np
 
 from htmdsep.decoders import Decoded, decode
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import MAX_SAMPLE_RATE, Subtype
+from htmdsep.options import MAX_CHANNELS, MAX_SAMPLE_RATE, Subtype
 
 BLOCK_LENGTH = 65_536  # frames a read; what comes out does not depend on it
 LONGEST_SECONDS = 1e9  # thirty years
-MAX_CHANNELS = 8
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -46,9 +47,16 @@ class RowEstimator:
         self.notes: list[str] = []
         self._network = network
         self._batch_size = batch_size
-        self._pool, self._workers = make_workers(threads or thread_count())
+        self._threads = threads or thread_count()
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
+        self._pool, self._workers = make_workers(self._threads)
 
     def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        if self._process != os.getpid():
+            self._begin()  # a forked process has none of its parent's threads
         with ONE_BLAS_THREAD:
             yield from self._estimates(segments)
 

@@ -18,6 +18,7 @@ from htmdsep.estimators import Way, load_estimator, make_estimator
 from htmdsep.options import (
     DEFAULT_OVERLAP,
     DEFAULT_STEREO,
+    MAX_CHANNELS,
     MAX_OVERLAP,
     MAX_SEGMENT_SECONDS,
     STEREO_MODES,
@@ -105,8 +106,8 @@ class Separator:
     def separate(self, mixture: np.ndarray, sample_rate: int) -> Stems:
         """Separate a whole signal of shape (frames,) or (frames, channels); same shape returned.
 
-        Samples are floats with full scale at 1; sample_rate is in Hz. Raises HtmdsepError for
-        other shapes, types or sample rates.
+        Samples are floats with full scale at 1, of up to 8 channels; sample_rate is in Hz. Raises
+        HtmdsepError for other shapes, types or sample rates.
         """
         mixture = np.asarray(mixture)
         if mixture.ndim not in (1, 2) or not np.issubdtype(mixture.dtype, np.floating):
@@ -114,7 +115,7 @@ class Separator:
                 "mixture must be floats of shape (frames,) or (frames, channels), not "
                 f"{mixture.dtype} of shape {mixture.shape}"
             )
-        frames = mixture.astype(np.float32).reshape(len(mixture), -1 if mixture.size else 1)
+        frames = mixture.astype(np.float32).reshape(len(mixture), *mixture.shape[1:2] or (1,))
         parts = [pair.vocals for pair in self.pairs([frames], sample_rate)]
         vocals = np.concatenate([frames[:0], *parts]).reshape(mixture.shape)
         return Stems(vocals, frames.reshape(mixture.shape) - vocals)
@@ -185,6 +186,11 @@ def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         if block.ndim != 2 or (channels is not None and block.shape[1] != channels):
             expected = f"(frames, {channels or 'channels'})"
             raise HtmdsepError(f"a block must be {expected}, not {block.shape}")
+        if not 1 <= block.shape[1] <= MAX_CHANNELS:
+            raise HtmdsepError(
+                f"a mixture of shape (frames, channels) may have 1 to {MAX_CHANNELS} channels, not "
+                f"{block.shape[1]}; transpose it if it is (channels, frames)"
+            )
         if not np.isfinite(block).all():
             raise HtmdsepError("the mixture holds samples that are not finite (NaN or infinity)")
         channels = block.shape[1]

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import tracemalloc
@@ -193,6 +195,8 @@ def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
     ("mixture", "sample_rate", "message"),
     [
         (np.zeros((2, 3, 4)), 44_100, "must be floats of shape"),
+        (np.zeros((2, 44_100)), 44_100, "transpose it if it is"),
+        (np.zeros((5, 0)), 44_100, "1 to 8 channels, not 0"),
         (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
         (np.zeros(10), 0, "sample rate must be a positive whole number, not 0"),
         (np.zeros(10), 44_100.5, "sample rate must be"),
@@ -318,3 +322,22 @@ def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
     monkeypatch.setattr("htmdsep.devices.ctypes.CDLL", load)
     monkeypatch.setattr("htmdsep.devices.AMD_DRIVER", Path("/nowhere"))
     assert devices._may_have_gpu() is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_separator_that_was_used_works_in_a_forked_process(tiny_network: HTMDNet) -> None:
+    separator = Separator(tiny_network, threads=1, engine="numpy")
+    mixture = tone(5_000, 22_050)
+    expected = separator.separate(mixture, 22_050).vocals.tobytes()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # rather than wait for ever
+        same = separator.separate(mixture, 22_050).vocals.tobytes() == expected
+        os.write(writing, b"same" if same else b"other")
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert file.read() == b"same"
+    os.waitpid(child, 0)
