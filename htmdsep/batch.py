@@ -113,9 +113,15 @@ def plan_jobs(
 ) -> Plan:
     """Settle every output path.
 
-    Raises PlanError for a template with unknown fields, for two outputs at one path, and for an
-    output that would replace an input.
+    Raises PlanError for a template with unknown fields or another format's ending, for two outputs
+    at one path, and for an output that would replace an input.
     """
+    suffix = os.path.splitext(template)[1].lower()  # noqa: PTH122
+    if suffix in SUFFIXES and suffix != f".{file_format}":
+        raise PlanError(
+            f"--filename {template!r} ends in {suffix}, and the stems' format is {file_format}; "
+            "end it in {ext}, or give --format"
+        )
     plan = Plan(sources, out, template, stems, file_format)
     # Hashes, as names of a million songs' stems need 300 MB, and these 24.
     hashes = array("q", (hash(_key(source.name)) for source in sources))

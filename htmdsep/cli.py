@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import traceback
 from pathlib import Path
 from typing import Any
 
@@ -226,7 +228,7 @@ def command(**arguments: Any) -> None:
         sys.exit(act(settings))
     except HtmdsepError as error:
         if settings.verbose:
-            raise
+            traceback.print_exc()
         click.echo(f"htmdsep: {error}", err=True)
         sys.exit(2 if isinstance(error, PlanError) else 1)
     except OSError as error:
@@ -238,6 +240,8 @@ def command(**arguments: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    if sys.stderr is None:  # closed, as some launchers do
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
     wait_without_spinning()
     end_on_signals()
     command()

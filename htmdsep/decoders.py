@@ -241,7 +241,9 @@ def _is_single_ogg(file: BinaryIO) -> bool:
 
 
 def _lower(metadata: dict[str, str]) -> dict[str, str]:
-    return {name.lower(): text for name, text in metadata.items()}
+    """Return tags by names in small letters; FFmpeg calls a track's number by a name of its own."""
+    names = {"track": "tracknumber"}
+    return {names.get(name.lower(), name.lower()): text for name, text in metadata.items()}
 
 
 def _reason(error: av.FFmpegError) -> str:

@@ -13,6 +13,8 @@ from htmdsep.options import MAX_SAMPLE_RATE, ClipMode, FileFormat, FileOptions, 
 from htmdsep.quantise import BITS
 from htmdsep.stemfile import BYTES
 
+FLAC_MAX_SAMPLE_RATE = 655_350  # Hz
+
 
 @dataclass(frozen=True)
 class Output:
@@ -51,6 +53,10 @@ def plan_output(reader: AudioReader, options: FileOptions) -> Output:
     if not 1 <= sample_rate <= MAX_SAMPLE_RATE:
         raise HtmdsepError(
             f"sample rate must lie between 1 and {MAX_SAMPLE_RATE} Hz, not {sample_rate}"
+        )
+    if options.file_format == "flac" and sample_rate > FLAC_MAX_SAMPLE_RATE:
+        raise HtmdsepError(
+            f"FLAC holds at most {FLAC_MAX_SAMPLE_RATE} Hz, not {sample_rate}; use --format wav"
         )
     frames = reader.frames
     if frames is not None:

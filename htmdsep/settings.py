@@ -94,5 +94,7 @@ def check_settings(settings: Settings) -> None:
             raise click.UsageError(
                 "standard output takes one stem and nothing else; give --stems and drop --json"
             )
+        if sys.stdout is None:
+            raise click.UsageError("standard output is closed; redirect it to a file or pipe")
         if sys.stdout.isatty():
             raise click.UsageError("standard output is a terminal; redirect it to a file or pipe")

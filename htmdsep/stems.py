@@ -69,6 +69,9 @@ def write_stems(
     check: Check | None = None,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
+    for target in targets.values():
+        if target.exists() and source.exists() and target.samefile(source):
+            raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
     with ExitStack() as stack:
         excerpt = open_audio(
             source,
@@ -199,5 +202,5 @@ def _clip_notes(report: FileReport) -> list[str]:
         return []
     return [
         f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
-        "--clip-mode rescale or --float32 keeps them"
+        "--clip-mode rescale, or WAV with --float32, keeps them"
     ]

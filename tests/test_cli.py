@@ -187,6 +187,21 @@ def test_a_stem_alone_that_lost_frames_is_no_success(
     assert tree() == {"song.wav"}
 
 
+def test_a_song_is_never_replaced_by_its_own_stem(run: Run) -> None:
+    before = song("real/song.wav").read_bytes()
+    Path("link").symlink_to("real")
+    arguments = ["--filename", "{track}.{ext}", "--stems", "vocals", "--overwrite"]
+    result = run("link/song.wav", "-o", "real", *arguments)
+    assert result.exit_code == 1 and "is the input itself" in result.stderr
+    assert Path("real/song.wav").read_bytes() == before
+
+
+def test_a_rate_that_flac_cannot_hold(run: Run) -> None:
+    song("song.wav", 0.1)
+    result = run("song.wav", "-c", "flac", "--sample-rate", "700000")
+    assert result.exit_code == 1 and "FLAC holds at most 655350 Hz" in result.stderr
+
+
 @pytest.mark.filterwarnings("ignore::RuntimeWarning")
 def test_an_estimate_that_is_not_finite_is_no_success(run: Run) -> None:
     path = song("song.wav", subtype="FLOAT")
@@ -291,6 +306,8 @@ def test_standard_input_and_output(run: Run) -> None:
         (["song.wav", "-o", "-", "--stems", "vocals", "--json"], "standard output takes one stem"),
         (["song.wav", "copy/song.wav", "-o", "-", "--stems", "vocals"], "of one input, not of 2"),
         (["song.wav", "copy/song.wav"], "would both be written to separated/song/vocals.wav"),
+        (["song.wav", "--filename", "{stem}.flac"], "ends in .flac, and the stems' format is wav"),
+        (["copy", "-r", "-o", "./copy"], "is the output folder, too"),
         (["song.wav", "--filename", "{artist}"], "known fields"),
         (["song.wav", "--no-such-flag"], "No such option"),
     ],
@@ -324,6 +341,9 @@ def test_errors_are_one_line_and_verbose_adds_the_traceback(run: Run) -> None:
     assert len(result.stderr.splitlines()) == 1
     result = run("bad.wav", "--verbose")
     assert "Traceback" in result.stderr and "htmdsep: bad.wav: no audio" in result.stderr
+    result = run("bad.wav", "--verbose", "--filename", "{artist}")
+    assert result.exit_code == 2
+    assert "Traceback" in result.stderr and "htmdsep: --filename" in result.stderr
 
 
 def test_quiet_says_nothing_of_success(run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -128,6 +129,22 @@ def test_a_full_disk_behind_standard_output_is_one_line(
         )
     assert done.returncode == 1
     assert done.stderr == "htmdsep: standard output: No space left on device\n"
+
+
+@pytest.mark.parametrize(
+    ("closed", "arguments", "status", "message"),
+    [("2>&-", "", 0, ""), (">&-", "--stems vocals -o -", 2, "standard output is closed")],
+)
+def test_closed_streams(
+    tmp_path: Path, tiny_weights: Path, closed: str, arguments: str, status: int, message: str
+) -> None:
+    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
+    command = [*COMMAND, "song.wav", "--weights", str(tiny_weights)]
+    shell = f"{shlex.join(command)} {arguments} {closed}"
+    done = subprocess.run(shell, shell=True, cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode == status
+    assert message in done.stderr and "Traceback" not in done.stderr
+    assert (tmp_path / "separated").exists() == (status == 0)
 
 
 def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> None:

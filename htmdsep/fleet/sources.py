@@ -116,6 +116,11 @@ def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
     if given == STANDARD_STREAM or _is_file(given):
         yield Source(given)
         return
+    if recursive and places.absolute(given).rstrip("/") == out.rstrip("/"):
+        raise PlanError(
+            f"{given} is the output folder, too, so that stems would be taken for songs the next "
+            "time; choose another --out"
+        )
     unread: list[OSError] = []
     found = sorted(
         _objects(given, out, recursive=recursive)
