@@ -29,7 +29,8 @@ class StemWriter:
     def __init__(self, sound: soundfile.SoundFile, subtype: Subtype) -> None:
         self._sound = sound
         self._subtype = subtype
-        self._room = None if sound.format != "WAV" else WAV_LIMIT // BYTES[subtype]
+        is_riff = sound.format in ("WAV", "WAVEX")
+        self._room = WAV_LIMIT // BYTES[subtype] if is_riff else None
 
     def write(self, values: np.ndarray) -> None:
         """Append a block in the subtype's units: int32 least significant bits, or float32."""
@@ -66,7 +67,8 @@ def open_stem(
     kind = "FLAC"
     if file_format == "wav":
         size = None if frames is None else frames * channels * BYTES[subtype] * LENGTH_MARGIN
-        kind = "WAV" if size is not None and size < WAV_LIMIT else "RF64"
+        riff = "WAV" if channels <= 2 else "WAVEX"  # which says which loudspeakers they are for
+        kind = riff if size is not None and size < WAV_LIMIT else "RF64"
     elif subtype == "FLOAT":
         raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
     try:

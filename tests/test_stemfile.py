@@ -3,6 +3,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -69,13 +70,25 @@ def test_what_may_outgrow_a_wav_is_rf64(tmp_path: Path, frames: int | None, kind
     assert soundfile.info(path).format == kind
 
 
-def test_a_wav_never_outgrows_its_header(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("frames", [1_000, None])
+def test_six_channels_are_five_and_one(tmp_path: Path, frames: int | None) -> None:
+    path = tmp_path / "stem"
+    with open_stem(path, **options(channels=6, frames=frames)) as writer:
+        writer.write(np.zeros((10, 6), np.int32))
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].layout.name == "5.1"
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_a_wav_never_outgrows_its_header(
+    tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(stemfile, "WAV_LIMIT", 10_000)
     with (
         pytest.raises(HtmdsepError, match="far longer than announced"),
-        open_stem(tmp_path / "stem", **options(frames=100)) as writer,
+        open_stem(tmp_path / "stem", **options(frames=100, channels=channels)) as writer,
     ):
-        writer.write(np.zeros((2_501, 2), np.int32))
+        writer.write(np.zeros((2_501, channels), np.int32))
 
 
 @pytest.mark.parametrize("file_format", ["wav", "flac"])
