@@ -147,8 +147,8 @@ class Separator:
 
     def separate_file(
         self,
-        source: Path,
-        targets: Mapping[StemName, Path],
+        source: str | Path,
+        targets: Mapping[StemName, str | Path],
         options: FileOptions | None = None,
         progress: Progress | None = None,
         check: Check | None = None,
@@ -160,7 +160,10 @@ class Separator:
         the remedy, for files that cannot be read or written.
         """
         known = len(self._engine.estimator.notes)
-        report = write_stems(source, targets, self.pairs, options or FileOptions(), progress, check)
+        paths = {stem: Path(target) for stem, target in targets.items()}
+        report = write_stems(
+            Path(source), paths, self.pairs, options or FileOptions(), progress, check
+        )
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
@@ -191,6 +194,8 @@ def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
                 f"a mixture of shape (frames, channels) may have 1 to {MAX_CHANNELS} channels, not "
                 f"{block.shape[1]}; transpose it if it is (channels, frames)"
             )
+        if not np.issubdtype(block.dtype, np.floating):
+            raise HtmdsepError(f"a block must hold floats with full scale at 1, not {block.dtype}")
         if not np.isfinite(block).all():
             raise HtmdsepError("the mixture holds samples that are not finite (NaN or infinity)")
         channels = block.shape[1]

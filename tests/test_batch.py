@@ -79,6 +79,16 @@ def test_an_empty_folder_is_a_problem_of_its_own(tmp_path: Path) -> None:
     assert "--recursive" in source.problem
 
 
+def test_a_file_may_be_called_as_standard_input_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("-").touch()
+    (stream,) = find_sources(["-"], "out", recursive=False)
+    (file,) = find_sources(["./-"], "out", recursive=False)
+    assert (stream.label, file.name) == ("standard input", str(tmp_path / "-"))
+
+
 def test_names() -> None:
     sources = [Source("music/Chœur d'été 100%.mp3")]
     assert targets(sources) == [

@@ -212,6 +212,8 @@ def test_blocks_must_keep_their_channels() -> None:
     blocks = [np.zeros((10, 2), np.float32), np.zeros((10, 1), np.float32)]
     with pytest.raises(HtmdsepError, match=r"a block must be \(frames, 2\), not \(10, 1\)"):
         list(Separator(scale()).separate_blocks(blocks, 44_100))
+    with pytest.raises(HtmdsepError, match="must hold floats with full scale at 1, not int16"):
+        list(Separator(scale()).separate_blocks([np.zeros((10, 2), np.int16)], 44_100))
 
 
 def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -> None:

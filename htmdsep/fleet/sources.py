@@ -112,7 +112,8 @@ def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Sou
 
 def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
     if not (places.is_tidy(given) or places.is_url(given)):
-        given = str(Path(given))  # ./song.mp3 is song.mp3
+        tidied = str(Path(given))  # ./song.mp3 is song.mp3, but ./- is a file
+        given = places.absolute(tidied) if tidied == STANDARD_STREAM != given else tidied
     if given == STANDARD_STREAM or _is_file(given):
         yield Source(given)
         return
