@@ -26,7 +26,6 @@ class TrainerSettings:
     patience: int | None = None  # validations without a better loss
     validation_stride: int = 1  # every n-th window while training
     masking_share: float = 0.0  # of a run whose end is known: HTMD-Net's masker learns alone
-    freeze_statistics_at: float | None = None  # share of the run from which batch norm is frozen
     workers: int = 1  # processes that prepare batches
 
     def progress(self, step: int, seconds: float) -> float:

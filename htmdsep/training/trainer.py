@@ -81,7 +81,7 @@ def train(run: Run) -> None:
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            set_mode(state.network, frozen=_is_frozen(settings, progress))
+            state.network.train()
             losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)
             state.average.update(state.network)
             state.step += 1
@@ -115,15 +115,6 @@ def descend(
         nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
     state.optimiser.step(rate)
     return losses, output.estimate.detach()
-
-
-def set_mode(network: nn.Module, *, frozen: bool) -> None:
-    """Train; where `frozen`, with batch norm as in evaluation, so that the last steps fit it."""
-    network.train()
-    if frozen:
-        for module in network.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.eval()
 
 
 def validate(run: Run) -> None:
@@ -167,7 +158,3 @@ def _keep_best(run: Run, loss: float, ratio: float) -> None:
 def _is_stale(run: Run) -> bool:
     patience = run.settings.patience
     return patience is not None and run.state.stale_validations >= patience
-
-
-def _is_frozen(settings: TrainerSettings, progress: float) -> bool:
-    return settings.freeze_statistics_at is not None and progress >= settings.freeze_statistics_at

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
+from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, initialise_like_keras
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
@@ -34,15 +35,12 @@ CONFIG = HTMDNetConfig(
     lstm_size=8,
     lstm_layers=1,
 )
-# Batch norm is frozen: its statistics are each process's own, so that with them in play two
-# halves of a batch are not the whole.
 SETTINGS = TrainerSettings(
     loss=VARIANTS["mse-mae"],
     schedule=Schedule(1.0),
     clip_norm=0.05,
     steps=4,
     masking_share=0.5,
-    freeze_statistics_at=0.0,
     workers=0,
 )
 
@@ -57,6 +55,25 @@ class Halves:
         both = torch.randn(2, 4, 1, 1024, generator=torch.Generator().manual_seed(step)) / 3
         rows = slice(self.world.rank, None, self.world.size)
         return both[0, rows], both[1, rows]
+
+
+class NormsAtRest(nn.Module):
+    """A network whose batch norms are as in evaluation.
+
+    Their statistics are each process's own, so that with them in play two halves of a batch are not
+    the whole.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        for module in self.network.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.eval()
+        output: NetworkOutput = self.network(mixture)
+        return output
 
 
 def initial_network() -> HTMDNet:
@@ -80,8 +97,8 @@ def run(folder: Path, world: World) -> RunState:
             settings=SETTINGS,
             folder=folder,
             report=lambda _row: None,
-            forward=world.parallel(network),
-            masking=world.parallel(MaskingStage(network.masking)),
+            forward=world.parallel(NormsAtRest(network)),
+            masking=world.parallel(NormsAtRest(MaskingStage(network.masking))),
             world=world,
         )
     )

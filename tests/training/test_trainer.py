@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
@@ -23,7 +22,7 @@ from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.stages import masking_stage
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
 from htmdsep.training.stopping import Clock
-from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, set_mode, train, validate
+from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, train, validate
 from htmdsep.training.validation import Quartiles, Scores
 from htmdsep.training.windows import ValidationSet
 
@@ -279,19 +278,6 @@ def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path: Path, content: bytes
     torch.save({"format": "another"}, path)
     with pytest.raises(HtmdsepError, match="not a checkpoint of htmdsep-train"):
         read_checkpoint(path)
-
-
-def test_frozen_statistics_stay(tiny_config: HTMDNetConfig) -> None:
-    def statistics(network: nn.Module) -> list[Tensor]:
-        return [value.clone() for name, value in network.named_buffers() if "running" in name]
-
-    network = HTMDNet(tiny_config)
-    for frozen in (True, False):
-        before = statistics(network)
-        set_mode(network, frozen=frozen)
-        network(torch.randn(2, 1, 4096))
-        same = [torch.equal(*pair) for pair in zip(before, statistics(network), strict=True)]
-        assert same == [frozen] * len(same)
 
 
 def test_a_worker_outlives_a_signal_to_the_whole_group(
