@@ -1,4 +1,4 @@
-"""The command `htmdsep-train`: train, score, export, measure."""
+"""The command `htmdsep-train`: train, score, export, average, measure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import errors_told
 from htmdsep.training.arguments import Arguments
+from htmdsep.training.averaging import average_weights
 from htmdsep.training.export import export_weights
 from htmdsep.training.grouped import GroupedCommand
 from htmdsep.training.logbook import write_rows
@@ -106,6 +107,17 @@ def export(
             masking_only=masking_only,
         )
     click.echo(f"{digest}  {weights}")
+
+
+@main.command()
+@click.argument("weights", nargs=-1, metavar="WEIGHTS...")
+@click.option("--out", type=PATH, required=True, help="The file to write.")
+@click.option("--name", required=True, help="What the mean is called.")
+def average(weights: tuple[str, ...], out: Path, name: str) -> None:
+    """Write the mean of WEIGHTS, names or files of one network; often better than each."""
+    with errors_told(PROGRAM):
+        digest = average_weights(weights, out, name=name)
+    click.echo(f"{digest}  {out}")
 
 
 @main.command()
