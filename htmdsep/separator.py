@@ -115,7 +115,9 @@ class Separator:
                 "mixture must be floats of shape (frames,) or (frames, channels), not "
                 f"{mixture.dtype} of shape {mixture.shape}"
             )
-        frames = mixture.astype(np.float32).reshape(len(mixture), *mixture.shape[1:2] or (1,))
+        frames = mixture.astype(np.float32)
+        if frames.ndim == 1:
+            frames = frames[:, None]
         parts = [pair.vocals for pair in self.pairs([frames], sample_rate)]
         vocals = np.concatenate([frames[:0], *parts]).reshape(mixture.shape)
         return Stems(vocals, frames.reshape(mixture.shape) - vocals)
