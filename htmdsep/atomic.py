@@ -80,11 +80,11 @@ def remove_empty(folder: Path) -> None:
 def _flush_to_disk(path: Path) -> None:
     """Force a file's bytes, or a folder's entries, to the disk."""
     # Windows flushes only what may be written, and no folder may be.
-    flags = os.O_RDONLY if path.is_dir() else os.O_RDWR
+    is_folder = path.is_dir()
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
     except OSError:
-        if path.is_dir():
+        if is_folder:
             return  # Windows opens no folders
         raise
     try:

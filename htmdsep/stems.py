@@ -120,10 +120,6 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output
     with ExitStack() as stack:
         writers = _open_all(stack, paths, output)
         for mixture, vocals in pairs:
-            if not np.isfinite(vocals).all():
-                raise HtmdsepError(
-                    "the estimate is not finite; is a sample of the input far beyond full scale?"
-                )
             block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
             for name, meter in meters.items():
                 meter.add(dequantise(getattr(block, name), output.subtype))

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
 from htmdsep.chunks import equal_blocks
+from htmdsep.errors import HtmdsepError
 
 SpectrumFilter = Callable[[np.ndarray], np.ndarray]
 
@@ -57,12 +58,18 @@ def spread_estimate(
     mean of its channels (frames, 1): aligned, float32, at `sample_rate` in Hz, of any lengths.
     `estimate_rate` is the rate (Hz) the estimate was made at: above its bandwidth the filter is
     extrapolated from the band below. The blocks that come out are (frames, channels) float32, as
-    many frames in all as went in, and do not depend on the lengths of those that went in.
+    many frames in all as went in, and do not depend on the lengths of those that went in. Raises
+    HtmdsepError where samples are so far beyond full scale that their powers overflow.
     """
     window_length = 2 ** max(4, round(log2(options.window_seconds * sample_rate)))
     spread = _Spread(window_length, sample_rate, estimate_rate, options)
     joined = (np.concatenate(pair, axis=1) for pair in pairs)
-    return filter_spectra(joined, spread, window_length, options)
+    for vocals in filter_spectra(joined, spread, window_length, options):
+        if not np.isfinite(vocals).all():
+            raise HtmdsepError(
+                "the estimate is not finite; is a sample of the input far beyond full scale?"
+            )
+        yield vocals
 
 
 def filter_spectra(

@@ -152,7 +152,7 @@ def _is_audio(name: str) -> bool:
 
 def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
     for name, below in places.listing(url, recursive=recursive):
-        if _is_audio(name) and not name.startswith(out.rstrip("/") + "/"):
+        if _is_audio(name) and not places.is_below(name, out):
             yield name, below
 
 

@@ -10,7 +10,7 @@ import torch
 from htmdsep.catalogue import locate
 from htmdsep.errors import HtmdsepError
 from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo, sha256
+from htmdsep.weightsfile import WeightsInfo
 
 
 def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
@@ -33,6 +33,6 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
         for key, value in network.state_dict().items():
             if value.is_floating_point():
                 value.copy_(torch.stack([state[key] for state in states]).mean(dim=0))
-    provenance = {**info.provenance, "averaged": [sha256(one.path) for one in located]}
+    provenance = {**info.provenance, "averaged": [one.hash() for one in located]}
     averaged = WeightsInfo(name, info.config, info.licence, provenance)
     return save_weights(path, network, averaged, torch.float16)

@@ -62,6 +62,7 @@ def train(run: Run) -> None:
     state, settings, world = run.state, run.settings, run.world
     last = settings.steps if settings.steps is not None else ENDLESS
     clock = Clock(state, settings)
+    state.network.train()
     bar = tqdm(
         total=settings.steps,
         initial=state.step,
@@ -81,7 +82,6 @@ def train(run: Run) -> None:
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            state.network.train()
             losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)
             state.average.update(state.network)
             state.step += 1
