@@ -47,6 +47,7 @@ PLAIN = MixSettings(
     clipped=0,
     coded=0,
     silence=0,
+    chopped=0,
 )
 
 
@@ -136,6 +137,7 @@ BUSY = MixSettings(
     doubled=0.6,
     choir=0.6,
     formants=0.6,
+    chopped=0.6,
     gaps=0.6,
     reverb=0.6,
     second_source=0.6,
