@@ -44,7 +44,12 @@ def pick_engine(engine: EngineName, precision: Precision, config: NetworkConfig)
         raise HtmdsepError(f"engine numpy has no {config.architecture}: use --engine auto")
     if engine != "auto":
         return engine
-    if not isinstance(config, FastConfig) or precision != "fp32":
+    if precision != "fp32":
         return "torch"
-    heavy = config.encoder_stride < HEAVY_STRIDE
-    return "torch" if heavy and find_spec("torch") is not None else "numpy"
+    slow = isinstance(config, FastConfig) and find_spec("torch") is None
+    return "numpy" if slow or starts_at_once(config) else "torch"
+
+
+def starts_at_once(config: NetworkConfig) -> bool:
+    """Tell whether a network is best run without PyTorch in fp32."""
+    return isinstance(config, FastConfig) and config.encoder_stride >= HEAVY_STRIDE

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import click
 
 from htmdsep.batch import STANDARD_STREAM, Plan, PlanError, plan_jobs
+from htmdsep.brief import settle_brief
 from htmdsep.engines import file_options, pick_engine
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.ledger import Ledger, has_manifest, open_ledger
@@ -44,7 +45,8 @@ def run_session(settings: Settings) -> int:
     with _out_folder(settings) as out, ExitStack() as stack:
         plan = _plan(settings, out)
         with without_collecting():
-            engine = pick_engine(settings)  # which imports PyTorch where it is needed
+            # Which imports PyTorch where it is needed
+            engine = pick_engine(settle_brief(settings, plan))
         ledger = None
         if _keeps_manifest(settings, plan, out):
             shard = parse_shard(settings.shard) if settings.shard else None
