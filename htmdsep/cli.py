@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
 import sys
 import traceback
 from pathlib import Path
@@ -30,7 +29,7 @@ from htmdsep.options import (
     STEREO_MODES,
 )
 from htmdsep.settings import Settings, check_settings
-from htmdsep.terminal import end_on_signals, wait_without_spinning
+from htmdsep.terminal import begin
 from htmdsep.version import __version__
 
 # Spellings from other separators, and underscores for hyphens, are taken silently.
@@ -240,8 +239,5 @@ def command(**arguments: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    if sys.stderr is None:  # closed, as some launchers do
-        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
-    wait_without_spinning()
-    end_on_signals()
+    begin()
     command()

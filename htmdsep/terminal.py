@@ -14,7 +14,15 @@ from typing import NoReturn
 from htmdsep.errors import HtmdsepError
 
 
-def wait_without_spinning() -> None:
+def begin() -> None:
+    """Prepare a program's process: standard error, waiting threads, signals."""
+    if sys.stderr is None:  # closed, as some launchers do
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    _wait_without_spinning()
+    _end_on_signals()
+
+
+def _wait_without_spinning() -> None:
     """Let OpenMP's threads sleep while they wait, unless the environment says otherwise.
 
     Spinning took 1.8 times as long on two cores, busy or idle (measured). OpenMP reads this when
@@ -23,7 +31,7 @@ def wait_without_spinning() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
-def end_on_signals() -> None:
+def _end_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end the program by way of every `with`, with status 128 + n.
 
     A hangup that is ignored, as under nohup, stays so.

@@ -147,6 +147,14 @@ def test_closed_streams(
     assert (tmp_path / "separated").exists() == (status == 0)
 
 
+@pytest.mark.parametrize("program", ["htmdsep.evaluation run .", "htmdsep.bench absent.wav"])
+def test_errors_never_go_to_standard_output(tmp_path: Path, program: str) -> None:
+    """As `print` has them do where standard error is closed."""
+    shell = f"{sys.executable} -m {program} 2>&-"
+    done = subprocess.run(shell, shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
+    assert (done.returncode > 0, done.stdout) == (True, b"")
+
+
 def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> None:
     soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
     done = subprocess.run(

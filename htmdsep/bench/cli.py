@@ -11,7 +11,7 @@ from typing import Literal
 import click
 
 from htmdsep.options import ENGINES, EngineName, Precision
-from htmdsep.terminal import errors_told, wait_without_spinning
+from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
 PRECISIONS = ("fp32", "bf16")  # of the CPU
@@ -97,7 +97,6 @@ def command(
     """
     if threads:
         os.environ["OMP_NUM_THREADS"] = str(threads)  # the commands inherit it
-    wait_without_spinning()
     from htmdsep.bench.network import Way
     from htmdsep.bench.report import Plan, measure, show
 
@@ -124,5 +123,6 @@ def command(
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    begin()
     command()

@@ -13,7 +13,7 @@ import click
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_STEREO, DEFAULT_WEIGHTS, STEREO_MODES
-from htmdsep.terminal import end_on_signals, errors_told, wait_without_spinning
+from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
 PATH = click.Path(path_type=Path)
@@ -158,10 +158,9 @@ def runtime(out: Path, devices: tuple[str, ...], rounds: int | None) -> None:
 
 
 def main() -> None:
-    """Run the command line; SIGINT and SIGTERM end it with status 130 and 143."""
-    wait_without_spinning()
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    begin()
     # Matrices of this size are factored faster by one thread: 30 instead of 430 ms each on two
     # busy cores. Songs' processes inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    end_on_signals()
     command()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from htmdsep.terminal import errors_told
+from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
 
@@ -34,5 +34,6 @@ def command(weights: str, out: Path) -> None:
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    begin()
     command()
