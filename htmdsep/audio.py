@@ -15,6 +15,9 @@ from htmdsep.options import MAX_CHANNELS, MAX_SAMPLE_RATE, Subtype
 
 BLOCK_LENGTH = 65_536  # frames a read; what comes out does not depend on it
 LONGEST_SECONDS = 1e9  # thirty years
+# By more than both of these a file is shorter than its header's estimate only if it was cut.
+SHORT_SECONDS = 1.0
+SHORT_SHARE = 0.02
 
 
 @dataclass
@@ -63,11 +66,19 @@ class AudioReader:
             )
 
     def _check_length(self, position: int) -> None:
-        """Compare the frames that came with those announced, where that is exact."""
+        """Compare the frames that came with those announced."""
         if position == 0:
             raise HtmdsepError("it holds no audio (0 frames); export it again")
         announced = self._decoded.frames
-        if announced is None or not self._decoded.exact or announced == position:
+        if announced is None or announced == position:
+            return
+        if not self._decoded.exact:
+            seconds, held = announced / self.sample_rate, position / self.sample_rate
+            if seconds - held > max(SHORT_SECONDS, SHORT_SHARE * seconds):
+                self.notes.append(
+                    f"it may be cut: its header announces about {seconds:.1f} s, "
+                    f"it holds {held:.1f} s"
+                )
             return
         if position > announced:
             raise HtmdsepError(

@@ -186,7 +186,7 @@ def _av_frames(
 ) -> Iterator[AudioFrame]:
     """Decode packet by packet, leaving out damaged ones of lossy codecs as players do.
 
-    What cannot be decoded at the end is a tag or a cut: the caller compares the lengths.
+    What a lossy file ends in may be a tag or a cut packet: the caller compares the lengths.
     """
     packets = damaged = pending = frames = 0
     first_damage = None
@@ -210,6 +210,10 @@ def _av_frames(
             damaged, pending = damaged + pending, 0
             frames += frame.samples
             yield frame
+    if lossless and pending and not decoded.exact:
+        raise HtmdsepError(f"damaged or cut after {frames} frames; {REPAIR}")
+    if pending > 1:
+        damaged += pending
     if damaged > MAX_DAMAGED_SHARE * packets:
         raise HtmdsepError(f"{damaged} of {packets} packets are damaged; {REPAIR}")
     if damaged and first_damage is not None:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 import soundfile
@@ -234,6 +235,37 @@ def test_a_badly_damaged_mp3_is_refused(tmp_path: Path, rng: np.random.Generator
         data[start : start + 400] = rng.bytes(400)
     path.write_bytes(data)
     with pytest.raises(HtmdsepError, match="packets are damaged"):
+        read(path)
+
+
+def test_a_cut_mp3_is_read_with_a_note(tmp_path: Path) -> None:
+    path = tmp_path / "sound.mp3"
+    soundfile.write(path, tone(20 * RATE, RATE), RATE)
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
+    found, reader = read(path)
+    assert 9 * RATE < len(found) < 11 * RATE
+    assert [note.partition(",")[0] for note in reader.notes] == [
+        "it may be cut: its header announces about 20.0 s"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("codec", "message"), [("alac", "damaged or cut after"), ("aac", "packets are damaged")]
+)
+def test_a_file_whose_end_was_never_written_is_refused(
+    tmp_path: Path, codec: str, message: str
+) -> None:
+    """As downloads leave it that reserve a file's place first."""
+    path = write_av(tmp_path / "sound.m4a", tone(4 * RATE, RATE, 2), RATE, codec)
+    with av.open(path) as container:
+        places = [(packet.pos, packet.size) for packet in container.demux() if packet.size]
+    data = bytearray(path.read_bytes())
+    for place, size in places[len(places) // 2 :]:
+        assert place is not None
+        data[place : place + size] = bytes(size)
+    path.write_bytes(data)
+    with pytest.raises(HtmdsepError, match=message):
         read(path)
 
 
