@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -40,11 +42,18 @@ class BatchEstimator:
         on_cpu = self.device.type == "cpu"
         self.batch_size = batch_size or (CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE)
         self.notes: list[str] = []
+        self._most_rows = sys.maxsize  # channels of segments at once, once memory was short
         enabled = precision != "fp32"
         self._autocast = torch.autocast(self.device.type, DTYPES[precision], enabled=enabled)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._process = os.getpid()
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="htmdsep")
 
     def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        if self._process != os.getpid():
+            self._begin()  # a forked process has none of its parent's threads
         pending: deque[Future[np.ndarray]] = deque()
         remaining = iter(segments)
         try:
@@ -64,13 +73,14 @@ class BatchEstimator:
         count, length, channels = segments.shape
         rows = torch.from_numpy(np.ascontiguousarray(segments.transpose(0, 2, 1)))
         rows = rows.reshape(count * channels, 1, length)  # (batch, 1, time)
-        estimate = self._estimate(rows, self.batch_size * channels)
+        estimate = self._estimate(rows, channels)
         if not estimate.isfinite().all():
             raise HtmdsepError(NOT_FINITE.format(device=self.device))
         return estimate.reshape(count, channels, length).numpy().transpose(0, 2, 1)
 
-    def _estimate(self, rows: Tensor, most: int) -> Tensor:
+    def _estimate(self, rows: Tensor, channels: int) -> Tensor:
         parts: list[Tensor] = []
+        most = min(self.batch_size * channels, self._most_rows)
         while (done := sum(map(len, parts))) < len(rows):
             part = rows[done : done + most]
             try:
@@ -81,7 +91,7 @@ class BatchEstimator:
                         f"one segment of {part.shape[-1]} samples is too large for the memory of "
                         f"{self.device}; use a shorter --segment or --device cpu"
                     ) from error
-                most = self._retreat(len(part))
+                most = self._retreat(len(part), channels)
         return torch.cat(parts)
 
     def _run(self, rows: Tensor) -> Tensor:
@@ -91,13 +101,14 @@ class BatchEstimator:
             output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
         return output.estimate.float().cpu()
 
-    def _retreat(self, failed: int) -> int:
-        """Halve the batch that failed, for good, and say so."""
-        most = failed // 2
-        self.batch_size = most
+    def _retreat(self, failed_rows: int, channels: int) -> int:
+        """Halve the rows that failed, for good, and say so; return their number."""
+        most = self._most_rows = failed_rows // 2
+        self.batch_size = max(1, most // channels)
+        remedy = f"--batch-size {most // channels}" if most >= channels else "a shorter --segment"
         self.notes.append(
-            f"out of memory on {self.device}: went on with batches of {most}; "
-            f"--batch-size {most} avoids the attempt"
+            f"out of memory on {self.device}: went on with {most} channels of segments at once; "
+            f"{remedy} avoids the attempt"
         )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()

@@ -146,6 +146,23 @@ def test_out_of_memory_retreats_to_smaller_batches() -> None:
     assert [note.split(":")[0] for note in estimator.notes] == ["out of memory on cpu"] * 3
 
 
+@pytest.mark.parametrize(
+    ("most", "batch_size", "remedy"), [(16, 8, "--batch-size 8"), (1, 1, "a shorter --segment")]
+)
+def test_out_of_memory_is_met_once_with_channels_too(
+    most: int, batch_size: int, remedy: str
+) -> None:
+    network = ShortOfMemory(most)
+    estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
+    segments = np.random.default_rng(0).standard_normal((16, 2_048, 2)).astype(np.float32)
+    assert np.array_equal(estimator(segments), segments)
+    assert estimator.batch_size == batch_size
+    assert f"{remedy} avoids the attempt" in estimator.notes[-1]
+    network.seen.clear()
+    assert np.array_equal(estimator(segments), segments)
+    assert max(network.seen) <= most  # not tried again
+
+
 def test_out_of_memory_on_one_segment_is_an_error() -> None:
     separator = Separator(cast(HTMDNet, ShortOfMemory(0)))
     with pytest.raises(HtmdsepError, match="one segment of 2048 samples is too large"):
@@ -328,8 +345,15 @@ def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-def test_a_separator_that_was_used_works_in_a_forked_process(tiny_network: HTMDNet) -> None:
-    separator = Separator(tiny_network, threads=1, engine="numpy")
+@pytest.mark.parametrize("in_batches", [False, True])
+def test_a_separator_that_was_used_works_in_a_forked_process(
+    tiny_network: HTMDNet, in_batches: bool
+) -> None:
+    separator = (
+        Separator(scale())  # no network of ours: PyTorch runs it as it is
+        if in_batches
+        else Separator(tiny_network, threads=1, engine="numpy")
+    )
     mixture = tone(5_000, 22_050)
     expected = separator.separate(mixture, 22_050).vocals.tobytes()
     reading, writing = os.pipe()
