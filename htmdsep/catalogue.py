@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -98,12 +99,10 @@ def _fetch(name: str) -> Located:
     if published is None:
         known = sorted({one.name for one in available()} | {one.name for one in PUBLISHED})
         raise HtmdsepError(f"there are no weights named {name!r}; known: {', '.join(known)}")
-    download = cache_folder() / f"{name}.h5"
-    fetch(published, download)
-    try:
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+        download = Path(folder) / f"{name}.h5"
+        fetch(published, download)
         network = convert_keras(download)
-    finally:
-        download.unlink()
     provenance = {"published_at": published.url, "git_blob": published.git_blob}
     return _cache(name, network, published.licence, provenance)
 
@@ -117,8 +116,9 @@ def _cache(name: str, network: Network, licence: str, provenance: dict[str, Any]
 
     path = cache_folder() / f"{name}.safetensors"
     info = WeightsInfo(name, network.config, licence, provenance)
-    digest = save_weights(path, network, info, torch.float32)
-    record_hash(path, digest)
+    with atomic_path(path) as temporary:
+        digest = save_weights(temporary, network, info, torch.float32)
+        record_hash(path, digest)  # before they appear: weights without one are an error
     return Located(name, path, digest)
 
 

@@ -17,7 +17,7 @@ from htmdsep.weightsfile import FORMAT, WeightsInfo, read_info, read_tensors, sh
 
 
 def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype) -> str:
-    """Write a network's weights as `dtype` and return the file's SHA-256."""
+    """Write a network's weights as `dtype` and return the file's SHA-256, the same every time."""
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
         for name, tensor in network.state_dict().items()
@@ -32,8 +32,22 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
     }
     data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
     with atomic_path(path) as temporary:
-        temporary.write_bytes(data)
+        temporary.write_bytes(_in_order(data))
         return sha256(temporary)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which come in an order of chance.
+
+    The format: the header's length in 8 bytes, the header in JSON, which blanks may follow to a
+    multiple of 8, the tensors.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
 
 
 def load_weights(

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from htmdsep import catalogue
 from htmdsep.catalogue import available, locate, record_hash
 from htmdsep.errors import HtmdsepError
+from htmdsep.model import HTMDNet
 from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.published import PUBLISHED
 from htmdsep.weightsfile import sha256
 
 
@@ -50,6 +54,27 @@ def test_a_path_is_taken_as_it_is(tiny_weights: Path) -> None:
         assert located.hash() == sha256(tiny_weights)
     with pytest.raises(HtmdsepError, match="there is no weights file"):
         locate(tiny_weights.with_name("absent.safetensors"))
+
+
+def test_two_first_uses_of_published_weights_do_not_meet(
+    folders: tuple[Path, Path], tiny_network: HTMDNet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_fetched = threading.Barrier(2, timeout=20)
+
+    def convert(path: Path) -> HTMDNet:
+        both_fetched.wait()
+        assert path.read_bytes() == b"published"
+        return tiny_network
+
+    monkeypatch.setattr("htmdsep.published.fetch", lambda _, path: path.write_bytes(b"published"))
+    monkeypatch.setattr("htmdsep.keras_import.convert_keras", convert)
+    name = PUBLISHED[0].name
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(locate, [name, name])
+    assert first == second == locate(name)
+    assert first.sha256 == sha256(first.path)
+    left = [path.name for path in sorted(folders[1].iterdir())]
+    assert left == [first.path.name, f"{first.path.name}.sha256"]
 
 
 def test_unknown_names_are_told_the_known_ones(
