@@ -106,8 +106,10 @@ def _draw_takes(
 
 def _draw_choir(rng: np.random.Generator, singing: np.ndarray, share: float) -> Choir:
     """Let another singing row's voice join, in a share of the singing rows."""
-    order = rng.permutation(len(singing))
-    joined = singing & singing[order] & (rng.random(len(singing)) < share)
+    rows = len(singing)
+    steps = rng.integers(1, max(2, rows), rows)  # to another row; a batch may have but one
+    order = (np.arange(rows) + steps) % rows
+    joined = (rows > 1) & singing & singing[order] & (rng.random(len(singing)) < share)
     gain = rng.uniform(0.3, 1.0, (int(joined.sum()), 1))
     return Choir(rows_where(joined), torch.from_numpy(order[joined]), floats(gain))
 

@@ -173,6 +173,14 @@ def test_rooms_begin_with_the_direct_sound_and_decay() -> None:
     assert len(draw_rooms(np.random.default_rng(1), 4, share=0.0).rows) == 0
 
 
+def test_echoes_after_the_end_are_not_heard() -> None:
+    rooms = draw_rooms(np.random.default_rng(1), 40, share=1.0)
+    silent = rooms._replace(levels=torch.zeros_like(rooms.levels))
+    longer, shorter = (room_responses(silent, length, RATE) for length in (2 * RATE, LENGTH))
+    torch.testing.assert_close(shorter, longer[:, :LENGTH])
+    assert (longer[:, LENGTH:] > 0).any()
+
+
 def test_only_rows_with_rooms_are_reverberated() -> None:
     clicks = torch.zeros(60, LENGTH)
     clicks[:, 0] = 1

@@ -148,6 +148,17 @@ BUSY = MixSettings(
 )
 
 
+@pytest.mark.parametrize("rows", [1, 2, 12])
+def test_a_choir_is_of_other_voices(rows: int) -> None:
+    settings = replace(PLAIN, choir=1.0, pairs=0.0, voiceless=0.0)
+    joined = 0
+    for step in range(20):
+        choir = mixes(settings, batch_size=rows).draw(step).plan.singing.choir
+        assert (choir.rows != choir.others).all()
+        joined += len(choir.rows)
+    assert joined == 20 * rows * (rows > 1)
+
+
 class OnOneDevice(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Fails where an operation takes or makes a tensor on another kind of device."""
 

@@ -71,7 +71,8 @@ def room_responses(rooms: Rooms, length: int, sample_rate: int) -> Tensor:
     tail *= rooms.levels / (tail.square().sum(dim=1, keepdim=True) + 1e-9).sqrt()
     repeat = torch.arange(1, ECHOES + 1, device=seconds.device)
     position = (rooms.periods * sample_rate).long() * repeat
-    tail.scatter_add_(1, position.clamp(max=length - 1), rooms.echoes**repeat)
+    within = position < length
+    tail.scatter_add_(1, position.clamp(max=length - 1), within * rooms.echoes**repeat)
     tail[:, 0] = 1
     return tail
 
