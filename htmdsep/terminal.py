@@ -13,6 +13,11 @@ from typing import NoReturn
 
 from htmdsep.errors import HtmdsepError
 
+# What asks a program to end; Windows has no hangups.
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
 
 def begin() -> None:
     """Prepare a program's process: standard error, waiting threads, signals."""
@@ -34,13 +39,11 @@ def _wait_without_spinning() -> None:
 def _end_on_signals() -> None:
     """Let SIGINT, SIGTERM and SIGHUP end the program by way of every `with`, with status 128 + n.
 
-    A hangup that is ignored, as under nohup, stays so.
+    One that is ignored stays so, as hangups are under nohup and SIGINT is where a script goes on.
     """
-    numbers = [signal.SIGINT, signal.SIGTERM]
-    if hasattr(signal, "SIGHUP") and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-        numbers.append(signal.SIGHUP)
-    for number in numbers:
-        signal.signal(number, _exit_on_signal)
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit_on_signal)
 
 
 def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:

@@ -66,6 +66,30 @@ def test_signals_leave_no_files(
     assert [path.name for path in out.iterdir()] == ["manifest.jsonl"]
 
 
+def test_an_ignored_interrupt_stays_ignored(
+    tmp_path: Path, tiny_weights: Path, long_song: Path
+) -> None:
+    """As for what a shell script goes on beside."""
+    process = subprocess.Popen(
+        [*COMMAND, str(long_song), "--weights", str(tiny_weights)],
+        cwd=tmp_path,
+        stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
+    )
+    deadline = time.monotonic() + 60
+    while not list(tmp_path.rglob("*.part")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(0.5)
+    process.terminate()
+    try:
+        assert process.wait(60) == 143
+    finally:
+        process.kill()
+
+
 def test_a_pipe_goes_in_and_a_wav_comes_out(tmp_path: Path, tiny_weights: Path) -> None:
     song = tmp_path / "song.wav"
     soundfile.write(song, tone(RATE, RATE, 2), RATE)

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from htmdsep.terminal import ENDING_SIGNALS
+
 Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, 1, time)
 QUEUED = 6  # batches ahead, a worker
 MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
@@ -100,6 +102,6 @@ def _again(like: tuple[Any, ...], parts: list[Any]) -> Any:
 
 def _begin_worker(_worker: int) -> None:
     """Leave signals to the parent: torchrun sends them to all, and a batch may still be wanted."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
     torch.set_num_threads(1)

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+from htmdsep.terminal import ENDING_SIGNALS
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.state import RunState
 
@@ -23,9 +24,11 @@ class Stop:
 
     @contextmanager
     def listening(self) -> Iterator[Stop]:
-        """Take SIGTERM and SIGINT as the wish to save and end."""
-        wanted = (signal.SIGTERM, signal.SIGINT)
-        before = {number: signal.signal(number, self) for number in wanted}
+        """Take signals as the wish to save and end; a hangup that is ignored stays so."""
+        before = {}
+        for number in ENDING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, self)
         try:
             yield self
         finally:
