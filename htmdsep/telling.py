@@ -13,6 +13,7 @@ from tqdm import tqdm
 
 from htmdsep.batch import STANDARD_STREAM
 from htmdsep.fleet.outcome import Outcome, cause
+from htmdsep.memory import peak_rss_bytes
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings
@@ -69,20 +70,10 @@ def _record(outcome: Outcome) -> dict[str, Any]:
         "input": outcome.job.source.name,
         "status": outcome.status,
         "wall_seconds": round(outcome.wall_seconds, 3),
-        "peak_rss_bytes": _peak_rss_bytes(),
+        "peak_rss_bytes": peak_rss_bytes(),
     }
     if outcome.error is not None:
         record["error"] = cause(outcome.error)
     if outcome.report is not None:
         record.update(asdict(outcome.report))
     return record
-
-
-def _peak_rss_bytes() -> int | None:
-    """Return the largest memory the process has had; None where the system does not say."""
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024

@@ -197,5 +197,5 @@ def measure(
             torch.set_num_threads(threads)
         config = network_config(PRESETS[preset], architecture)
         cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
-    values = {name: round(value, 2) for name, value in asdict(cost).items()}
+    values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
     click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))

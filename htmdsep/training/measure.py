@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import resource
-import sys
 import time
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
+from htmdsep.memory import peak_rss_bytes
 from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.losses import VARIANTS, supervise
@@ -27,7 +26,7 @@ class Cost:
     multiply_adds: float
     audio_seconds_per_second: float
     audio_seconds_per_core_second: float  # of processor time: other programs do not matter
-    peak_gigabytes: float
+    peak_gigabytes: float | None  # None where the system does not say
 
 
 def multiply_adds(network: Network) -> int:
@@ -79,7 +78,7 @@ def measure(
         multiply_adds=cost,
         audio_seconds_per_second=audio_seconds / seconds,
         audio_seconds_per_core_second=audio_seconds / core_seconds,
-        peak_gigabytes=_peak_bytes(device) / 1e9,
+        peak_gigabytes=_peak_gigabytes(device),
     )
 
 
@@ -89,8 +88,7 @@ def _now(device: torch.device) -> float:
     return time.perf_counter()
 
 
-def _peak_bytes(device: torch.device) -> int:
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
-    unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+def _peak_gigabytes(device: torch.device) -> float | None:
+    on_cuda = device.type == "cuda"
+    peak = torch.cuda.max_memory_allocated(device) if on_cuda else peak_rss_bytes()
+    return None if peak is None else peak / 1e9
