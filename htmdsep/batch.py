@@ -97,6 +97,11 @@ class Plan:
             raise PlanError(
                 f"--filename {self.template!r}: {error}; known fields: {known}"
             ) from error
+        if name.startswith(("/", os.sep)):
+            raise PlanError(
+                f"--filename {self.template!r} names {name!r} for {source.label}, which does not "
+                "lie below --out; begin it with {track}"
+            )
         if not name or name.endswith(("/", os.sep)):
             raise PlanError(
                 f"--filename {self.template!r} names a folder; end it with {{stem}}.{{ext}}"
@@ -171,7 +176,9 @@ def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
     track, _, suffix = last.rpartition(".")
     if not track.strip("."):
         track, suffix = last, ""  # ".mp3" has no ending, and "..." and the like are no names
-    parent = (folder if folder else os.getcwd()).rpartition("/")[2]  # noqa: PTH109
+    if not folder and not path.startswith("/"):
+        folder = os.getcwd().replace(os.sep, "/")  # noqa: PTH109
+    parent = folder.rpartition("/")[2]
     if parent in (".", ".."):
         parent = Path(folder).resolve().name
     return {

@@ -137,7 +137,8 @@ class Separator:
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
-        if sample_rate != int(sample_rate) or sample_rate < 1:
+        is_number = isinstance(sample_rate, (int, float, np.number)) and np.isfinite(sample_rate)
+        if not is_number or sample_rate != int(sample_rate) or sample_rate < 1:
             raise HtmdsepError(f"sample rate must be a positive whole number, not {sample_rate}")
         checked = _checked(blocks)
         first = next(checked, None)

@@ -122,6 +122,8 @@ def test_a_name_of_dots_stays_below_the_output_folder() -> None:
         (["song.mp3"], "{track", "expected '}'"),
         (["song.mp3"], "{}", "known fields"),
         (["song.mp3"], "{track}/", "names a folder"),
+        (["song.mp3"], "/tmp/{stem}.{ext}", "'/tmp/vocals.wav' for song.mp3, which does not lie"),
+        (["/song.mp3"], "{foldername}/{stem}.{ext}", "'/vocals.wav' for /song.mp3, which does not"),
         (["song.mp3", "out/vocals.wav"], "{stem}.{ext}", "out/vocals.wav is an input"),
     ],
 )

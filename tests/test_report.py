@@ -104,6 +104,17 @@ def test_names_with_blanks_make_no_causes_of_their_own(names: list[str]) -> None
     assert (cause.songs, cause.error) == (len(names), "cannot write ... full (see ...")
 
 
+def test_a_short_name_is_not_found_within_words() -> None:
+    rows = [
+        replace(row(n, "failed", error=f"a.mp3: an audio file of {n} frames"), input="a.mp3")
+        for n in range(3)
+    ]
+    outputs: dict[StemName, Output] = {"vocals": Output("a/vocals.wav")}
+    rows = [replace(failed, outputs=outputs) for failed in rows]
+    (cause,) = report_on(rows).causes
+    assert cause.error == "... an audio file of N frames"
+
+
 def test_causes_that_are_not_shown_are_counted_all_the_same() -> None:
     words = [f"cause {chr(ord('a') + n)}" for n in range(CAUSES + 3)]
     rows = [row(n, "failed", error=word) for n, word in enumerate(words)]

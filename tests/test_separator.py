@@ -216,6 +216,8 @@ def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
         (np.zeros((5, 0)), 44_100, "1 to 8 channels, not 0"),
         (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
         (np.zeros(10), 0, "sample rate must be a positive whole number, not 0"),
+        (np.zeros(10), np.inf, "sample rate must be a positive whole number, not inf"),
+        (np.zeros(10), None, "sample rate must be a positive whole number, not None"),
         (np.zeros(10), 44_100.5, "sample rate must be"),
         (np.full(10, np.nan), 44_100, "not finite"),
     ],

@@ -109,7 +109,7 @@ def run(excerpts: tuple[str, ...], setting: str, **values: Any) -> None:
     song. What has been scored is not scored again: a run that was interrupted goes on, and systems
     can be added.
 
-    Exit status: 0 all done, 1 something failed, 2 wrong usage, 130 or 143 interrupted.
+    Exit status: 0 all done, 1 something failed, 2 wrong usage, 129, 130 or 143 interrupted.
     """
     with _told():
         from htmdsep.evaluation.excerpts import parse_excerpt

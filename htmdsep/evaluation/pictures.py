@@ -19,7 +19,6 @@ from htmdsep.evaluation.scores import Procedure, Setting
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-DOTS_PER_INCH = 100
 ROW_INCHES = 1.05
 SILENCE_COLOUR = "#f3d9a4"
 TRUTH_COLOUR = "#2f6d4f"

@@ -53,7 +53,8 @@ class FastNetwork:
 
     def _buffers(self, time: int) -> tuple[Ops, MaskingBuffers, DenoisingBuffers | None]:
         if getattr(self._local, "time", None) != time:
-            self._local.buffers = None  # those of another length go before new ones come
+            # Those of another length go before new ones come, for which memory may not suffice
+            self._local.time = self._local.buffers = None
             ops = self._make_ops()
             denoising = self._denoising and DenoisingBuffers(self._denoising, time, ops)
             self._local.buffers = (ops, MaskingBuffers(self._masking, time, ops), denoising)

@@ -124,12 +124,12 @@ def _name(songs: list[Named], row: Row, value: float) -> None:
 def _kind(row: Row) -> str:
     """Return a row's error without what differs from song to song: names and numbers."""
     plain = row.error or ""
-    # The song's own names first, as they may hold blanks.
+    # The song's own names first, where there is no slash in them to tell, or a blank to mislead.
     outputs = [output.path for output in row.outputs.values()]
     folders = [path.rpartition("/")[0] for path in outputs]
-    for name in (row.input, *outputs, *folders):
-        if name:
-            plain = plain.replace(name, "/")
+    blank = (name for name in (*outputs, *folders) if any(map(str.isspace, name)))
+    for name in filter(None, (row.input, *blank)):
+        plain = re.sub(rf"(?<!\w){re.escape(name)}(?!\w)", "/", plain)
     plain = re.sub(r"\S*[/\\]\S*", "...", plain)
     return re.sub(r"\d[\d.,]*", "N", plain)
 

@@ -134,7 +134,6 @@ def hold_out(library: Library, described: Description) -> tuple[Library, list[He
     names |= {stem.name for one in sets for stem in one.accompaniments}
     rest = Library(
         songs=[song for song in library.songs if song.title not in titles],
-        test_songs=library.test_songs,
         voices=[stem for stem in library.voices if stem.name not in names],
         accompaniments=[stem for stem in library.accompaniments if stem.name not in names],
         is_musdb=library.is_musdb,

@@ -81,7 +81,6 @@ class Library:
     """What a folder offers."""
 
     songs: list[Song] = field(default_factory=list)
-    test_songs: list[Song] = field(default_factory=list)
     voices: list[Stem] = field(default_factory=list)
     accompaniments: list[Stem] = field(default_factory=list)
     is_musdb: bool = False
@@ -103,9 +102,7 @@ def find_library(folder: Path) -> Library:
     """
     if not folder.is_dir():
         raise HtmdsepError(f"{folder} is not a folder; give the folder that holds {LAYOUTS}")
-    library = Library(
-        songs=_musdb_songs(folder / "train"), test_songs=_musdb_songs(folder / "test")
-    )
+    library = Library(songs=_musdb_songs(folder / "train"))
     library.is_musdb = bool(library.songs)
     if not library.is_musdb:
         library.songs = [_plain_song(path) for path in _subfolders(folder / "songs")]
