@@ -64,7 +64,7 @@ def make_folder(folder: Path) -> list[Path]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise HtmdsepError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another with --out"
+            f"cannot make the folder {folder}: {error.strerror}; choose another place"
         ) from error
     return missing
 

@@ -71,6 +71,8 @@ def locate(weights: str | Path | None) -> Located:
     for located in available():
         if located.name == name:
             return located
+    if Path(name).is_file():
+        return Located(Path(name).stem, Path(name), None)
     return _fetch(name)
 
 

@@ -37,7 +37,9 @@ def read_info(path: Path) -> WeightsInfo:
         with safe_open(path, framework="np") as file:
             metadata = file.metadata() or {}
     except (OSError, SafetensorError) as error:
-        raise HtmdsepError(f"cannot read the weights {path}: {error}") from error
+        remedy = "; make weights of a checkpoint with htmdsep-train export"
+        advice = remedy if path.suffix == ".pt" else ""
+        raise HtmdsepError(f"cannot read the weights {path}: {error}{advice}") from error
     if metadata.get("format") != FORMAT:
         raise HtmdsepError(
             f"{path} is not a weights file of htmdsep (format {metadata.get('format')!r}, "

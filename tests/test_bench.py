@@ -63,3 +63,10 @@ def test_weights_that_are_missing_are_told_in_a_line(tmp_path: Path) -> None:
     assert done.exit_code == 1
     assert done.stderr.startswith("htmdsep-bench: ")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_no_engine_can_do_is_wrong_usage(tmp_path: Path) -> None:
+    nothing = CliRunner().invoke(command, ["--precision", "bf16", "--engine", "numpy"])
+    assert nothing.exit_code == 2 and "numpy has no bf16" in nothing.output
+    folder = CliRunner().invoke(command, [str(tmp_path)])
+    assert folder.exit_code == 2 and "is a directory" in folder.output

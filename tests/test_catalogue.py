@@ -13,7 +13,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import sha256
+from htmdsep.weightsfile import read_info, sha256
 
 
 @pytest.fixture
@@ -52,6 +52,12 @@ def test_a_path_is_taken_as_it_is(tiny_weights: Path) -> None:
         located = locate(given)
         assert (located.path, located.sha256) == (tiny_weights, None)
         assert located.hash() == sha256(tiny_weights)
+    plain = tiny_weights.rename(tiny_weights.with_name("plain"))
+    assert locate(str(plain)).path == plain
+    checkpoint = plain.rename(plain.with_name("last.pt"))
+    checkpoint.write_bytes(b"PK" + bytes(100))
+    with pytest.raises(HtmdsepError, match="of a checkpoint with htmdsep-train export"):
+        read_info(locate(str(checkpoint)).path)
     with pytest.raises(HtmdsepError, match="there is no weights file"):
         locate(tiny_weights.with_name("absent.safetensors"))
 

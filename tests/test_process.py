@@ -171,7 +171,10 @@ def test_closed_streams(
     assert (tmp_path / "separated").exists() == (status == 0)
 
 
-@pytest.mark.parametrize("program", ["htmdsep.evaluation run .", "htmdsep.bench absent.wav"])
+@pytest.mark.parametrize(
+    "program",
+    ["htmdsep.evaluation run .", "htmdsep.bench absent.wav", "htmdsep.training run . --out out"],
+)
 def test_errors_never_go_to_standard_output(tmp_path: Path, program: str) -> None:
     """As `print` has them do where standard error is closed."""
     shell = f"{sys.executable} -m {program} 2>&-"

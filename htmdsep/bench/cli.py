@@ -20,7 +20,9 @@ SEGMENTS = (0.74, 1.49, 3.0, 10.0)  # seconds
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument(
-    "song", required=False, type=click.Path(exists=True, path_type=Path, resolve_path=True)
+    "song",
+    required=False,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path, resolve_path=True),
 )
 @click.option("-n", "--name", help="Weights by name.  [default: those of htmdsep]")
 @click.option(
@@ -106,6 +108,8 @@ def command(
         for engine in engines
         if (precision, engine) != ("bf16", "numpy")
     ]
+    if not ways:
+        raise click.UsageError("numpy has no bf16; give --engine auto, or --precision fp32, too")
     plan = Plan(
         song,
         seconds,

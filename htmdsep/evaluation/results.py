@@ -20,6 +20,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.scores import Procedure, Score, Setting
 from htmdsep.options import STEM_NAMES, StemName
+from htmdsep.training.logbook import ANY_BYTES
 from htmdsep.version import __version__
 
 COLUMNS = ("song", "system", *(field.name for field in fields(Score)))
@@ -79,7 +80,7 @@ class Folder:
             _write_json(path, museval_document(frames))
         with (
             atomic_path(self.scores_path(system, title)) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
+            temporary.open("w", newline="", encoding="utf-8", errors=ANY_BYTES) as file,
         ):
             writer = csv.writer(file)
             writer.writerow(COLUMNS)
@@ -92,7 +93,9 @@ class Folder:
 
     def read(self, system: str, title: str) -> Table:
         """Return a song's scores."""
-        with self.scores_path(system, title).open(newline="", encoding="utf-8") as file:
+        with self.scores_path(system, title).open(
+            newline="", encoding="utf-8", errors=ANY_BYTES
+        ) as file:
             rows = list(csv.reader(file))
         if not rows or tuple(rows[0]) != COLUMNS:
             raise HtmdsepError(

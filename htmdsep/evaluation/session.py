@@ -32,6 +32,7 @@ from htmdsep.evaluation.systems import (
 from htmdsep.evaluation.tables import summary_markdown
 from htmdsep.options import StereoMode
 from htmdsep.training.layouts import Song, find_test_songs
+from htmdsep.training.logbook import ANY_BYTES
 
 PICTURES = ("4", "5")  # the slides' Results IV and V
 
@@ -197,4 +198,4 @@ def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) 
 
 def _write(path: Path, text: str) -> None:
     with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 from htmdsep.training.cli import main
 
-main(prog_name="htmdsep-train")
+main()

@@ -14,7 +14,7 @@ import torch
 from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
-from htmdsep.terminal import errors_told
+from htmdsep.terminal import begin, errors_told
 from htmdsep.training.arguments import Arguments
 from htmdsep.training.averaging import average_weights
 from htmdsep.training.export import export_weights
@@ -44,11 +44,11 @@ PROGRAM = "htmdsep-train"
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 @click.version_option(__version__)
-def main() -> None:
+def command() -> None:
     """Turn a folder of music into weights for htmdsep."""
 
 
-@main.command(cls=GroupedCommand)
+@command.command(cls=GroupedCommand)
 @click.argument("folder", type=PATH)
 @data_options
 @recipe_options
@@ -71,7 +71,7 @@ def run(**values: Any) -> None:
         train_with(Arguments(**values))
 
 
-@main.command()
+@command.command()
 @click.argument("checkpoint", type=PATH)
 @click.argument("weights", type=PATH)
 @click.option("--name", required=True, help="What the weights are called.")
@@ -109,7 +109,7 @@ def export(
     click.echo(f"{digest}  {weights}")
 
 
-@main.command()
+@command.command()
 @click.argument("weights", nargs=-1, metavar="WEIGHTS...")
 @click.option("--out", type=PATH, required=True, help="The file to write.")
 @click.option("--name", required=True, help="What the mean is called.")
@@ -120,7 +120,7 @@ def average(weights: tuple[str, ...], out: Path, name: str) -> None:
     click.echo(f"{digest}  {out}")
 
 
-@main.command()
+@command.command()
 @click.argument("weights", metavar="WEIGHTS|mixture|oracle")
 @click.argument("folder", type=PATH)
 @click.option("--cache", type=PATH, default=Path("cache"), show_default=True)
@@ -166,7 +166,7 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     return info.config.sample_rate, partial(separate_windows, network, place)
 
 
-@main.command()
+@command.command()
 @click.option("--preset", type=click.Choice(sorted(PRESETS)), default="paper", show_default=True)
 @click.option(
     "--architecture",
@@ -199,3 +199,9 @@ def measure(
         cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
     values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
     click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))
+
+
+def main() -> None:
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    begin()
+    command(prog_name=PROGRAM)

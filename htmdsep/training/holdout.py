@@ -86,7 +86,7 @@ def describe(library: Library, recipe: str | None) -> Description:
     packaged = files("htmdsep.training").joinpath("recipes", f"{recipe}.json")
     source = packaged if recipe in packaged_recipes() else Path(recipe)
     try:
-        described = json.loads(source.read_text(encoding="utf-8"))
+        described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise HtmdsepError(
             f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "

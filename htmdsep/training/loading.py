@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import signal
-from collections.abc import Callable, Iterator
+import sys
+from collections.abc import Callable, Generator
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 from htmdsep.terminal import ENDING_SIGNALS
 
 Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, 1, time)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 QUEUED = 6  # batches ahead, a worker
 MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
 INLINE_BYTES = 1 << 20  # of tensors that workers send in the message itself
@@ -36,7 +39,7 @@ class DrawnBatches(Batches, Protocol):
 
 def load(
     batches: Batches, first: int, last: int, workers: int, device: torch.device
-) -> Iterator[Batch]:
+) -> Generator[Batch, None, None]:
     """Yield batches `first` to `last` - 1 in order, on a device; 0 workers: all in this process.
 
     On a GPU, workers only draw and the GPU mixes; for a network on a CPU the workers mix too, so
@@ -104,4 +107,6 @@ def _begin_worker(_worker: int) -> None:
     """Leave signals to the parent: torchrun sends them to all, and a batch may still be wanted."""
     for number in ENDING_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":  # a parent that is killed takes its workers along
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     torch.set_num_threads(1)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from htmdsep.atomic import atomic_path
 
+ANY_BYTES = "surrogateescape"  # names of files may be no text
+
 
 def read_rows(path: Path) -> list[dict[str, str]]:
     """Return the rows of a log; none where there is no log yet."""
     if not path.exists():
         return []
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8", errors=ANY_BYTES) as file:
         return list(csv.DictReader(file))
 
 
@@ -28,7 +30,10 @@ def write_rows(
     path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, str | float]]
 ) -> None:
     """Write rows as CSV, in one piece."""
-    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+    with (
+        atomic_path(path) as temporary,
+        temporary.open("w", newline="", encoding="utf-8", errors=ANY_BYTES) as file,
+    ):
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

@@ -40,10 +40,15 @@ def current_commit() -> str:
 def read_credits(path: Path) -> list[dict[str, str]]:
     """Read a CSV file with at least the columns source and licence, a row a source of audio."""
     try:
-        with path.open(newline="", encoding="utf-8") as file:
+        with path.open(newline="", encoding="utf-8-sig") as file:
             rows = [dict(row) for row in csv.DictReader(file)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise HtmdsepError(f"cannot read the credits {path}: {error}") from error
     if not rows or not {"source", "licence"} <= rows[0].keys():
         raise HtmdsepError(f"{path} must be a CSV file with the columns source and licence")
+    for number, row in enumerate(rows, 1):
+        if not row["source"] or not row["licence"] or None in row:
+            raise HtmdsepError(
+                f"{path}, row {number}: give a source, a licence and as many cells as columns"
+            )
     return rows

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
+from htmdsep.atomic import make_folder
 from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import NetworkConfig, build_network
@@ -77,6 +78,7 @@ def train_with(arguments: Arguments) -> None:
 
 def fit(job: Job, prepared: Prepared, world: World) -> RunState:
     """Train a job's network on a prepared library, and return where it ended."""
+    make_folder(job.out)  # before hours are spent
     batches = prepared.batches(job.preset, job.seed, world)
     if isinstance(batches, SongSegments):
         job = replace(job, preset=_with_epochs(job.preset, batches.steps_per_epoch))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -11,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.training.loading import Batches, load
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.running import add_figures, bar_figures, log_figures
@@ -70,8 +73,8 @@ def train(run: Run) -> None:
         mininterval=1,
         disable=not world.is_chief,
     )
-    with Stop().listening() as stop, bar:
-        stream = load(run.batches, state.step, last, settings.workers, run.device)
+    batches = load(run.batches, state.step, last, settings.workers, run.device)
+    with Stop().listening() as stop, bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
             progress = settings.progress(state.step, state.seconds)
             rate = settings.schedule.at(state.step, progress, state.reductions)
@@ -133,9 +136,18 @@ def validate(run: Run) -> None:
         row |= {f"{windows.name}_{name}": value for name, value in scores.as_dict().items()}
         losses.append(scores.loss)
         ratios.append(scores.sdr.median)
+    _check_finite(*state.means.values(), *losses, step=state.step)
     if run.windows:
         _keep_best(run, sum(losses) / len(losses), sum(ratios) / len(ratios))
     run.report(row)
+
+
+def _check_finite(*figures: float, step: int) -> None:
+    if not all(map(math.isfinite, figures)):
+        raise HtmdsepError(
+            f"the loss is no longer finite at step {step}; try a lower --learning-rate, from the "
+            "last checkpoint or anew"
+        )
 
 
 def _keep_best(run: Run, loss: float, ratio: float) -> None:

@@ -8,7 +8,7 @@ import torch
 from click.testing import CliRunner
 
 from htmdsep.model import HTMDNet, HTMDNetConfig
-from htmdsep.training.cli import main
+from htmdsep.training.cli import command
 from htmdsep.weights import load_weights, save_weights
 from htmdsep.weightsfile import WeightsInfo
 
@@ -27,7 +27,7 @@ def test_the_mean_of_weights(tmp_path: Path, tiny_config: HTMDNetConfig) -> None
     files = [written(tmp_path / f"{n}.safetensors", tiny_config, n) for n in (1.0, 2.0, 6.0)]
     out = tmp_path / "mean.safetensors"
     result = CliRunner().invoke(
-        main, ["average", *(path for path, _ in files), "--out", str(out), "--name", "mean"]
+        command, ["average", *(path for path, _ in files), "--out", str(out), "--name", "mean"]
     )
     assert result.exit_code == 0, result.output
     network, info = load_weights(out)
@@ -45,7 +45,7 @@ def test_what_cannot_be_averaged(tmp_path: Path, tiny_config: HTMDNetConfig) -> 
         ([one, other], "is of another network than"),
         ([one, "unheard-of"], "no weights"),
     ):
-        result = CliRunner().invoke(main, ["average", *weights, "--out", "x", "--name", "x"])
+        result = CliRunner().invoke(command, ["average", *weights, "--out", "x", "--name", "x"])
         assert result.exit_code == 1 and message in result.output
 
 

@@ -20,7 +20,7 @@ from htmdsep.weightsfile import WeightsInfo
 
 
 def invoke(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.main, [str(word) for word in arguments])
+    result = CliRunner().invoke(cli.command, [str(word) for word in arguments])
     assert result.exception is None or isinstance(result.exception, SystemExit)
     return result.exit_code, result.output
 
@@ -99,6 +99,31 @@ def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
     assert "give --resume" in output
 
 
+SHORT = ("--steps=3", "--segment-length=8192", "--batch-size=1", "--workers=1", "--encoder=64", 32)
+
+
+def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(
+    tmp_path: Path, corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("htmdsep.training.session.train", None)
+    (tmp_path / "song.wav").touch()
+    code, output = invoke("run", corpus, "--cache", cache, "--out", tmp_path / "song.wav", *SHORT)
+    assert code == 1
+    assert "cannot make the folder" in output
+
+
+def test_a_run_whose_loss_is_lost_ends_as_a_failure(
+    tmp_path: Path, corpus: Path, cache: Path
+) -> None:
+    out = tmp_path / "out"
+    code, output = invoke(
+        "run", corpus, "--cache", cache, "--out", out, *SHORT, "--learning-rate=1e30"
+    )
+    assert code == 1
+    assert "the loss is no longer finite at step 3; try a lower --learning-rate" in output
+    assert not list(out.glob("*.pt"))
+
+
 def test_the_paper_needs_songs(tmp_path: Path, corpus: Path, cache: Path) -> None:
     loose = tmp_path / "loose"
     loose.mkdir()
@@ -148,6 +173,12 @@ def test_export_wants_credits(tmp_path: Path) -> None:
     path = tmp_path / "credits.csv"
     path.write_text("files,source,licence\nvoices/*,me,CC0\n")
     assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
+    path.write_text("\ufefffiles,source,licence\nvoices/*,me,CC0\n")  # as spreadsheets save it
+    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
+    for row in ("voices/*,me", "voices/*,,CC0", "voices/*,me,CC0,more"):
+        path.write_text(f"files,source,licence\na,b,c\n{row}\n")
+        with pytest.raises(HtmdsepError, match="row 2: give a source, a licence"):
+            read_credits(path)
     path.write_text("files,source\nvoices/*,me\n")
     with pytest.raises(HtmdsepError, match="columns source and licence"):
         read_credits(path)
