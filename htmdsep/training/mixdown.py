@@ -9,7 +9,6 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from htmdsep.training.augment.chops import chop
 from htmdsep.training.augment.damage import drop_weak_bins, soft_clip
 from htmdsep.training.augment.gaps import silence
 from htmdsep.training.augment.leads import solo_leads
@@ -46,7 +45,6 @@ def _rms(signal: Tensor) -> Tensor:
 def _sing(source: Tensor, singing: Singing, sample_rate: int, length: int) -> Tensor:
     vocals = _takes(source, singing.takes, length)
     vocals = _choir(vocals, singing.choir)
-    vocals = chop(vocals, singing.chops, sample_rate)
     vocals = silence(vocals, singing.gaps, sample_rate)
     return place(vocals, singing.placing, sample_rate)
 

@@ -6,7 +6,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.training.augment.chops import draw_chops
 from htmdsep.training.augment.damage import draw_clipping, draw_coding
 from htmdsep.training.augment.draws import floats, gains, rows_where
 from htmdsep.training.augment.gaps import draw_gaps
@@ -50,7 +49,7 @@ def _draw_singing(
     sample_rate: int,
     length: int,
 ) -> Singing:
-    """Draw melodies, takes, a choir, chops, gaps and rooms; true pairs stay in their song's key."""
+    """Draw melodies, takes, a choir, gaps and rooms; true pairs stay in their song's key."""
     rows = len(kinds)
     wavering = np.where(kinds == VOICE, settings.melodic_voices, settings.melodic_song_voices)
     curves = draw_melodies(
@@ -60,12 +59,10 @@ def _draw_singing(
         melodic=rng.random(rows) < wavering,
         ranges=settings.melody,
     )
-    free = kinds != PAIR
-    curves = torch.where(torch.from_numpy(free)[:, None], curves, floats(keys))
+    curves = torch.where(torch.from_numpy(kinds == PAIR)[:, None], floats(keys), curves)
     return Singing(
-        _draw_takes(rng, curves, free, settings, sample_rate),
+        _draw_takes(rng, curves, kinds != PAIR, settings, sample_rate),
         _draw_choir(rng, (kinds == VOICE) | (kinds == SONG_VOICE), settings.choir),
-        draw_chops(rng, (rng.random(rows) < settings.chopped) & free, length, sample_rate),
         draw_gaps(rng, rows, length / sample_rate, settings.gaps),
         draw_placing(
             rng,

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from htmdsep.training.augment.chops import Chops
 from htmdsep.training.augment.damage import Damage
 from htmdsep.training.augment.gaps import Gaps
 from htmdsep.training.augment.leads import Leads
@@ -47,7 +46,6 @@ class Singing(NamedTuple):
 
     takes: Takes
     choir: Choir
-    chops: Chops
     gaps: Gaps
     placing: Placing
 

@@ -22,7 +22,6 @@ class MixSettings:
     choir: float = 0.1  # another row's voice joins
     formants: float = 0.6
     formant_semitones: float = 3.0  # standard deviation
-    chopped: float = 0.12  # struck from slices on a grid; not in true pairs
     gaps: float = 0.4
     reverb: float = 0.4
     second_source: float = 0.25  # of accompaniment

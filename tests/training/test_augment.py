@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from htmdsep.training.augment.chops import EDGE_SECONDS, STEP_SECONDS, chop, draw_chops
 from htmdsep.training.augment.damage import (
     Damage,
     draw_clipping,
@@ -230,35 +229,6 @@ def test_gaps_are_silent_in_their_share_of_rows() -> None:
     holed = (gains.amin(dim=1) == 0).float().mean()
     assert 0.3 < float(holed) < 0.6
     assert gains.diff(dim=1).abs().max() < 0.01  # faded
-
-
-def test_chopped_rows_are_their_own_slices_again_and_again_and_others_stay() -> None:
-    wanted = np.arange(60) % 3 > 0
-    noise = torch.randn(60, LENGTH, generator=torch.Generator().manual_seed(0))
-    chops = draw_chops(np.random.default_rng(4), wanted, LENGTH, RATE)
-    chopped = chop(noise, chops, RATE)
-    assert torch.equal(chopped[~torch.from_numpy(wanted)], noise[~torch.from_numpy(wanted)])
-    edge = int(EDGE_SECONDS * RATE) + 1
-    compared = 0
-    for row, step, starts, loudness, lasting, (first, end) in zip(*chops, strict=True):
-        assert STEP_SECONDS[0] * RATE - 1 <= step <= STEP_SECONDS[1] * RATE
-        assert len(starts.unique()) <= 4
-        sounds = int(lasting) - edge
-        for strike in range(LENGTH // int(step)):
-            at = strike * int(step)
-            if first <= at - edge and at + int(step) <= end - edge:
-                played = chopped[row, at : at + int(step)]
-                slice_ = noise[row, starts[strike] + edge : starts[strike] + sounds]
-                torch.testing.assert_close(played[edge:sounds], loudness[strike] * slice_)
-                assert played[0] == 0 and not played[int(lasting) + 1 :].any()
-                compared += 1
-    assert compared > 50
-
-
-def test_nothing_is_chopped_where_no_row_is_wanted() -> None:
-    chops = draw_chops(np.random.default_rng(4), np.zeros(3, bool), LENGTH, RATE)
-    signal = tones(100, 200, 300)
-    assert torch.equal(chop(signal, chops, RATE), signal)
 
 
 def test_leads_are_loud_and_within_their_notes() -> None:

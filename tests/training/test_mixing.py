@@ -47,7 +47,6 @@ PLAIN = MixSettings(
     clipped=0,
     coded=0,
     silence=0,
-    chopped=0,
 )
 
 
@@ -137,7 +136,6 @@ BUSY = MixSettings(
     doubled=0.6,
     choir=0.6,
     formants=0.6,
-    chopped=0.6,
     gaps=0.6,
     reverb=0.6,
     second_source=0.6,

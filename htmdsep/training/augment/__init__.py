@@ -5,6 +5,6 @@ everything else is made of operations on whole batches, on the signal's device, 
 for it: no shape and no branch depends on a tensor's values.
 
 `warp` melodies by time-varying resampling, `timbre` formants and equalisers, `rooms` reverb and
-echo, `chops` slices of a voice on a grid, `gaps` silences, `leads` synthetic solo instruments,
-`damage` codecs and clipping; `frames` is the short-time spectrum that two of them stand on.
+echo, `gaps` silences, `leads` synthetic solo instruments, `damage` codecs and clipping; `frames`
+is the short-time spectrum that two of them stand on.
 """
