@@ -35,6 +35,7 @@ OGG_MAGIC = b"OggS"
 OGG_FIRST_PAGE = b"OggS\x00\x02"  # with which every stream in an Ogg file begins
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd")
 REPAIR = "copy or download it again, or re-encode it"
+MAX_TRAILING = 8  # packets that a tag or a cut may spoil at the end: 0.2 s of MP3 or AAC
 MAX_DAMAGED_SHARE = 0.01  # of a lossy file's packets; beyond it the file is refused
 
 
@@ -212,7 +213,7 @@ def _av_frames(
             yield frame
     if lossless and pending and not decoded.exact:
         raise HtmdsepError(f"damaged or cut after {frames} frames; {REPAIR}")
-    if pending > 1:
+    if pending > MAX_TRAILING:
         damaged += pending
     if damaged > MAX_DAMAGED_SHARE * packets:
         raise HtmdsepError(f"{damaged} of {packets} packets are damaged; {REPAIR}")
