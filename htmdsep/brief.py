@@ -10,7 +10,7 @@ from htmdsep.audio import open_audio
 from htmdsep.batch import Plan
 from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
-from htmdsep.errors import HtmdsepError
+from htmdsep.fleet.outcome import FAILURES
 from htmdsep.fleet.places import is_url
 from htmdsep.precision import pick_precision
 from htmdsep.processor import starts_at_once
@@ -50,5 +50,5 @@ def _seconds(name: str, settings: Settings) -> float | None:
     try:
         with open_audio(Path(name), start_seconds=start, duration_seconds=duration) as reader:
             return None if reader.frames is None else reader.frames / reader.sample_rate
-    except (HtmdsepError, OSError):
+    except FAILURES:  # which are told with the song
         return None
