@@ -26,6 +26,8 @@ class _Common:
     leaky_slope: float = 0.3  # Keras default
     batchnorm_eps: float = 1e-3  # Keras default
     batchnorm_momentum: float = 0.01  # 1 - Keras's default of 0.99
+    # dBFS RMS that segments are brought to before the network hears them; None: as they are
+    input_level: float | None = None
 
     @property
     def length_multiple(self) -> int:
@@ -39,6 +41,9 @@ class _Common:
                 if value not in _CHOICES[field.name]:
                     known = " or ".join(repr(choice) for choice in _CHOICES[field.name])
                     raise HtmdsepError(f"{field.name} must be {known}, not {value!r}")
+            elif field.name == "input_level":
+                if value is not None and not -100 <= value <= 0:
+                    raise HtmdsepError(f"input_level must lie between -100 and 0, not {value!r}")
             elif isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
                 raise HtmdsepError(f"{field.name} must be a positive number, not {value!r}")
             elif isinstance(field.default, int) and not isinstance(value, int):

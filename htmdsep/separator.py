@@ -101,6 +101,7 @@ class Separator:
             sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=hop_for(segment_length, overlap),
+            input_level=config.input_level,
         )
 
     def separate(self, mixture: np.ndarray, sample_rate: int) -> Stems:

@@ -14,6 +14,7 @@ import numpy as np
 
 from htmdsep.chunks import Segment, cut_segments, equal_blocks, overlap_add
 from htmdsep.inference import Estimator
+from htmdsep.levels import with_gains
 from htmdsep.resample import resample_blocks
 from htmdsep.stereo import spread_estimate
 
@@ -37,6 +38,7 @@ class Engine:
     sample_rate: int  # Hz, the network's
     segment_length: int  # samples
     hop_length: int  # samples
+    input_level: float | None = None  # dBFS RMS that the network wants its segments at
 
     def estimate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         """Map a stream at the network's rate to the stream of its vocals, of the same length."""
@@ -44,15 +46,17 @@ class Engine:
         return overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
 
     def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        places: deque[tuple[int, int]] = deque()  # of the segments that the estimator has taken
+        # Places and gains of the segments that the estimator has taken
+        places: deque[tuple[int, int, np.ndarray]] = deque()
 
         def taken() -> Iterator[np.ndarray]:
-            for segment in segments:
-                places.append((segment.advance, segment.valid))
-                yield segment.samples
+            for segment, gain in with_gains(segments, self.input_level):
+                places.append((segment.advance, segment.valid, gain))
+                yield segment.samples * gain
 
         for estimate in self.estimator.estimates(taken()):
-            yield Segment(estimate, *places.popleft())
+            advance, valid, gain = places.popleft()
+            yield Segment(estimate / gain, advance, valid)
 
 
 def separate_channels(

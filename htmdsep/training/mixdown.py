@@ -93,7 +93,7 @@ def _master(mixture: Tensor, vocals: Tensor, master: Master) -> tuple[Tensor, Te
     """Clip, code, level and trim the mixture as released music is; the vocals follow."""
     mixture, vocals = soft_clip(mixture, vocals, master.clipping)
     mixture, vocals = drop_weak_bins(mixture, vocals, master.coding)
-    gain = master.peaks / (mixture.abs().amax(dim=1, keepdim=True) + 1e-4)
+    gain = master.levels / (_rms(mixture) + 1e-4)
     time = torch.arange(mixture.shape[1], device=mixture.device)
     first, end = master.sounding[:, :1], master.sounding[:, 1:]
     gain = gain * ((time >= first) & (time < end))  # (rows, time)

@@ -20,7 +20,6 @@ HARMONIES = (-12.0, -5.0, -4.0, -3.0, 0.0, 3.0, 4.0, 7.0, 12.0)  # semitones of 
 DELAY_SECONDS = (0.005, 0.05)  # of second takes
 DETUNING = 0.12  # semitones, standard deviation, of second takes
 KEY = 4.0  # semitones that the music is transposed by, either way
-LOWEST_PEAK = -35.0  # dBFS, of a mixture
 LONGEST_SILENCE = 0.7  # of a segment, before or after the music
 
 
@@ -156,11 +155,11 @@ def _draw_balance(rng: np.random.Generator, kinds: np.ndarray, settings: MixSett
 
 
 def _draw_master(rng: np.random.Generator, rows: int, settings: MixSettings, length: int) -> Master:
-    peaks = np.maximum(-rng.exponential(settings.quietness, (rows, 1)), LOWEST_PEAK)
+    levels = rng.normal(settings.input_level, settings.input_level_deviation, (rows, 1))
     return Master(
         draw_clipping(rng, rows, settings.clipped),
         draw_coding(rng, rows, settings.coded),
-        gains(peaks),
+        gains(levels),
         _draw_sounding(rng, rows, settings.silence, length),
     )
 

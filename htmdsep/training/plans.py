@@ -76,7 +76,7 @@ class Master(NamedTuple):
 
     clipping: Damage
     coding: Damage
-    peaks: Tensor  # (rows, 1), amplitude
+    levels: Tensor  # (rows, 1), RMS of the mixture while it sounds
     sounding: Tensor  # (rows, 2): the first sample that sounds, and the first that no longer does
 
 

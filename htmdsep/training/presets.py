@@ -9,6 +9,7 @@ from htmdsep.model import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, WaveUN
 from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import Preset, TrainerSettings
+from htmdsep.training.shares import INPUT_LEVEL
 
 Architecture = Literal["htmdnet", "convtasnet", "waveunet"]
 
@@ -64,13 +65,15 @@ def network_config(
     `repeats` is the masking network's depth, None the architecture's own. Raises HtmdsepError where
     it is given for a network that has none.
     """
+    level = INPUT_LEVEL if preset.random_mixes else None  # the paper's segments are as they are
     if architecture == "waveunet":
         if repeats is not None:
             raise HtmdsepError("Wave-U-Net has no masking network to repeat; leave out --repeats")
-        return WaveUNetConfig(segment_length=preset.segment_length)
+        return WaveUNetConfig(segment_length=preset.segment_length, input_level=level)
     kind = HTMDNetConfig if architecture == "htmdnet" else ConvTasNetConfig
     return kind(
         segment_length=preset.segment_length,
+        input_level=level,
         encoder_kernel=preset.encoder_kernel,
         encoder_stride=preset.encoder_stride,
         repeats=kind.repeats if repeats is None else repeats,

@@ -12,7 +12,8 @@ from htmdsep.model import ConvTasNet, HTMDNet, Network, config_to_dict
 from htmdsep.model.masking import TemporalBlock
 from htmdsep.weights import load_weights
 
-FREE = {"segment_length"}  # part of the config, but no part of the weights depends on it
+# Parts of the config that no part of the weights depends on
+FREE = {"segment_length", "input_level"}
 
 
 def start_from(network: Network, weights: str) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
+from htmdsep.levels import with_gains
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.training.losses import LossSettings, supervise
@@ -69,14 +70,15 @@ def separate_windows(
     """
     segment_length = network.config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    segments = list(cut_segments([mixtures.T.numpy()], segment_length, hop_length))
-    inputs = [torch.from_numpy(segment.samples.T)[:, None] for segment in segments]
+    cut = cut_segments([mixtures.T.numpy()], segment_length, hop_length)
+    levelled = list(with_gains(cut, network.config.input_level))
+    inputs = [torch.from_numpy((segment.samples * gain).T)[:, None] for segment, gain in levelled]
     outputs = [network(rows.to(device)) for rows in inputs]  # (windows, 1, segment_length) each
 
     def join(parts: list[Tensor]) -> Tensor:
         estimates = [
-            segment._replace(samples=part[:, 0].T.float().cpu().numpy())
-            for segment, part in zip(segments, parts, strict=True)
+            segment._replace(samples=part[:, 0].T.float().cpu().numpy() / gain)
+            for (segment, gain), part in zip(levelled, parts, strict=True)
         ]
         blocks = list(overlap_add(estimates, segment_length, hop_length))
         return torch.from_numpy(np.concatenate(blocks).T)

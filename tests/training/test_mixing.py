@@ -16,7 +16,7 @@ from htmdsep.training.cache import CachedStem
 from htmdsep.training.excerpts import make_pool, random_active_start
 from htmdsep.training.loading import INLINE_BYTES, as_message, load, moved
 from htmdsep.training.mixing import RandomMixes, Sources
-from htmdsep.training.shares import MixSettings
+from htmdsep.training.shares import INPUT_LEVEL, MixSettings
 
 RATE = 22_050
 LENGTH = 8_192
@@ -69,13 +69,15 @@ def test_a_batch_depends_on_seed_step_and_rank_alone() -> None:
         assert not torch.equal(first[0], odd[0])
 
 
-def test_batches_are_finite_and_within_full_scale() -> None:
+def test_batches_are_finite_and_at_the_level_of_inference() -> None:
+    settings = replace(MixSettings(), silence=0.0)
     for step in range(6):
-        mixture, vocals = mixes(MixSettings()).batch(step)
+        mixture, vocals = mixes(settings).batch(step)
         assert mixture.shape == vocals.shape == (12, 1, LENGTH)
         assert mixture.isfinite().all()
         assert vocals.isfinite().all()
-        assert mixture.abs().max() <= 1 + 1e-5
+        levels = 10 * mixture.square().mean(dim=(1, 2)).log10()
+        assert (levels - INPUT_LEVEL).abs().max() < 5 * settings.input_level_deviation
 
 
 def test_voiceless_rows_have_no_vocals_and_music_all_the_same() -> None:
