@@ -12,7 +12,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from htmdsep.cli import command
-from tests.fleet_songs import RATE, done_inputs, is_whole, rows_of, write_songs
+from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, write_songs
 from tests.sounds import tone
 
 Run = Callable[..., Result]

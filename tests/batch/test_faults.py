@@ -22,7 +22,7 @@ from htmdsep.fleet.shards import Shard
 from htmdsep.fleet.work import separate_job
 from htmdsep.options import FileOptions
 from htmdsep.separator import Separator
-from tests.fleet_songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
+from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
 from tests.sounds import tone
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")

@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from htmdsep.cli import command
-from tests.fleet_songs import done_inputs, is_whole, rows_of, start, write_songs
+from tests.batch.songs import done_inputs, is_whole, rows_of, start, write_songs
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")

@@ -13,7 +13,7 @@ from htmdsep.batch import PlanError, Source
 from htmdsep.cli import command
 from htmdsep.fleet import shards
 from htmdsep.fleet.shards import Shard, parse_shard, take_shard
-from tests.fleet_songs import done_inputs, is_whole, rows_of, write_songs
+from tests.batch.songs import done_inputs, is_whole, rows_of, write_songs
 
 
 @given(

@@ -20,7 +20,7 @@ from htmdsep.fleet.manifest import Output, Row, Status
 from htmdsep.fleet.outliers import FEWEST, SHOWN
 from htmdsep.fleet.report import CAUSES, Report, lines, report_on
 from htmdsep.options import StemName
-from tests.fleet_songs import write_songs
+from tests.batch.songs import write_songs
 
 NAMES = ("7", "a song", "Album [2004]/No 3, a song's name")
 

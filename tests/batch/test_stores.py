@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 from htmdsep.cli import command
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
-from tests.fleet_songs import write_songs
+from tests.batch.songs import write_songs
 
 fsspec = pytest.importorskip("fsspec")
 
