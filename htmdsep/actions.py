@@ -24,11 +24,11 @@ def act(settings: Settings) -> int:
         click.echo(f"{settings.keras_file} is now --name {located.name} ({located.path})", err=True)
         return 0
     if settings.report_on is not None:
-        from htmdsep.fleet.report import print_report
+        from htmdsep.reporting import print_summary
 
-        return print_report(settings.report_on, as_json=settings.as_json)
+        return print_summary(settings.report_on, as_json=settings.as_json)
     if settings.merge_in is not None:
-        from htmdsep.fleet.ledger import merge_manifests
+        from htmdsep.batch.manifest_file import merge_manifests
 
         songs = merge_manifests(Path(settings.merge_in))
         click.echo(f"{settings.merge_in}: one manifest of {songs} songs", err=True)

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LIVE_SECONDS = 600.0  # a song in work is written to far more often
 
 
 @contextmanager
@@ -16,19 +25,24 @@ def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """Yield a temporary path beside each target; on a clean exit rename them all into place.
 
     Folders are made as needed. On an error every temporary file is removed, and so is every
-    folder made here. Raises HtmdsepError where a folder cannot be made.
+    folder made here; what a killed process leaves, `remove_abandoned` finds. Raises HtmdsepError
+    where a folder or a file cannot be made.
     """
-    with ExitStack() as cleanup:
+    with ExitStack() as cleanup, ExitStack() as locks:
         temporaries = []
         for target in targets:
             for folder in make_folder(target.parent):
                 cleanup.callback(remove_empty, folder)
-            temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+            # Short, as names may be as long as the file system allows
+            temporary = target.parent / f".{_mark(target)}.{secrets.token_hex(4)}.part"
             cleanup.callback(temporary.unlink, missing_ok=True)
+            locks.callback(os.close, _make_locked(temporary, target))
             temporaries.append(temporary)
         yield temporaries
         for temporary in temporaries:
             _flush_to_disk(temporary)
+        if fcntl is None:
+            locks.close()  # Windows renames no open file
         _rename_all(temporaries, targets)
         cleanup.pop_all()
 
@@ -38,6 +52,60 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside the target; on a clean exit rename it into place."""
     with atomic_paths([target]) as (temporary,):
         yield temporary
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder that no process works on any more."""
+    with suppress(OSError):  # there may be no such folder, and some other run may be as tidy
+        for path in folder.glob(".*.part"):
+            if not _is_locked(path):
+                path.unlink()
+
+
+def is_in_work(targets: Iterable[Path]) -> bool:
+    """Tell whether some process is writing one of these files."""
+    return any(
+        _is_locked(path)
+        for target in targets
+        for path in target.parent.glob(f".{_mark(target)}.*.part")
+    )
+
+
+def _mark(target: Path) -> str:
+    return hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+
+
+def _make_locked(temporary: Path, target: Path) -> int:
+    """Make a file with a lock that ends when its descriptor, which is returned, is closed."""
+    try:
+        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
+    except OSError as error:
+        raise HtmdsepError(
+            f"cannot write {target}: {error.strerror}; choose another place, or another name"
+        ) from error
+    if fcntl is not None:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    return descriptor
+
+
+def _is_locked(temporary: Path) -> bool:
+    """Tell whether a temporary file is worked on; where there are no locks, by its last change."""
+    if fcntl is None:
+        return False  # Windows removes no open file
+    try:
+        descriptor = os.open(temporary, os.O_RDWR)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return time.time() - os.fstat(descriptor).st_mtime < LIVE_SECONDS
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:

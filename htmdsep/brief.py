@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from htmdsep.audio import open_audio
-from htmdsep.batch import Plan
+from htmdsep.batch.plan import Plan
+from htmdsep.batch.song import FAILURES
+from htmdsep.batch.storage import is_url
 from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
-from htmdsep.fleet.outcome import FAILURES
-from htmdsep.fleet.places import is_url
 from htmdsep.precision import pick_precision
 from htmdsep.processor import starts_at_once
 from htmdsep.weightsfile import read_info

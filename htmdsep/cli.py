@@ -11,9 +11,8 @@ from typing import Any
 import click
 
 from htmdsep.actions import act
-from htmdsep.batch import PlanError
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet.flags import batch_flags
+from htmdsep.batch_flags import batch_flags
+from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.options import (
     CLIP_MODES,
     DEFAULT_OVERLAP,

@@ -5,13 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from htmdsep.batch.ray import Pool, Setup, run_on_ray
+from htmdsep.batch.song import ManifestRecorder, Manner, Outcome, Task
 from htmdsep.catalogue import locate
-from htmdsep.fleet.outcome import Outcome, Task
-from htmdsep.fleet.ray_cluster import Pool
-from htmdsep.fleet.ray_pool import run_on_ray
-from htmdsep.fleet.ray_worker import Setup
-from htmdsep.fleet.scribe import Scribe
-from htmdsep.fleet.work import Manner
 from htmdsep.options import FileOptions
 from htmdsep.progress import Bars
 from htmdsep.runner import Runner
@@ -27,7 +23,7 @@ class Engine(Protocol):
     def weights_sha256(self) -> str: ...
 
     def run(
-        self, tasks: Iterable[Task], scribe: Scribe, bars: Bars, jobs: int, /
+        self, tasks: Iterable[Task], recorder: ManifestRecorder, bars: Bars, jobs: int, /
     ) -> Iterator[Outcome]:
         """Yield the outcome of every task, as it ends."""
 
@@ -42,9 +38,9 @@ class _Local:
         self.weights_sha256 = self._separator.weights_sha256 or ""
 
     def run(
-        self, tasks: Iterable[Task], scribe: Scribe, bars: Bars, jobs: int, /
+        self, tasks: Iterable[Task], recorder: ManifestRecorder, bars: Bars, jobs: int, /
     ) -> Iterator[Outcome]:
-        runner = Runner(self._separator, file_options(self._settings), scribe, bars)
+        runner = Runner(self._separator, file_options(self._settings), recorder, bars)
         yield from runner.run(tasks, min(self._settings.jobs or 1, max(1, jobs)))
 
 
@@ -59,7 +55,7 @@ class _OnRay:
     def run(
         self,
         tasks: Iterable[Task],
-        scribe: Scribe,
+        recorder: ManifestRecorder,
         _: Bars,
         jobs: int,
         /,
@@ -82,7 +78,7 @@ class _OnRay:
             gpus=settings.actor_gpus,
             retries=settings.retries,
         )
-        yield from run_on_ray(tasks, self._located.path, setup, pool, scribe)
+        yield from run_on_ray(tasks, self._located.path, setup, pool, recorder)
 
 
 def pick_engine(settings: Settings) -> Engine:

@@ -5,3 +5,7 @@ from __future__ import annotations
 
 class HtmdsepError(Exception):
     """A failure whose message names the cause and the remedy, in one line."""
+
+
+class PlanError(HtmdsepError):
+    """What is asked for cannot be done, whatever the files hold."""

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from itertools import islice
 
-from htmdsep.fleet.outcome import FAILURES, Outcome, Task
-from htmdsep.fleet.scribe import Scribe
-from htmdsep.fleet.work import Done, StoppedError, separate_job
+from htmdsep.batch.song import ManifestRecorder, Outcome, StoppedError, Task, try_task
 from htmdsep.options import FileOptions
 from htmdsep.progress import Bars
 from htmdsep.separator import Separator
@@ -23,7 +20,7 @@ class Runner:
 
     separator: Separator
     options: FileOptions
-    scribe: Scribe
+    recorder: ManifestRecorder
     bars: Bars
 
     def run(self, tasks: Iterable[Task], at_once: int) -> Iterator[Outcome]:
@@ -57,26 +54,18 @@ class Runner:
             pool.shutdown(cancel_futures=True)
 
     def _outcome(self, task: Task, stop: threading.Event) -> Outcome:
-        started = time.monotonic()
-        done, error = None, None
-        self.scribe.started(task)
+        self.recorder.started(task)
         try:
-            done = self._separate(task, stop)
+            with self.bars.file(task.job.source.label) as show:
+
+                def progress(seconds: float, total_seconds: float | None) -> None:
+                    if stop.is_set():
+                        raise StoppedError("interrupted")
+                    show(seconds, total_seconds)
+
+                outcome = try_task(self.separator, task, self.options, progress)
         except (StoppedError, SystemExit, KeyboardInterrupt):
-            self.scribe.interrupted(task)
+            self.recorder.interrupted(task)
             raise
-        except FAILURES as failure:
-            error = failure
-        outcome = Outcome(task.job, time.monotonic() - started, done, error)
-        self.scribe.ended(task, outcome)
+        self.recorder.ended(task, outcome)
         return outcome
-
-    def _separate(self, task: Task, stop: threading.Event) -> Done:
-        with self.bars.file(task.job.source.label) as show:
-
-            def progress(seconds: float, total_seconds: float | None) -> None:
-                if stop.is_set():
-                    raise StoppedError("interrupted")
-                show(seconds, total_seconds)
-
-            return separate_job(self.separator, task.job, self.options, progress)

@@ -14,19 +14,21 @@ from typing import TYPE_CHECKING
 
 import click
 
-from htmdsep.batch import STANDARD_STREAM, Plan, PlanError, plan_jobs
+from htmdsep.batch.manifest_file import Manifest, has_manifest, open_manifest
+from htmdsep.batch.plan import STANDARD_STREAM, Plan, plan_jobs
+from htmdsep.batch.resume import ResumeRules, decide_all
+from htmdsep.batch.song import (
+    ManifestRecorder,
+    Outcome,
+    Task,
+    options_sha256,
+    remove_partial_files,
+)
+from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
+from htmdsep.batch.storage import is_url
 from htmdsep.brief import settle_brief
 from htmdsep.engines import file_options, pick_engine
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet.ledger import Ledger, has_manifest, open_ledger
-from htmdsep.fleet.outcome import Outcome, Task
-from htmdsep.fleet.places import is_url
-from htmdsep.fleet.scribe import Scribe, options_sha256
-from htmdsep.fleet.shards import parse_shard, take_shard
-from htmdsep.fleet.sources import find_sources, read_list
-from htmdsep.fleet.standing import SKIP, Terms, judge
-from htmdsep.fleet.survey import survey
-from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
+from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
 from htmdsep.startup import without_collecting
@@ -47,12 +49,12 @@ def run_session(settings: Settings) -> int:
         with without_collecting():
             # Which imports PyTorch where it is needed
             engine = pick_engine(settle_brief(settings, plan))
-        ledger = None
+        manifest = None
         if _keeps_manifest(settings, plan, out):
             shard = parse_shard(settings.shard) if settings.shard else None
-            ledger = stack.enter_context(open_ledger(out, shard))
-        desk = Desk(settings, ledger, _terms(settings, engine.weights_sha256), len(plan))
-        for outcome in engine.run(desk.tasks(plan), desk.scribe, desk.bars, len(plan)):
+            manifest = stack.enter_context(open_manifest(out, shard))
+        desk = Desk(settings, manifest, _rules(settings, engine.weights_sha256), len(plan))
+        for outcome in engine.run(desk.tasks(plan), desk.recorder, desk.bars, len(plan)):
             desk.settle(outcome)
         desk.bars.close()
         if settings.out == STANDARD_STREAM and not desk.counts["failed"]:
@@ -69,33 +71,31 @@ def run_session(settings: Settings) -> int:
 class Desk:
     """Decides on every job as its turn comes, and counts and tells how each ends."""
 
-    def __init__(self, settings: Settings, ledger: Ledger | None, terms: Terms, jobs: int) -> None:
+    def __init__(
+        self, settings: Settings, manifest: Manifest | None, rules: ResumeRules, jobs: int
+    ) -> None:
         self._settings = settings
-        self._terms = terms
-        self._shared = ledger is not None and not ledger.exclusive
-        # Reading a million rows takes seconds, which only --resume has to spend.
-        self._index = ledger.index if ledger and terms.existing == "resume" else None
-        self.scribe = Scribe(ledger, terms)
+        self._rules = rules
+        self._last_row = manifest.last if manifest is not None else None
+        self.recorder = ManifestRecorder(manifest, rules)
         self.bars = Bars(jobs, shown=sys.stderr.isatty() and not settings.quiet)
         self.counts: Counter[str] = Counter()
 
     def tasks(self, plan: Plan) -> Iterator[Task]:
         """Yield what is to be done; what is not is settled at once."""
-        for source, stands in survey(plan, self._index, self._terms):
-            if stands and not tells_skipped(self._settings):
+        for source, decision in decide_all(plan, self._last_row, self._rules):
+            if decision.action == "skip" and not tells_skipped(self._settings):
                 self._count("skipped", 0.0)
-                continue
-            job = plan.job(source)
-            verdict = SKIP if stands else judge(job, self._index, self._terms)
-            if verdict.fresh is not None:
-                self.scribe.refresh(verdict.fresh)
-            if verdict.action == "do":
-                if verdict.crashed:
-                    remove_leavings(job, LIVE_SECONDS if self._shared else 0.0)
-                yield Task(job, verdict.attempt)
-                continue
-            error = HtmdsepError(verdict.reason) if verdict.action == "refuse" else None
-            self.settle(Outcome(job, 0.0, error=error))
+            if decision.fresh is not None:
+                self.recorder.refresh(decision.fresh)
+            if decision.action == "separate":
+                job = plan.job(source)
+                remove_partial_files(job)
+                yield Task(job, decision.attempt)
+            elif decision.action == "refuse":
+                self.settle(Outcome(source, 0.0, error=HtmdsepError(decision.reason)))
+            elif tells_skipped(self._settings):
+                self.settle(Outcome(source, 0.0, reason=decision.reason))
 
     def settle(self, outcome: Outcome) -> None:
         """Count a job that has ended, and tell how."""
@@ -138,7 +138,7 @@ def _keeps_manifest(settings: Settings, plan: Plan, out: str) -> bool:
     return not alone or settings.existing == "resume" or has_manifest(out)
 
 
-def _terms(settings: Settings, weights_sha256: str) -> Terms:
+def _rules(settings: Settings, weights_sha256: str) -> ResumeRules:
     options = options_sha256(
         file_options(settings),
         segment_seconds=settings.segment_seconds,
@@ -146,7 +146,7 @@ def _terms(settings: Settings, weights_sha256: str) -> Terms:
         precision=settings.precision,
         stereo=settings.stereo,
     )
-    return Terms(
+    return ResumeRules(
         settings.existing or "refuse",
         options,
         weights_sha256,

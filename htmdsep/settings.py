@@ -9,7 +9,7 @@ from typing import Literal
 
 import click
 
-from htmdsep.batch import STANDARD_STREAM
+from htmdsep.batch.plan import STANDARD_STREAM
 from htmdsep.options import (
     ClipMode,
     EngineName,

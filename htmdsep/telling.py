@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from tqdm import tqdm
 
-from htmdsep.batch import STANDARD_STREAM
-from htmdsep.fleet.outcome import Outcome, cause
+from htmdsep.batch.plan import STANDARD_STREAM
+from htmdsep.batch.song import Outcome, error_line
 from htmdsep.memory import peak_rss_bytes
 
 if TYPE_CHECKING:
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 
 def tell(outcome: Outcome, settings: Settings) -> None:
     """Say how a file ended: on standard error, and as JSON on standard output."""
-    label = outcome.job.source.label
+    label = outcome.source.label
     if outcome.error is not None:
         if settings.verbose:
             for line in "".join(traceback.format_exception(outcome.error)).splitlines():
                 _say(line)
-        _say(f"htmdsep: {label}: {cause(outcome.error)}")
+        _say(f"htmdsep: {label}: {error_line(outcome.error)}")
     elif not settings.quiet:
         if outcome.report is None:
             if settings.existing != "resume" or settings.verbose:
-                _say(f"{label}: skipped, its stems exist")
+                _say(f"{label}: skipped, {outcome.reason or 'its stems exist'}")
         else:
             for note in outcome.report.notes:
                 _say(f"htmdsep: {label}: {note}")
             if settings.out != STANDARD_STREAM:
-                _say(f"{label}: {', '.join(outcome.job.targets.values())}")
+                _say(f"{label}: {', '.join(stem.path for stem in outcome.report.stems.values())}")
             if settings.verbose:
                 _say(_speed(outcome))
     if settings.as_json:
@@ -67,13 +67,13 @@ def _speed(outcome: Outcome) -> str:
 
 def _record(outcome: Outcome) -> dict[str, Any]:
     record: dict[str, Any] = {
-        "input": outcome.job.source.name,
+        "input": outcome.source.name,
         "status": outcome.status,
         "wall_seconds": round(outcome.wall_seconds, 3),
         "peak_rss_bytes": peak_rss_bytes(),
     }
     if outcome.error is not None:
-        record["error"] = cause(outcome.error)
+        record["error"] = error_line(outcome.error)
     if outcome.report is not None:
         record.update(asdict(outcome.report))
     return record

@@ -10,9 +10,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner
 
-from htmdsep.batch import PlanError
 from htmdsep.brief import BRIEF_SECONDS
 from htmdsep.cli import command
+from htmdsep.errors import PlanError
 from htmdsep.settings import Settings
 from tests.sounds import tone
 

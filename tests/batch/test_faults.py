@@ -7,19 +7,19 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 import soundfile
 from click.testing import CliRunner
 
-from htmdsep.batch import Job, PlanError, Source
+from htmdsep.batch.manifest_file import merge_manifests, open_manifest
+from htmdsep.batch.plan import Job, Source
+from htmdsep.batch.song import separate_job
+from htmdsep.batch.sources import Shard
 from htmdsep.cli import command
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet.ledger import merge_manifests, open_ledger
-from htmdsep.fleet.shards import Shard
-from htmdsep.fleet.work import separate_job
+from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.options import FileOptions
 from htmdsep.separator import Separator
 from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
@@ -28,12 +28,17 @@ from tests.sounds import tone
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")
 
 
-def wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
-    """Wait until a manifest has so many rows."""
+def wait_for(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, while a process works."""
     deadline = time.monotonic() + 60
-    while not path.exists() or path.read_bytes().count(b"\n") < count:
+    while not is_so():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
+    """Wait until a manifest has so many rows."""
+    wait_for(process, lambda: path.exists() and path.read_bytes().count(b"\n") >= count)
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -57,10 +62,8 @@ def test_a_batch_or_shard_that_was_killed_is_completed(
     arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume", "-j", "2"]
     process = start(*arguments, *shard)
     wait_for_rows(process, out / name, 5)
-    second = CliRunner().invoke(command, arguments)
     process.send_signal(signal.SIGKILL)
     finish(process)
-    assert second.exit_code == 2 and "another htmdsep is writing into" in second.stderr
     assert {row["status"] for row in rows_of(out, name)[-2:]} & {"started"}  # in flight
     result = CliRunner().invoke(command, [*arguments, *shard])  # the lock went with the process
     assert result.exit_code == 0 and result.stderr.endswith(" 0 failed\n")
@@ -69,18 +72,61 @@ def test_a_batch_or_shard_that_was_killed_is_completed(
     assert sorted(done_inputs(out, name)) == [f"{number}.wav" for number in range(6)]
 
 
-def test_shards_run_beside_each_other_and_nothing_beside_them(tmp_path: Path) -> None:
-    out, one, two = str(tmp_path / "out"), Shard(1, 2), Shard(2, 2)
-    with open_ledger(out, one), open_ledger(out, two):
-        for taken in (one, two, None):
-            with pytest.raises(PlanError, match="is in use"), open_ledger(out, taken):
-                pass
+@pytest.mark.parametrize("how", ["--resume", "--overwrite", "--skip-existing", "alone"])
+def test_what_a_killed_run_leaves_is_removed_by_the_next(
+    tmp_path: Path, tiny_weights: Path, how: str
+) -> None:
+    music, out = write_songs(tmp_path / "music", 1, seconds=60.0), tmp_path / "out"
+    song = music / "0.wav" if how == "alone" else music
+    arguments = [str(song), "-o", str(out), "--weights", str(tiny_weights)]
+    process = start(*arguments)
+    wait_for(process, lambda: len(list(out.rglob("*.part"))) == 2)
+    process.send_signal(signal.SIGKILL)
+    finish(process)
+    write_songs(music, 1)
+    more = [] if how == "alone" else [how]
+    assert CliRunner().invoke(command, [*arguments, *more]).exit_code == 0
+    assert is_whole(out, ["0"])
+
+
+def test_a_song_in_work_is_left_to_the_run_that_works_on_it(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    music, out = write_songs(tmp_path / "music", 1, seconds=60.0), tmp_path / "out"
+    soundfile.write(music / "1.wav", tone(RATE, RATE), RATE)
+    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+    process = start(*arguments)
+    try:
+        wait_for(process, lambda: len(list(out.rglob("*.part"))) == 2)
+        second = CliRunner().invoke(command, [*arguments, "-v"])
+        assert second.stderr.endswith("1 done, 1 skipped, 0 failed\n")
+        assert "0.wav: skipped, another run is at it" in second.stderr
+        with pytest.raises(PlanError, match="is in use"):
+            merge_manifests(out)
+    finally:
+        process.kill()
+        finish(process)
+
+
+def test_runs_share_a_folder_and_only_merging_wants_it_for_itself(tmp_path: Path) -> None:
+    out, one = str(tmp_path / "out"), Shard(1, 2)
+    with open_manifest(out, one), open_manifest(out, None) as manifest, open_manifest(out, None):
+        assert manifest.last("0" * 16) is None
         with pytest.raises(PlanError, match="is in use"):
             merge_manifests(tmp_path / "out")
-    with open_ledger(out, None), pytest.raises(PlanError, match="is in use"):  # noqa: SIM117
-        with open_ledger(out, one):
-            pass
     assert not (tmp_path / "out").exists()  # nothing was written
+
+
+def test_processes_over_one_folder_lose_no_row(tmp_path: Path, tiny_weights: Path) -> None:
+    """As xargs -P and GNU parallel start them."""
+    music, out = write_songs(tmp_path / "music", 8), tmp_path / "out"
+    songs = sorted(music.iterdir())
+    processes = [
+        start(*songs[first : first + 2], "-o", out, "--weights", tiny_weights)
+        for first in range(0, 8, 2)
+    ]
+    assert [finish(process)[0] for process in processes] == [0] * 4
+    assert sorted(done_inputs(out)) == [f"{number}.wav" for number in range(8)]
 
 
 def test_two_batches_without_a_lock_are_safe(
@@ -90,7 +136,7 @@ def test_two_batches_without_a_lock_are_safe(
     music, out = write_songs(tmp_path / "music", 4, seconds=0.5), tmp_path / "out"
     arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
     process = start(*arguments)
-    monkeypatch.setattr("htmdsep.fleet.locks.fcntl", None)
+    monkeypatch.setattr("htmdsep.batch.manifest_file.fcntl", None)
     wait_for_rows(process, out / "manifest.jsonl", 1)
     assert CliRunner().invoke(command, arguments).exit_code == 0
     assert finish(process)[0] == 0

@@ -104,7 +104,7 @@ def test_the_keys_of_a_report(batch: list[str]) -> None:
     assert run(*batch).exit_code == 1
     report = json.loads(run("--report", "out", "--json").stdout)
     assert list(report) == [
-        *("songs", "done", "failed", "unfinished", "audio_hours", "work_hours"),
+        *("songs", "done", "failed", "gone", "unfinished", "audio_hours", "work_hours"),
         *("times_real_time", "causes", "other_causes_songs", "slowest", "voiceless"),
         *("voiceless_songs", "silent_accompaniment", "silent_accompaniment_songs", "balance"),
         *("level", "clipped_songs", "noted_songs"),

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
-from htmdsep.batch import PlanError, Source, plan_jobs
-from htmdsep.fleet.sources import find_sources
+from htmdsep.batch.plan import Source, plan_jobs
+from htmdsep.batch.sources import find_sources
+from htmdsep.errors import PlanError
 from htmdsep.options import STEM_NAMES
 
 TEMPLATE = "{track}/{stem}.{ext}"

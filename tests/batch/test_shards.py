@@ -9,10 +9,11 @@ from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htmdsep.batch import PlanError, Source
+from htmdsep.batch import sources as module
+from htmdsep.batch.plan import Source
+from htmdsep.batch.sources import Shard, parse_shard, take_shard
 from htmdsep.cli import command
-from htmdsep.fleet import shards
-from htmdsep.fleet.shards import Shard, parse_shard, take_shard
+from htmdsep.errors import PlanError
 from tests.batch.songs import done_inputs, is_whole, rows_of, write_songs
 
 
@@ -24,7 +25,7 @@ def test_shards_are_disjoint_complete_and_balanced(durations: list[float], count
     sources = [Source(f"{number}.mp3") for number in range(len(durations))]
     lengths = dict(zip(sources, durations, strict=True))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards, "_durations", lambda _: durations)
+        patch.setattr(module, "_seconds", {s.name: x for s, x in lengths.items()}.__getitem__)
         parts = [take_shard(sources, Shard(number, count)) for number in range(1, count + 1)]
     assert sorted(source.name for part in parts for source in part) == sorted(
         source.name for source in sources
@@ -33,12 +34,12 @@ def test_shards_are_disjoint_complete_and_balanced(durations: list[float], count
     assert max(loads) - min(loads) <= max(durations, default=0) + 0.1
 
 
-def test_durations_come_from_headers_and_sizes(tmp_path: Path) -> None:
-    write_songs(tmp_path, 1, seconds=5.0)
-    (tmp_path / "song.mp3").write_bytes(bytes(64_000))
-    (tmp_path / "broken.wav").write_bytes(bytes(176_400))
-    names = ("0.wav", "song.mp3", "broken.wav", "absent.flac")
-    found = [shards._duration(str(tmp_path / name), read_header=True) for name in names]
+def test_durations_follow_from_sizes_and_endings(tmp_path: Path) -> None:
+    sizes = {"0.wav": 5 * 176_400, "song.MP3": 64_000, "song.flac": 106_000, "absent.flac": 0}
+    for name, size in sizes.items():
+        if size:
+            (tmp_path / name).write_bytes(bytes(size))
+    found = [module._seconds(str(tmp_path / name)) for name in sizes]
     assert found == pytest.approx([5.0, 2.0, 1.0, 0.0])
 
 

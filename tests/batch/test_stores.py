@@ -11,9 +11,9 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from htmdsep.batch import storage
 from htmdsep.cli import command
 from htmdsep.errors import HtmdsepError
-from htmdsep.fleet import places
 from tests.batch.songs import write_songs
 
 fsspec = pytest.importorskip("fsspec")
@@ -61,13 +61,13 @@ def run(weights: Path, *arguments: str) -> Result:
 def check_batch(weights: Path, songs: Path, base: str) -> None:
     """Separate a folder at a URL into another, stop at nothing, and change a thing."""
     for path in songs.iterdir():
-        places.store(path, f"{base}/in/album/{path.name}")
-    places.store(Path(__file__), f"{base}/in/cover.jpg")
+        storage.store(path, f"{base}/in/album/{path.name}")
+    storage.store(Path(__file__), f"{base}/in/cover.jpg")
     arguments = [f"{base}/in", "-r", "-o", f"{base}/out"]
     result = run(weights, *arguments)
     assert result.exit_code == 0, result.stderr
     assert result.stderr.endswith("3 done, 0 skipped, 0 failed\n")
-    found = [name for name, _ in places.listing(f"{base}/out", recursive=True)]
+    found = [name for name, _ in storage.listing(f"{base}/out", recursive=True)]
     stems = [name for name in found if name.endswith(".wav")]
     assert stems == [
         f"{base}/out/album/{track}/{stem}.wav"
@@ -76,8 +76,8 @@ def check_batch(weights: Path, songs: Path, base: str) -> None:
     ]
     assert len(found) == len(stems) + 1  # and a manifest
     assert run(weights, *arguments, "--resume").stderr.endswith("0 done, 3 skipped, 0 failed\n")
-    places.remove(stems[0])
-    places.store(songs / "0.wav", f"{base}/in/album/1.wav")
+    storage.remove(stems[0])
+    storage.store(songs / "0.wav", f"{base}/in/album/1.wav")
     assert run(weights, *arguments, "--resume").stderr.endswith("2 done, 1 skipped, 0 failed\n")
     assert run(weights, *arguments, "--resume").stderr.endswith("0 done, 3 skipped, 0 failed\n")
     report = json.loads(run(weights, "--report", f"{base}/out", "--json").stdout)
@@ -99,10 +99,10 @@ def test_stems_that_come_from_a_store_are_those_of_the_file(
     tmp_path: Path, tiny_weights: Path, bucket: str
 ) -> None:
     songs = write_songs(tmp_path / "music", 1)
-    places.store(songs / "0.wav", f"{bucket}/0.wav")
+    storage.store(songs / "0.wav", f"{bucket}/0.wav")
     run(tiny_weights, f"{bucket}/0.wav", "-o", str(tmp_path / "a"))
     run(tiny_weights, str(songs / "0.wav"), "-o", f"{bucket}/b")
-    places.fetch(f"{bucket}/b/0/vocals.wav", tmp_path / "fetched.wav")
+    storage.fetch(f"{bucket}/b/0/vocals.wav", tmp_path / "fetched.wav")
     local, fetched = tmp_path / "a" / "0" / "vocals.wav", tmp_path / "fetched.wav"
     assert soundfile.read(local)[0].tolist() == soundfile.read(fetched)[0].tolist()
 
@@ -111,14 +111,14 @@ def test_nothing_is_uploaded_unless_both_stems_are(
     tmp_path: Path, tiny_weights: Path, memory: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     songs = write_songs(tmp_path / "music", 1)
-    whole = places.store
+    whole = storage.store
 
     def store(path: Path, name: str) -> None:
         if name.endswith("accompaniment.wav"):
             raise HtmdsepError("the store is full")
         whole(path, name)
 
-    monkeypatch.setattr(places, "store", store)
+    monkeypatch.setattr(storage, "store", store)
     result = run(tiny_weights, str(songs / "0.wav"), "-o", "memory://out")
     assert result.exit_code == 1 and "the store is full" in result.stderr
     assert not [name for name in memory.find("/out") if name.endswith(".wav")]

@@ -10,13 +10,13 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
+from urllib.request import url2pathname
 
 from htmdsep.errors import HtmdsepError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILD = re.compile(r"[*?[]")
-_POSIX = os.sep == "/"
 # What file systems call the mark that changes with an object's content, best first.
 _VERSIONS = ("ETag", "etag", "md5Hash", "content_md5", "mtime", "LastModified", "updated",
              "created")  # fmt: skip
@@ -29,9 +29,19 @@ def is_url(name: str) -> bool:
 
 def absolute(name: str) -> str:
     """Return a name that means the same from every working folder."""
-    if name[:1] == "/" and is_tidy(name):  # asked first, for a million names
-        return name
     return name if is_url(name) else os.path.abspath(name)  # noqa: PTH100
+
+
+def without_scheme(name: str) -> str:
+    """Return the path that a file:// URL stands for, any other name as it is."""
+    if not name.startswith("file://"):
+        return name
+    return url2pathname(name.removeprefix("file://").removeprefix("localhost"))
+
+
+def resolved(name: str) -> str:
+    """Return the one name of a place that links may give several to."""
+    return name.rstrip("/") if is_url(name) else os.path.realpath(name)
 
 
 def is_below(name: str, folder: str) -> bool:
@@ -40,16 +50,8 @@ def is_below(name: str, folder: str) -> bool:
     return name.startswith(folder.rstrip(separator) + separator)
 
 
-def is_tidy(path: str) -> bool:
-    """Tell, at a glance, that a path has nothing in it that could be left out."""
-    # Names that begin with a dot are not told from "." and "..", which costs them a closer look.
-    return _POSIX and not ("//" in path or "/." in path or path[:1] == "." or path[-1:] == "/")
-
-
 def join(folder: str, name: str) -> str:
     """Return the place of a name below a folder."""
-    if _POSIX and folder and folder[-1] != "/" and name[:1] != "/":
-        return f"{folder}/{name}"  # as below, for a million names
     return f"{folder.rstrip('/')}/{name}" if is_url(folder) else os.path.join(folder, name)  # noqa: PTH118
 
 
@@ -71,17 +73,13 @@ def stamp(name: str) -> str | None:
             return None
         return f"{found.st_size}:{found.st_mtime_ns}"
     with remote(name) as (system, path):
+        refreshes = system.protocol in ("s3", ("s3", "s3a"))  # others know no such argument
         try:
-            info = system.info(path, refresh=True) if _refreshes(system) else system.info(path)
+            info = system.info(path, refresh=True) if refreshes else system.info(path)
         except FileNotFoundError:
             return None
         version = next((info[key] for key in _VERSIONS if info.get(key)), "")
         return f"{info.get('size')}:{version}".replace('"', "")
-
-
-def exists(name: str) -> bool:
-    """Tell whether there is a file, as far as can be seen."""
-    return known_stamp(name) is not None
 
 
 def known_stamp(name: str) -> str | None:
@@ -92,16 +90,21 @@ def known_stamp(name: str) -> str | None:
         return None
 
 
+def exists(name: str) -> bool:
+    """Tell whether there is a file, as far as can be seen."""
+    return known_stamp(name) is not None
+
+
 def size_of(mark: str | None) -> int:
     """Return the bytes that a stamp tells of, 0 where it tells none."""
     size = (mark or "").partition(":")[0]
     return int(size) if size.isdigit() else 0
 
 
-def sha256(name: str) -> str:
+def hash_content(name: str) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()
-    with remote(name) as (system, path), system.open(path, "rb") as file:
+    with _opened(name) as file:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
@@ -129,7 +132,7 @@ def is_pattern(name: str) -> bool:
     return _WILD.search(name) is not None
 
 
-def matches(pattern: str) -> list[str] | None:
+def expand_pattern(pattern: str) -> list[str] | None:
     """Return the files that match a pattern with *, ? or [...]; None for a plain name."""
     if not is_pattern(pattern):
         return None
@@ -164,7 +167,7 @@ def store(path: Path, name: str) -> None:
 
 
 def remove(name: str) -> None:
-    """Remove a file, if it is there."""
+    """Remove an object, if it is there."""
     with remote(name) as (system, where):
         try:
             system.rm_file(where)
@@ -179,9 +182,6 @@ def remote(name: str) -> Iterator[tuple[Any, str]]:
     Raises HtmdsepError where the package for the URL's kind is not installed, and where the
     store refuses or cannot be reached.
     """
-    if not is_url(name):
-        yield _Local, name
-        return
     try:
         from fsspec.core import url_to_fs
 
@@ -204,13 +204,11 @@ def _store_errors() -> tuple[type[Exception], ...]:
     return (OSError, ValueError, *theirs)
 
 
-class _Local:
-    """The one thing that both kinds of place are asked alike."""
-
-    @staticmethod
-    def open(name: str, mode: str) -> Any:
-        return Path(name).open(mode)
-
-
-def _refreshes(system: Any) -> bool:
-    return system.protocol in ("s3", ("s3", "s3a"))
+@contextmanager
+def _opened(name: str) -> Iterator[BinaryIO]:
+    if not is_url(name):
+        with Path(name).open("rb") as file:
+            yield file
+        return
+    with remote(name) as (system, path), system.open(path, "rb") as file:
+        yield file

@@ -5,29 +5,26 @@ from __future__ import annotations
 import os
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
-from htmdsep.errors import HtmdsepError
-from htmdsep.fleet import places
+from htmdsep.batch import storage
+from htmdsep.errors import PlanError
 from htmdsep.options import FileFormat, StemName
 
 STANDARD_STREAM = "-"
 # What is looked for in folders; a file named on the command line is tried whatever its ending.
-SUFFIXES = frozenset({
+AUDIO_ENDINGS = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
     ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx", ".m4a", ".m4b", ".mp4", ".m4v",
     ".mov", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wmv", ".asf", ".webm", ".mkv", ".mka",
     ".avi", ".ape", ".wv", ".tta", ".tak", ".mpc", ".amr", ".3gp", ".flv", ".ts", ".mpg",
-    ".mpeg", ".ra",
+    ".mpeg", ".ra", ".3g2", ".3ga", ".adts", ".dsf", ".m2a", ".m2ts", ".m4r", ".mts", ".ogv", ".qt",
+    ".thd", ".vob", ".voc", ".weba",
 })  # fmt: skip
 # Names in a template that users of other separators know: for track, stem and ext.
 SYNONYMS = ("filename", "instrument", "codec")
-
-
-class PlanError(HtmdsepError):
-    """What is asked for cannot be done, whatever the files hold."""
 
 
 class Source(NamedTuple):
@@ -57,7 +54,7 @@ class Job:
     @property
     def targets(self) -> dict[StemName, str]:
         """Return the output files' paths or URLs."""
-        return {stem: places.join(self.out, name) for stem, name in self.names.items()}
+        return {stem: storage.join(self.out, name) for stem, name in self.names.items()}
 
 
 @dataclass(frozen=True)
@@ -74,7 +71,8 @@ class Plan:
         return len(self.sources)
 
     def __iter__(self) -> Iterator[Job]:
-        return map(self.job, self.sources)
+        """Yield the jobs of the sources that have no problem."""
+        return (self.job(source) for source in self.sources if source.problem is None)
 
     def job(self, source: Source) -> Job:
         """Return what is to be done for a source; raise PlanError as `names` does."""
@@ -122,7 +120,7 @@ def plan_jobs(
     at one path, and for an output that would replace an input.
     """
     suffix = os.path.splitext(template)[1].lower()  # noqa: PTH122
-    if suffix in SUFFIXES and suffix != f".{file_format}":
+    if suffix in AUDIO_ENDINGS and suffix != f".{file_format}":
         raise PlanError(
             f"--filename {template!r} ends in {suffix}, and the stems' format is {file_format}; "
             "end it in {ext}, or give --format"
@@ -130,10 +128,8 @@ def plan_jobs(
     plan = Plan(sources, out, template, stems, file_format)
     # Hashes, as names of a million songs' stems need 300 MB, and these 24.
     hashes = array("q", (hash(_key(source.name)) for source in sources))
-    root = places.absolute(out)
-    for source in sources:
-        for name in plan.names(source).values():
-            hashes.append(hash(_key(places.join(root, name))))
+    for job in replace(plan, out=storage.absolute(out)):
+        hashes.extend(hash(_key(target)) for target in job.targets.values())
     doubtful = _repeated(hashes)
     if doubtful:
         _check_doubtful(plan, doubtful)
@@ -192,6 +188,6 @@ def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    absolute = places.absolute(name)
+    absolute = storage.absolute(name)
     # Only Windows has names that differ and mean the same.
-    return absolute if os.name == "posix" or places.is_url(name) else os.path.normcase(absolute)
+    return absolute if os.name == "posix" or storage.is_url(name) else os.path.normcase(absolute)

@@ -1,0 +1,260 @@
+"""Open, read, merge the manifests of an output folder, on a disk or in an object store.
+
+Runs share a folder: each adds its rows to a file that others may add to as well, and holds a lock
+on it that ends with its process. Only merging wants the files for itself.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from htmdsep.atomic import atomic_path, make_folder, remove_empty
+from htmdsep.batch import storage
+from htmdsep.batch.manifest import NAME, PATTERN, Index, ManifestRow
+from htmdsep.batch.sources import Shard
+from htmdsep.errors import HtmdsepError, PlanError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_BINARY = getattr(os, "O_BINARY", 0)  # on Windows, for lines to end as elsewhere
+PART_ROWS = 200  # so that an object that grows with every song stays below 300 kB
+
+
+class Manifest(Protocol):
+    """An open manifest; threads may share it."""
+
+    def last(self, identity: str) -> ManifestRow | None:
+        """Return a song's last row in all manifests of the folder."""
+
+    def add(self, row: ManifestRow) -> None:
+        """Write a row."""
+
+
+@contextmanager
+def open_manifest(out: str, shard: Shard | None) -> Iterator[Manifest]:
+    """Open the manifest of an output folder or URL for reading and adding to.
+
+    Waits while manifests are merged there. Raises HtmdsepError where it cannot be written.
+    """
+    opened = open_remote(out) if storage.is_url(out) else _open_local(Path(out), shard)
+    with opened as manifest:
+        yield manifest
+
+
+def has_manifest(out: str) -> bool:
+    """Tell whether there is a manifest in a local folder."""
+    return not storage.is_url(out) and any(Path(out).glob(PATTERN))
+
+
+@contextmanager
+def read_index(out: str) -> Iterator[Index]:
+    """Yield the index over all manifests of a folder or URL, or over one manifest.
+
+    Raises HtmdsepError where there is none.
+    """
+    with ExitStack() as stack:
+        files = [Path(out)]
+        if storage.is_url(out):
+            files = _fetch_parts(out, Path(stack.enter_context(tempfile.TemporaryDirectory())))
+        elif files[0].is_dir():
+            files = sorted(files[0].glob(PATTERN))
+        if not files or not all(file.is_file() for file in files):
+            raise HtmdsepError(f"there is no {NAME} in {out}; name the folder of a batch")
+        yield Index(files)
+
+
+def merge_manifests(folder: Path) -> int:
+    """Make one manifest of all in a folder, with the last row of every song; return their number.
+
+    Raises PlanError while a batch runs there, and HtmdsepError where there is no manifest.
+    """
+    if not has_manifest(str(folder)):
+        raise HtmdsepError(f"there is no {NAME} in {folder}; name the local folder of a batch")
+    paths = sorted({folder / NAME, *folder.glob(PATTERN)})
+    count = 0
+    with ExitStack() as stack:
+        for path in paths:
+            stack.callback(os.close, _open_locked(path, alone=True))
+        with atomic_path(folder / NAME) as temporary, temporary.open("wb") as file:
+            for line in Index(paths).lines():
+                file.write(line)
+                count += 1
+        # Still locked: no shard can begin and add to a file that is about to go.
+        for path in paths:
+            if path.name != NAME:
+                path.unlink()
+    return count
+
+
+class _LocalManifest:
+    def __init__(self, path: Path, descriptor: int) -> None:
+        self._path, self._descriptor = path, descriptor
+        self._index: Index | None = None
+        self._lock = threading.Lock()
+
+    def last(self, identity: str) -> ManifestRow | None:
+        with self._lock:
+            # Reading a million rows takes seconds, which only --resume has to spend.
+            if self._index is None:
+                self._index = Index(self._path.parent.glob(PATTERN))
+            self._index.read_on(self._path)  # what others have added meanwhile
+            return self._index.last(identity)
+
+    def add(self, row: ManifestRow) -> None:
+        line = row.line()
+        try:
+            with self._lock:
+                # One write, so that neither a signal nor another process comes between.
+                written = os.write(self._descriptor, line)
+        except OSError as error:
+            raise HtmdsepError(f"cannot write {self._path}: {error.strerror}") from error
+        if written < len(line):
+            raise HtmdsepError(f"cannot write {self._path}: the disk is full; make room there")
+
+
+@contextmanager
+def _open_local(folder: Path, shard: Shard | None) -> Iterator[Manifest]:
+    name = NAME if shard is None else f"manifest-{shard.number}-of-{shard.count}.jsonl"
+    with ExitStack() as stack:
+        for made in make_folder(folder):
+            stack.callback(remove_empty, made)
+        descriptor = _open_locked(folder / name)
+        stack.callback(os.close, descriptor)
+        stack.callback(_unlink_empty, folder / name, descriptor)
+        _end_torn_row(descriptor)
+        yield _LocalManifest(folder / name, descriptor)
+
+
+def _open_locked(path: Path, *, alone: bool = False) -> int:
+    """Open a manifest for appending, locked until it is closed; return its descriptor.
+
+    Whoever wants it `alone` gets a PlanError while others have it open; they wait for that one.
+    """
+    while True:
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
+        except OSError as error:
+            raise HtmdsepError(
+                f"cannot write {path}: {error.strerror}; choose another --out"
+            ) from error
+        try:
+            if not _lock(descriptor, alone=alone):
+                raise PlanError(
+                    f"another htmdsep is writing into {path.parent} ({path.name} is in use); wait "
+                    "for it, then merge again"
+                )
+            if os.path.samestat(os.fstat(descriptor), path.stat()):
+                return descriptor
+        except FileNotFoundError:
+            pass
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # a run that ended just now has removed or replaced it
+
+
+def _lock(descriptor: int, *, alone: bool) -> bool:
+    """Tell whether nobody else has a file locked, or wait until it can be shared."""
+    if fcntl is None:
+        return True
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
+    except BlockingIOError:
+        return False
+    except OSError:
+        pass  # a file system without locks: stems are safe all the same, see the docs
+    return True
+
+
+def _end_torn_row(descriptor: int) -> None:
+    """Begin a new line where a crash, or a full disk, has left half of one."""
+    size = os.fstat(descriptor).st_size
+    if size:
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            file.seek(size - 1)
+            if file.read(1) != b"\n":
+                os.write(descriptor, b"\n")
+
+
+def _unlink_empty(path: Path, descriptor: int) -> None:
+    """Leave no manifest that holds nothing, unless others have it open."""
+    if os.fstat(descriptor).st_size:
+        os.fsync(descriptor)
+    elif _lock(descriptor, alone=True):
+        with suppress(OSError):  # Windows removes no open file
+            path.unlink()
+
+
+class RemoteManifest:
+    """Rows in an object store, where files can be replaced but not added to.
+
+    They go into objects of at most 200 rows, each replaced as a whole when it grows.
+    """
+
+    def __init__(self, out: str, folder: Path) -> None:
+        self._out, self._part = out, folder / "part"
+        self._index = Index(_fetch_parts(out, folder))
+        begun = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
+        self._name = f"manifest-{begun}-{secrets.token_hex(4)}"
+        self._parts = self._rows = 0
+        self._pending = False
+        self._lock = threading.Lock()
+
+    def last(self, identity: str) -> ManifestRow | None:
+        """Return a song's last row when the run began."""
+        return self._index.last(identity)
+
+    def add(self, row: ManifestRow) -> None:
+        """Write a row."""
+        with self._lock:
+            if self._rows == PART_ROWS:
+                self._parts, self._rows = self._parts + 1, 0
+            with self._part.open("wb" if self._rows == 0 else "ab") as file:
+                file.write(row.line())
+            self._rows += 1
+            self._pending = True
+            # What began is told with what ends next: a request a song is enough.
+            if row.status != "started" or self._rows == PART_ROWS:
+                self._send()
+
+    def flush(self) -> None:
+        """Send what has not been sent."""
+        with self._lock:
+            self._send()
+
+    def _send(self) -> None:
+        if self._pending:
+            name = f"{self._name}-{self._parts:06}.jsonl"
+            storage.store(self._part, storage.join(self._out, name))
+            self._pending = False
+
+
+@contextmanager
+def open_remote(out: str) -> Iterator[RemoteManifest]:
+    """Open a manifest below a URL; every run has files of its own there, so nothing is locked."""
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+        manifest = RemoteManifest(out, Path(folder))
+        try:
+            yield manifest
+        finally:
+            manifest.flush()
+
+
+def _fetch_parts(out: str, folder: Path) -> list[Path]:
+    """Copy the manifests at a URL into a local folder."""
+    files = []
+    for name in storage.expand_pattern(storage.join(out, PATTERN)) or []:
+        files.append(folder / name.rpartition("/")[2])
+        storage.fetch(name, files[-1])
+    return files

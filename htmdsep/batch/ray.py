@@ -1,0 +1,304 @@
+"""Work through the tasks on a Ray cluster, or on this machine's cores with a Ray of our own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from htmdsep.batch import storage
+from htmdsep.batch.plan import Job
+from htmdsep.batch.song import (
+    ManifestRecorder,
+    Manner,
+    Outcome,
+    StoppedError,
+    Task,
+    remove_partial_files,
+    try_task,
+)
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import FileOptions
+
+POLL_SECONDS = 0.5  # between looks for signals while nothing ends
+STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
+# Ray asks for 75 MiB at least; the store holds the weights once a machine, and short messages.
+STORE_BYTES = 128 * 2**20
+_INIT_ERRORS = (ConnectionError, ValueError, RuntimeError)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """How every worker separates."""
+
+    weights_name: str
+    manner: Manner
+    options: FileOptions
+    threads: int
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Where to run, and how many workers of which size."""
+
+    address: str | None  # None: RAY_ADDRESS, or else a Ray of our own on this machine
+    workers: int | None  # None: as many as the cluster has room for
+    most: int  # but no more than there are jobs
+    cpus: float
+    gpus: float
+    retries: int  # after a worker's death
+
+
+class Worker:
+    """The actor. Its network comes with a call, as arguments to an actor are lost on a restart."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+
+    def load(self, weights: bytes, setup: Setup) -> None:
+        """Build the network from the bytes of a weights file, which the object store holds."""
+        with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+            path = Path(folder) / f"{setup.weights_name}.safetensors"
+            path.write_bytes(weights)
+            self._separator = setup.manner.separator(path, setup.threads)
+        self._options = setup.options
+
+    def stop(self) -> None:
+        """Let the song in work end at its next block, with its files removed."""
+        self._stop.set()
+
+    def separate(self, task: Task) -> Outcome | None:
+        """Separate a song; None where it was stopped."""
+        try:
+            return try_task(self._separator, task, self._options, self._progress)
+        except StoppedError:
+            return None
+
+    def _progress(self, _: float, __: float | None) -> None:
+        if self._stop.is_set():
+            raise StoppedError("interrupted")
+
+
+class _Workers:
+    """The actors: which are free, and what the others do."""
+
+    def __init__(self, ray: Any, weights: bytes, setup: Setup, pool: Pool, count: int) -> None:
+        self._ray = ray
+        actor = ray.remote(Worker).options(
+            num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_concurrency=2
+        )
+        self._weights = ray.put(weights)  # kept there as long as this is kept here
+        self._setup = setup
+        # Calls in flight: to their actor, and to the task, None where the network is loaded.
+        self.calls: dict[Any, tuple[Any, Task | None]] = {}
+        self.free: deque[Any] = deque()
+        for _ in range(count):
+            self._load(actor.remote())
+
+    def _load(self, actor: Any) -> None:
+        """Use an actor once it has its network; the call is repeated where it is restarted."""
+        loading = actor.load.options(max_task_retries=-1)
+        self.calls[loading.remote(self._weights, self._setup)] = (actor, None)
+
+    def submit(self, task: Task) -> None:
+        """Let a free actor work on a task. Each has one, so that a death is that task's."""
+        job, source = task.job, task.job.source
+        # Names that mean the same in another process's folder
+        moved = source._replace(name=storage.absolute(source.name))
+        portable = replace(task, job=Job(moved, storage.absolute(job.out), job.names))
+        actor = self.free.popleft()
+        self.calls[actor.separate.remote(portable)] = (actor, task)
+
+    def collect(self, timeout: float) -> Iterator[tuple[Task, Outcome | None]]:
+        """Wait for calls to end; yield tasks with their outcome, None after a worker's death."""
+        ended, _ = self._ray.wait(list(self.calls), timeout=timeout)
+        for reference in ended:
+            actor, task = self.calls.pop(reference)
+            try:
+                result = self._ray.get(reference)
+            except self._ray.exceptions.RayActorError as error:
+                if task is None:
+                    raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
+                self._load(actor)
+                yield task, None
+                continue
+            except self._ray.exceptions.RayTaskError as error:
+                raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
+            self.free.append(actor)
+            if task is not None:
+                yield task, None if result is None else replace(result, source=task.job.source)
+
+    def busy(self) -> list[Task]:
+        """Return the tasks in work."""
+        return [task for _, task in self.calls.values() if task is not None]
+
+    def stop(self, recorder: ManifestRecorder) -> None:
+        """Stop what is in work, and note what was stopped; what ended in time counts as done."""
+        for actor, task in list(self.calls.values()):
+            if task is not None:
+                actor.stop.remote()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.busy() and time.monotonic() < deadline:
+            for task, outcome in self.collect(timeout=1.0):
+                if outcome is None:
+                    recorder.interrupted(task)
+                else:
+                    recorder.ended(task, outcome)
+        for task in self.busy():
+            recorder.interrupted(task)
+
+
+def run_on_ray(
+    tasks: Iterable[Task], weights: Path, setup: Setup, pool: Pool, recorder: ManifestRecorder
+) -> Iterator[Outcome]:
+    """Yield the outcome of every task, as it ends; as many are in flight as there are workers.
+
+    A task whose worker dies is tried again, at most `retries` times. Where the run ends early,
+    songs in work are stopped and their files removed. Raises HtmdsepError where Ray is not
+    installed or cannot be reached, or its workers cannot start.
+    """
+    waiting = iter(tasks)
+    first = next(waiting, None)
+    if first is None:
+        return  # before Ray takes seconds to start
+    with _connected(pool.address) as (ray, check_signals):
+        count = min(pool.workers or _capacity(ray, pool), pool.most)
+        workers = _Workers(ray, weights.read_bytes(), setup, pool, count)
+        again = deque([first])
+        try:
+            while True:
+                check_signals()
+                while workers.free and (task := again.popleft() if again else next(waiting, None)):
+                    recorder.started(task)
+                    workers.submit(task)
+                if not workers.busy() and workers.free:
+                    return
+                for task, outcome in workers.collect(POLL_SECONDS):
+                    if outcome is None:
+                        remove_partial_files(task.job)
+                    if outcome is None and task.attempt <= pool.retries:
+                        again.append(replace(task, attempt=task.attempt + 1))
+                        continue
+                    outcome = outcome or _worker_died(task)
+                    recorder.ended(task, outcome)
+                    yield outcome
+        finally:
+            workers.stop(recorder)
+
+
+def _worker_died(task: Task) -> Outcome:
+    error = HtmdsepError(
+        f"its worker died {task.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
+        "more --actor-cpus make room)"
+    )
+    return Outcome(task.job.source, 0.0, error=error)
+
+
+@contextmanager
+def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Connect to the cluster, or start a Ray of our own that ends with the run.
+
+    Yields Ray, and what acts on signals that came since it was last called.
+    """
+    # Without these Ray reports its use to its makers, and warns of what its workers see of GPUs.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        import ray
+    except ImportError as error:
+        raise HtmdsepError("--on ray needs Ray: pip install 'htmdsep[ray]'") from error
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    handlers: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    if not _started(ray, address, at_last=address != "local"):
+        _started(ray, address, at_last=True)
+    try:
+        with _signals(handlers) as check_signals:
+            yield ray, check_signals
+    finally:
+        ray.shutdown()
+
+
+def _started(ray: Any, address: str, *, at_last: bool) -> bool:
+    """Tell whether Ray could be started or reached; raise HtmdsepError if not, and `at_last`."""
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    try:
+        ray.init(
+            address=address,
+            log_to_driver=False,
+            logging_level="ERROR",
+            **(own if address == "local" else {}),
+        )
+    except Exception as error:
+        # Ray waits 30 s for its own processes, which a busy machine may take the first time, and
+        # then raises Exception itself.
+        if type(error) is not Exception and not isinstance(error, _INIT_ERRORS):
+            raise
+        ray.shutdown()
+        if not at_last:
+            return False
+        raise HtmdsepError(
+            f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
+            "run on this machine"
+        ) from error
+    return True
+
+
+@contextmanager
+def _signals(handlers: Mapping[int, Any]) -> Iterator[Callable[[], None]]:
+    """Put off what the handlers that Ray replaced do, and keep the exit status they ask for.
+
+    A song is in a worker's hands or in the manifest, and must not be lost between the two; so the
+    first signal is acted on where the function that this yields is called, a second one at once.
+    A call of Ray's makes 1 of any status that a handler raises inside it.
+    """
+    received: list[int] = []
+
+    def act() -> None:
+        if received and callable(handler := handlers[received[0]]):
+            handler(received[0], None)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            act()
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield act
+    except SystemExit as error:
+        raise SystemExit(128 + received[0] if received else error.code) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+def _capacity(ray: Any, pool: Pool) -> int:
+    """Return how many workers the cluster can hold; raise HtmdsepError where that is none."""
+    found = ray.cluster_resources()
+    needs = {"CPU": pool.cpus, "GPU": pool.gpus}
+    workers = min(int(found.get(kind, 0) / need) for kind, need in needs.items() if need)
+    if workers < 1:
+        raise HtmdsepError(
+            f"the cluster has {found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs, a "
+            f"worker needs {pool.cpus:g} and {pool.gpus:g}; lower --actor-cpus or --actor-gpus, "
+            "or give --jobs to wait for machines"
+        )
+    return workers
+
+
+def _last_line(error: BaseException) -> str:
+    """Return the last line of what an error of Ray's says, which is its cause."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__

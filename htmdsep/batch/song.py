@@ -1,0 +1,309 @@
+"""Separate one song from wherever it lies to wherever its stems go, and write what became of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import IO, Any, Literal
+
+from htmdsep.atomic import remove_abandoned
+from htmdsep.audio import reading
+from htmdsep.batch import storage
+from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_id
+from htmdsep.batch.manifest_file import Manifest
+from htmdsep.batch.plan import STANDARD_STREAM, Job, Source
+from htmdsep.batch.resume import ResumeRules
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import EngineName, FileOptions, Precision, StemName, StereoMode
+from htmdsep.separator import Separator
+from htmdsep.stems import FileReport, Progress
+
+# What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
+FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
+
+
+class StoppedError(HtmdsepError):
+    """A song was left because the run ends."""
+
+
+@dataclass(frozen=True)
+class Manner:
+    """How a network is run, here or in a worker elsewhere; Separator says what each means."""
+
+    device: str
+    segment_seconds: float | None
+    overlap: float
+    batch_size: int | None
+    precision: Precision
+    engine: EngineName
+    stereo: StereoMode
+
+    def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
+        """Load weights, by name or path; raise HtmdsepError where that cannot be."""
+        return Separator(weights, threads=threads, **vars(self))
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job that is to be tried."""
+
+    job: Job
+    attempt: int = 1  # counts tries in a row without result, this one included
+
+
+@dataclass(frozen=True)
+class SongResult:
+    """A song's stems stand: what was done, and the hashes that prove it later."""
+
+    report: FileReport
+    input_sha256: str
+    input_stamp: str | None
+    outputs: Mapping[StemName, OutputRecord]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a job ended."""
+
+    source: Source
+    wall_seconds: float
+    result: SongResult | None = None  # of a job that is done
+    error: Exception | None = None  # of one that failed; neither for one that was skipped
+    reason: str = ""  # why it was skipped, where not for its stems
+
+    @property
+    def status(self) -> Literal["done", "skipped", "failed"]:
+        """Return how it ended."""
+        if self.error is not None:
+            return "failed"
+        return "skipped" if self.result is None else "done"
+
+    @property
+    def report(self) -> FileReport | None:
+        """Return what was done with the file."""
+        return None if self.result is None else self.result.report
+
+
+def error_line(error: Exception) -> str:
+    """Return an error's message in one line, with its type where it is not one of ours."""
+    message = " ".join(str(error).split())
+    return message if isinstance(error, HtmdsepError) else f"{type(error).__name__}: {message}"
+
+
+def try_task(
+    separator: Separator, task: Task, options: FileOptions, progress: Progress | None = None
+) -> Outcome:
+    """Separate a task's song, in whatever way that ends; what stops the run is raised."""
+    started = time.monotonic()
+    result, error = None, None
+    try:
+        result = separate_job(separator, task.job, options, progress)
+    except StoppedError:
+        raise
+    except FAILURES as failure:
+        error = failure
+    return Outcome(task.job.source, time.monotonic() - started, result, error)
+
+
+def separate_job(
+    separator: Separator, job: Job, options: FileOptions, progress: Progress | None = None
+) -> SongResult:
+    """Separate a job's source into its targets, all of them or none.
+
+    Raises HtmdsepError where the source cannot be read or changes meanwhile, and where a target
+    cannot be written; whatever the progress function raises ends the work, too.
+    """
+    with ExitStack() as stack:
+        before = _stamp(job.source.name)
+        with reading():
+            path = stack.enter_context(_as_file(job.source.name))
+            digest = storage.hash_content(str(path))
+        hashes: dict[StemName, str] = {}
+
+        def check(written: Mapping[StemName, Path]) -> None:
+            if _stamp(job.source.name) not in (before, None):
+                raise HtmdsepError("it was changed while it was read; separate it again")
+            for stem, file in written.items():
+                hashes[stem] = storage.hash_content(str(file))
+
+        targets = stack.enter_context(_as_targets(job))
+        report = separator.separate_file(path, targets, options, progress, check)
+    if before is not None and _stamp(job.source.name) is None:
+        report.notes.append("it has vanished since it was opened; the stems are whole")
+    outputs = {}
+    for stem, target in job.targets.items():
+        report.stems[stem].path = target
+        outputs[stem] = OutputRecord(job.names[stem], hashes[stem], storage.stamp(target))
+    return SongResult(report, digest, before, outputs)
+
+
+def _stamp(name: str) -> str | None:
+    return None if name == STANDARD_STREAM or _is_pipe(name) else storage.stamp(name)
+
+
+def _is_pipe(name: str) -> bool:
+    return not storage.is_url(name) and Path(name).is_fifo()
+
+
+@contextmanager
+def _as_file(name: str) -> Iterator[Path]:
+    """Yield a path that can be sought: standard input, named pipes and URLs are stored first."""
+    if name != STANDARD_STREAM and not storage.is_url(name) and not _is_pipe(name):
+        yield Path(name)
+        return
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+        stored = Path(folder) / f"stored{Path(name).suffix}"
+        if storage.is_url(name):
+            storage.fetch(name, stored)
+        else:
+            _store_stream(name, stored)
+        yield stored
+
+
+def _store_stream(name: str, stored: Path) -> None:
+    """Copy standard input or a named pipe into a file."""
+    with ExitStack() as stack:
+        if name != STANDARD_STREAM:
+            stream: IO[bytes] = stack.enter_context(Path(name).open("rb"))
+        elif sys.stdin is None:
+            raise HtmdsepError("there is no standard input here; name a file")
+        else:
+            stream = sys.stdin.buffer
+        try:
+            with stored.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            raise HtmdsepError(
+                f"cannot be stored in {stored.parent.parent}: {error.strerror}; make room there, "
+                "or let TMPDIR name another folder"
+            ) from error
+
+
+@contextmanager
+def _as_targets(job: Job) -> Iterator[dict[StemName, Path]]:
+    """Yield local paths for the stems; for URLs, what is there after a clean exit is uploaded."""
+    if not storage.is_url(job.out):
+        yield {stem: Path(target) for stem, target in job.targets.items()}
+        return
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+        paths = {stem: Path(folder) / f"{stem}{Path(job.names[stem]).suffix}" for stem in job.names}
+        yield paths
+        with ExitStack() as undo:
+            for stem, target in job.targets.items():
+                if storage.stamp(target) is None:
+                    undo.callback(storage.remove, target)
+                storage.store(paths[stem], target)
+            undo.pop_all()
+
+
+def remove_partial_files(job: Job) -> None:
+    """Remove what a killed process has left where a job's stems go."""
+    if not storage.is_url(job.out):
+        for folder in {Path(target).parent for target in job.targets.values()}:
+            remove_abandoned(folder)
+
+
+@dataclass(frozen=True)
+class ManifestRecorder:
+    """Turns tries into rows; without a manifest nothing is written."""
+
+    manifest: Manifest | None
+    rules: ResumeRules
+
+    def started(self, task: Task) -> None:
+        """Note that a try begins: where no more is heard of it, the process was killed."""
+        self._add(task, "started")
+
+    def interrupted(self, task: Task) -> None:
+        """Note that a try was given up for no fault of its own."""
+        self._add(task, "interrupted")
+
+    def ended(self, task: Task, outcome: Outcome) -> None:
+        """Note how a try ended."""
+        seconds, result = round(outcome.wall_seconds, 3), outcome.result
+        if result is None:
+            error = None if outcome.error is None else error_line(outcome.error)
+            self._add(task, "failed", error=error, seconds=seconds)
+            return
+        self._add(
+            task,
+            "done",
+            input_sha256=result.input_sha256,
+            input_stamp=result.input_stamp,
+            outputs=result.outputs,
+            seconds=seconds,
+            audio_seconds=round(result.report.seconds, 3),
+            result=_result(result.report),
+        )
+
+    def refresh(self, row: ManifestRow) -> None:
+        """Write a row again whose files have other times and the same content."""
+        if self.manifest is not None:
+            self.manifest.add(row)
+
+    def _add(self, task: Task, status: Status, **known: Any) -> None:
+        if self.manifest is None:
+            return
+        job, name = task.job, task.job.source.name
+        if "input_stamp" not in known and name != STANDARD_STREAM:
+            known["input_stamp"] = storage.known_stamp(name)
+        row = {
+            "id": row_id(job.names.values()),
+            "time": now(),
+            "status": status,
+            "input": name if name == STANDARD_STREAM else storage.absolute(name),
+            "below": job.source.below,
+            "outputs": {stem: OutputRecord(name) for stem, name in job.names.items()},
+            "options_sha256": self.rules.options_sha256,
+            "weights_sha256": self.rules.weights_sha256,
+            "attempt": task.attempt,
+            "host": platform.node(),
+        }
+        self.manifest.add(ManifestRow(**{**row, **known}))
+
+
+def options_sha256(
+    options: FileOptions,
+    *,
+    segment_seconds: float | None,
+    overlap: float,
+    precision: Precision,
+    stereo: StereoMode,
+) -> str:
+    """Return the hash of all options that the stems' content follows from.
+
+    The device, batch size and number of files at once are none of them: they differ by rounding.
+    """
+    known = {
+        **asdict(options),
+        "segment_seconds": segment_seconds,
+        "overlap": overlap,
+        "precision": precision,
+        "stereo": stereo,
+    }
+    return hashlib.sha256(json.dumps(known, sort_keys=True).encode("ascii")).hexdigest()
+
+
+def _result(report: FileReport) -> dict[str, Any]:
+    """Return what tells which songs are worth a listen."""
+    return {
+        "sample_rate": report.sample_rate,
+        "channels": report.channels,
+        "subtype": report.subtype,
+        "mixture_peak": report.mixture_peak,
+        "levels": {name: {"peak": s.peak, "rms": s.rms} for name, s in report.stems.items()},
+        "vocals_share": round(report.vocals_share, 4),
+        "clipped_samples": report.clipped_samples,
+        "closure": report.closure,
+        "weights": report.weights,
+        "notes": report.notes,
+    }
