@@ -13,7 +13,7 @@ from tqdm import tqdm
 
 from htmdsep.batch.plan import STANDARD_STREAM
 from htmdsep.batch.song import Outcome, error_line
-from htmdsep.memory import peak_rss_bytes
+from htmdsep.console import peak_rss_bytes
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from htmdsep.memory import peak_rss_bytes
+from htmdsep.console import peak_rss_bytes
 from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
 from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.losses import VARIANTS, supervise
