@@ -11,20 +11,24 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import FileOptions
+from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
 from htmdsep.version import __version__
 
 if TYPE_CHECKING:
+    from htmdsep.batch.run import run_batch
     from htmdsep.separator import Separator, Stems, separate
     from htmdsep.stems import FileReport
 
 __all__ = [
-    "FileOptions",
+    "BatchOptions",
+    "ClusterOptions",
     "FileReport",
     "HtmdsepError",
+    "RunOptions",
     "Separator",
     "Stems",
     "__version__",
+    "run_batch",
     "separate",
 ]
 
@@ -32,6 +36,7 @@ _LATE = {
     "FileReport": "htmdsep.stems",
     "Separator": "htmdsep.separator",
     "Stems": "htmdsep.separator",
+    "run_batch": "htmdsep.batch.run",
     "separate": "htmdsep.separator",
 }
 

@@ -1,5 +1,5 @@
 """`python -m htmdsep` is `htmdsep`."""
 
-from htmdsep.cli import main
+from htmdsep.cli.command import main
 
 main()

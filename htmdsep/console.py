@@ -131,6 +131,24 @@ class FiniteRange(click.FloatRange):
         return number
 
 
+class TimeRange(FiniteRange):
+    """A range of seconds, which may be written as 90, 90s, 1:30 or 1:02:03.5."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str):
+            parts = value.strip().removesuffix("s").split(":")
+            try:
+                numbers = [float(part) for part in parts]
+            except ValueError:
+                numbers = []
+            if not 1 <= len(numbers) <= 3 or any(not 0 <= number < 60 for number in numbers[1:]):
+                self.fail(f"{value!r} is no time; write 90, 1:30 or 1:02:03.5.", param, ctx)
+            value = sum(number * 60**power for power, number in enumerate(reversed(numbers)))
+        return super().convert(value, param, ctx)
+
+
 def flags(kind: type, only: Collection[str] = ()) -> Callable[[F], F]:
     """Decorate a command with an option for every field of a dataclass that `option` made.
 
@@ -204,5 +222,6 @@ def _single_type(flag: Flag, kind: Any) -> Any:
         low, high = (None if limit is None else int(limit) for limit in (least, flag.most))
         return click.IntRange(low, high, min_open=is_open)
     if kind is float:
-        return FiniteRange(least, flag.most, min_open=is_open)
+        kind_of_range = TimeRange if flag.metavar == "TIME" else FiniteRange
+        return kind_of_range(least, flag.most, min_open=is_open)
     return click.Path(path_type=Path) if kind is Path else str

@@ -1,7 +1,9 @@
-"""The choices a user has, in one light module that the command line can afford to import."""
+"""Every option of the command: its default, limits, help, and part in the hash of --resume."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
@@ -10,6 +12,7 @@ from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_ty
 
 from htmdsep.errors import HtmdsepError
 
+STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
 FileFormat = Literal["wav", "flac"]
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
@@ -35,6 +38,7 @@ DEFAULT_WEIGHTS = "htmdnet-deep"
 DEFAULT_STEREO: StereoMode = "channels"  # as good or better on validation songs (README)
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)
 MAX_OVERLAP = 0.9
+MAX_SHIFTS = 3
 MAX_SEGMENT_SECONDS = 600.0
 MAX_SAMPLE_RATE = 768_000  # Hz
 MAX_CHANNELS = 8
@@ -127,13 +131,229 @@ def _limits(flag: Flag) -> str:
     return " and ".join(told) or "be a finite number"
 
 
-@dataclass(frozen=True)
-class FileOptions:
-    """How stems are written; None stands for "as the source is"."""
+OUTPUT, NETWORK, BATCH, CLUSTER = "Output", "Network", "Batches and catalogues", "Cluster"
 
-    file_format: FileFormat = "wav"
-    subtype: Subtype | None = None  # None: the depth that keeps what the source holds
-    sample_rate: int | None = None  # Hz
-    start_seconds: float = 0.0
-    duration_seconds: float | None = None
-    clip_mode: ClipMode | None = None  # None: clamp for integers, none for floats
+# What is settled when a network is loaded
+NETWORK_OPTIONS = frozenset({
+    "device", "shifts", "segment_seconds", "overlap", "batch_size", "precision", "engine",
+    "threads",
+})  # fmt: skip
+# What the stems' content does not follow from, but for rounding
+ROUNDING_OR_SPEED = frozenset({"device", "batch_size", "engine", "threads"})
+# What --resume has always compared; a later option counts where it differs from its default.
+ALWAYS_HASHED = frozenset({
+    "file_format", "subtype", "sample_rate", "start_seconds", "duration_seconds", "clip_mode",
+    "segment_seconds", "overlap", "precision",
+})  # fmt: skip
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """How songs are separated, and their stems written.
+
+    None stands for "as the source is", or for what suits the network and the machine. Raises
+    HtmdsepError for values out of range.
+    """
+
+    file_format: FileFormat = option(
+        "wav", "Format of the stems.", names="-c --format", flags={"--flac": "flac"}
+    )
+    subtype: Subtype | None = option(
+        flags={
+            "--int16": ("PCM_16", "16-bit integers.  [default: as deep as the input]"),
+            "--int24": ("PCM_24", "24-bit integers."),
+            "--float32": ("FLOAT", "32-bit floats (WAV)."),
+        },
+        default=None,
+        group=OUTPUT,
+    )
+    sample_rate: int | None = option(
+        None,
+        "Sample rate of the stems.",
+        least=1,
+        most=MAX_SAMPLE_RATE,
+        metavar="HZ",
+        group=OUTPUT,
+        show_default="the input's",
+    )
+    start_seconds: float = option(
+        0.0, "Where to begin.", names="--start", least=0, metavar="TIME", show_default=False
+    )
+    duration_seconds: float | None = option(
+        None,
+        "How much to separate, as 90, 1:30 or 90s.",
+        names="--duration",
+        above=0,
+        metavar="TIME",
+        show_default="to the end",
+    )
+    clip_mode: ClipMode | None = option(
+        None,
+        "Beyond full scale: clamp both stems, rescale both by one gain, or (with --float32) none.",
+        group=OUTPUT,
+        show_default="clamp; none for floats",
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
+    shifts: int = option(
+        0,
+        "Further passes at other pitches, averaged: better, and each as slow as the first.",
+        least=0,
+        most=MAX_SHIFTS,
+        metavar="N",
+        group=NETWORK,
+    )
+    segment_seconds: float | None = option(
+        None,
+        "Length of the pieces the network sees.",
+        names="--segment",
+        above=0,
+        most=MAX_SEGMENT_SECONDS,
+        metavar="SECONDS",
+        group=NETWORK,
+        show_default="as trained",
+    )
+    overlap: float = option(
+        DEFAULT_OVERLAP,
+        "Share of a piece that the next repeats.",
+        least=0,
+        most=MAX_OVERLAP,
+        metavar="SHARE",
+        group=NETWORK,
+    )
+    batch_size: int | None = option(
+        None,
+        "Pieces at once.",
+        least=1,
+        metavar="N",
+        group=NETWORK,
+        show_default="as many as keep the cores busy; 16 on a GPU",
+    )
+    precision: Precision = option(
+        "auto",
+        "Arithmetic of the network; auto takes less than fp32 only where that is as good.",
+        group=NETWORK,
+    )
+    engine: EngineName = option(
+        "auto",
+        "What computes on CPUs; openvino (an extra) has bf16, torch starts late.",
+        group=NETWORK,
+    )
+    threads: int | None = option(
+        None,
+        "Processor threads of the network.",
+        least=1,
+        metavar="N",
+        group=NETWORK,
+        show_default="the cores there are",
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+    def sha256(self) -> str:
+        """Return the hash of what the stems' content follows from, as manifests hold it."""
+        known: dict[str, Any] = {"stereo": "channels"}  # an option of version 0.1.0
+        for one in fields(self):
+            value = getattr(self, one.name)
+            is_new = one.name not in ALWAYS_HASHED
+            if one.name not in ROUNDING_OR_SPEED and not (is_new and value == one.default):
+                known[one.name] = value
+        return hashlib.sha256(json.dumps(known, sort_keys=True).encode("ascii")).hexdigest()
+
+
+@dataclass(frozen=True)
+class ClusterOptions:
+    """A Ray cluster, and the size of its workers."""
+
+    ray_address: str | None = option(
+        None,
+        "The cluster's address, or auto.",
+        metavar="ADDRESS",
+        group=CLUSTER,
+        show_default="$RAY_ADDRESS, else this machine",
+    )
+    actor_cpus: float = option(
+        1.0, "CPU cores of a Ray worker.", above=0, metavar="N", group=CLUSTER
+    )
+    actor_gpus: float = option(
+        0.0, "GPUs, or the share of one, of a Ray worker.", least=0, metavar="N", group=CLUSTER
+    )
+
+
+@dataclass(frozen=True)
+class BatchOptions:
+    """Which songs are separated, and where their stems go.
+
+    `inputs` are files, folders, patterns, URLs, or "-" for standard input. Raises HtmdsepError for
+    values out of range.
+    """
+
+    inputs: tuple[str, ...] = ()
+    out: str = option(
+        "separated",
+        "Folder for the stems; - writes one stem of one input to standard output.",
+        names="-o --out",
+        metavar="DIR",
+    )
+    stems: StemName | Literal["both"] = option("both", "What to write.")
+    filename: str = option(
+        "{track}/{stem}.{ext}",
+        "Path below --out; {trackext} and {foldername} are known, too.",
+        metavar="TEMPLATE",
+        group=OUTPUT,
+    )
+    recursive: bool = option(False, "Look into the folders below, too.", names="-r --recursive")
+    existing: Existing = option(
+        "refuse",
+        flags={
+            "--skip-existing": ("skip", "Pass over files whose stems exist."),
+            "--overwrite": ("overwrite", "Replace stems that exist."),
+            "--resume": (
+                "resume",
+                "Go on with a batch: pass over what its manifest proves done, redo what changed.",
+            ),
+        },
+        group=BATCH,
+    )
+    jobs: int | None = option(
+        None,
+        "Files at once; they share the cores.",
+        names="-j --jobs",
+        least=1,
+        metavar="N",
+        group=BATCH,
+        show_default="1; with Ray, what there is room for",
+    )
+    list_file: str | None = option(
+        None,
+        "Take inputs from a file, one a line, or from a manifest; - for standard input.",
+        names="--from",
+        metavar="FILE",
+        group=BATCH,
+    )
+    base: str | None = option(
+        None,
+        "Mirror the folders below DIR, however the inputs are named.",
+        metavar="DIR",
+        group=BATCH,
+    )
+    retries: int = option(
+        DEFAULT_RETRIES,
+        "How often --resume tries again what failed.",
+        least=0,
+        metavar="N",
+        group=BATCH,
+    )
+    verify: bool = option(
+        False, "With --resume: read all bytes, whatever sizes and times say.", group=BATCH
+    )
+    shard: str | None = option(
+        None,
+        "Do one of N parts of about equal duration, as array jobs do.",
+        metavar="I/N",
+        group=BATCH,
+    )
+    cluster: ClusterOptions | None = None  # None: in this process
+
+    def __post_init__(self) -> None:
+        check_limits(self)

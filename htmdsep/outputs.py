@@ -9,7 +9,7 @@ from pathlib import Path
 
 from htmdsep.audio import AudioReader
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import MAX_SAMPLE_RATE, ClipMode, FileFormat, FileOptions, Subtype
+from htmdsep.options import MAX_SAMPLE_RATE, ClipMode, FileFormat, RunOptions, Subtype
 from htmdsep.quantise import BITS
 from htmdsep.stemfile import BYTES
 
@@ -39,7 +39,7 @@ class Output:
         return 1.0 if self.subtype == "FLOAT" else 1 - 2.0 ** (1 - BITS[self.subtype])
 
 
-def plan_output(reader: AudioReader, options: FileOptions) -> Output:
+def plan_output(reader: AudioReader, options: RunOptions) -> Output:
     """Settle what the options leave to the source; raise HtmdsepError for what cannot be."""
     subtype = options.subtype or reader.subtype
     if options.file_format == "flac" and options.subtype is None and subtype == "FLOAT":

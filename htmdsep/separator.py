@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,22 +17,15 @@ from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.estimators import Way, load_estimator, make_estimator
 from htmdsep.options import (
-    DEFAULT_OVERLAP,
-    DEFAULT_STEREO,
     MAX_CHANNELS,
-    MAX_OVERLAP,
-    MAX_SEGMENT_SECONDS,
-    STEREO_MODES,
-    EngineName,
-    FileOptions,
-    Precision,
+    NETWORK_OPTIONS,
+    RunOptions,
     StemName,
-    StereoMode,
 )
 from htmdsep.precision import pick_precision
 from htmdsep.processor import check_engine, pick_engine
 from htmdsep.stems import Check, FileReport, Progress, write_stems
-from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
+from htmdsep.streaming import Engine, Pair, separate_channels
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -48,44 +42,23 @@ class Separator:
     """A network and how to run it: load once, separate any number of signals.
 
     `weights` is a name that `htmdsep --list-models` shows, a path to a weights file, or a network;
-    without it the default weights are loaded. `segment_seconds` is rounded up to what the network
-    can take, and is the length it was trained on if not given; `overlap` is the share of a segment
-    (0 to 0.9) that the next one shares with it; `batch_size` counts segments. `stereo` says how
-    several channels are separated: "channels" runs the network on each, "mean" once on their
-    mean, whose estimate is then spread over the channels by a gain in time and frequency.
-    `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
-    the number of cores; while it runs on the CPU, numpy's other matrix products have one thread.
-    `engine` is what computes on the CPU: "numpy" (fp32 only), "torch", "openvino", or what is best
-    for the weights. PyTorch is imported for all but the first.
+    without it the default weights are loaded. `changes` replace fields of `options`, a RunOptions,
+    as in Separator(device="cpu", overlap=0.25).
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
     def __init__(
         self,
         weights: str | Path | Network | None = None,
-        *,
-        device: str = "auto",
-        segment_seconds: float | None = None,
-        overlap: float = DEFAULT_OVERLAP,
-        batch_size: int | None = None,
-        stereo: StereoMode = DEFAULT_STEREO,
-        precision: Precision = "auto",
-        engine: EngineName = "auto",
-        threads: int | None = None,
+        options: RunOptions | None = None,
+        **changes: Any,
     ) -> None:
-        if not 0 <= overlap <= MAX_OVERLAP:
-            raise HtmdsepError(f"overlap must lie between 0 and {MAX_OVERLAP}, not {overlap}")
-        if batch_size is not None and batch_size < 1:
-            raise HtmdsepError(f"batch size must be at least 1, not {batch_size}")
-        if stereo not in STEREO_MODES:
-            raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
-        if threads is not None and threads < 1:
-            raise HtmdsepError(f"threads must be at least 1, not {threads}")
-        self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device, engine)
-        check_engine(engine, self.device, self.precision)
+        self.options = options = replace(options or RunOptions(), **changes)
+        self.device = pick_device(options.device)
+        self.precision = pick_precision(options.precision, self.device, options.engine)
+        check_engine(options.engine, self.device, self.precision)
         self.weights_name = self.weights_sha256 = None
-        way = Way(self.device, self.precision, engine, batch_size, threads)
+        way = Way(self.device, self.precision, options.engine, options.batch_size, options.threads)
         if weights is None or isinstance(weights, (str, Path)):
             located = locate(weights)
             config, estimator = load_estimator(located, way)
@@ -93,14 +66,13 @@ class Separator:
         else:
             config, estimator = weights.config, make_estimator(weights, way)
         on_cpu = self.device == "cpu"
-        self.engine = pick_engine(engine, self.precision, config) if on_cpu else None
-        self.stereo = stereo
-        segment_length = _segment_length(config, segment_seconds)
+        self.engine = pick_engine(options.engine, self.precision, config) if on_cpu else None
+        segment_length = _segment_length(config, options.segment_seconds)
         self._engine = Engine(
             estimator=estimator,
             sample_rate=config.sample_rate,
             segment_length=segment_length,
-            hop_length=hop_for(segment_length, overlap),
+            hop_length=hop_for(segment_length, options.overlap),
             input_level=config.input_level,
         )
 
@@ -146,28 +118,33 @@ class Separator:
         if first is None:
             return
         channels = first.shape[1]
-        separate = separate_mean if channels > 1 and self.stereo == "mean" else separate_channels
-        yield from separate(self._engine, chain([first], checked), int(sample_rate), channels)
+        yield from separate_channels(
+            self._engine, chain([first], checked), int(sample_rate), channels
+        )
 
     def separate_file(
         self,
         source: str | Path,
         targets: Mapping[StemName, str | Path],
-        options: FileOptions | None = None,
+        *,
+        options: RunOptions | None = None,
         progress: Progress | None = None,
         check: Check | None = None,
     ) -> FileReport:
         """Separate an audio file into the stem files of `targets`, all of them or none.
 
-        `progress` is called with the seconds done and in all (None where unknown), `check` with
-        the finished files before they get their names. Raises HtmdsepError, naming the cause and
-        the remedy, for files that cannot be read or written.
+        `options` say how the stems are written, if not as the separator's do. `progress` is called
+        with the seconds done and in all (None where unknown), `check` with the finished files
+        before they get their names. Raises HtmdsepError, naming the cause and the remedy, for files
+        that cannot be read or written, and for options of another network than is loaded.
         """
+        options = options or self.options
+        for name in NETWORK_OPTIONS:
+            if getattr(options, name) != getattr(self.options, name):
+                raise HtmdsepError(f"{name} is settled when a Separator is made: make another")
         known = len(self._engine.estimator.notes)
         paths = {stem: Path(target) for stem, target in targets.items()}
-        report = write_stems(
-            Path(source), paths, self.pairs, options or FileOptions(), progress, check
-        )
+        report = write_stems(Path(source), paths, self.pairs, options, progress, check)
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
@@ -178,10 +155,6 @@ def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int
     """Return the segment length in samples: the trained one, or the seconds rounded up."""
     if segment_seconds is None:
         return config.segment_length
-    if not 0 < segment_seconds <= MAX_SEGMENT_SECONDS:
-        raise HtmdsepError(
-            f"segment must lie between 0 and {MAX_SEGMENT_SECONDS:g} s, not {segment_seconds}"
-        )
     multiples = -(-segment_seconds * config.sample_rate // config.length_multiple)
     return int(multiples) * config.length_multiple
 

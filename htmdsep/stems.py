@@ -14,7 +14,7 @@ from htmdsep.atomic import atomic_paths
 from htmdsep.audio import open_audio
 from htmdsep.errors import HtmdsepError
 from htmdsep.meters import LevelMeter
-from htmdsep.options import STEM_NAMES, FileOptions, StemName, Subtype
+from htmdsep.options import STEM_NAMES, RunOptions, StemName, Subtype
 from htmdsep.outputs import Output, check_space, plan_output
 from htmdsep.quantise import dequantise, quantise
 from htmdsep.resample import resample_blocks
@@ -64,7 +64,7 @@ def write_stems(
     source: Path,
     targets: Mapping[StemName, Path],
     separate: Separate,
-    options: FileOptions,
+    options: RunOptions,
     progress: Progress | None = None,
     check: Check | None = None,
 ) -> FileReport:

@@ -11,9 +11,8 @@ from typing import NamedTuple
 
 from htmdsep.batch import storage
 from htmdsep.errors import PlanError
-from htmdsep.options import FileFormat, StemName
+from htmdsep.options import STANDARD_STREAM, FileFormat, StemName
 
-STANDARD_STREAM = "-"
 # What is looked for in folders; a file named on the command line is tried whatever its ending.
 AUDIO_ENDINGS = frozenset({
     ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",

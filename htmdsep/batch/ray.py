@@ -10,7 +10,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -19,15 +20,16 @@ from htmdsep.batch import storage
 from htmdsep.batch.plan import Job
 from htmdsep.batch.song import (
     ManifestRecorder,
-    Manner,
     Outcome,
     StoppedError,
     Task,
     remove_partial_files,
     try_task,
 )
+from htmdsep.catalogue import locate
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import FileOptions
+from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
+from htmdsep.separator import Separator
 
 POLL_SECONDS = 0.5  # between looks for signals while nothing ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
@@ -36,41 +38,18 @@ STORE_BYTES = 128 * 2**20
 _INIT_ERRORS = (ConnectionError, ValueError, RuntimeError)
 
 
-@dataclass(frozen=True)
-class Setup:
-    """How every worker separates."""
-
-    weights_name: str
-    manner: Manner
-    options: FileOptions
-    threads: int
-
-
-@dataclass(frozen=True)
-class Pool:
-    """Where to run, and how many workers of which size."""
-
-    address: str | None  # None: RAY_ADDRESS, or else a Ray of our own on this machine
-    workers: int | None  # None: as many as the cluster has room for
-    most: int  # but no more than there are jobs
-    cpus: float
-    gpus: float
-    retries: int  # after a worker's death
-
-
 class Worker:
     """The actor. Its network comes with a call, as arguments to an actor are lost on a restart."""
 
     def __init__(self) -> None:
         self._stop = threading.Event()
 
-    def load(self, weights: bytes, setup: Setup) -> None:
+    def load(self, weights: bytes, name: str, options: RunOptions) -> None:
         """Build the network from the bytes of a weights file, which the object store holds."""
         with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-            path = Path(folder) / f"{setup.weights_name}.safetensors"
+            path = Path(folder) / name
             path.write_bytes(weights)
-            self._separator = setup.manner.separator(path, setup.threads)
-        self._options = setup.options
+            self._separator = Separator(path, options)
 
     def stop(self) -> None:
         """Let the song in work end at its next block, with its files removed."""
@@ -79,7 +58,7 @@ class Worker:
     def separate(self, task: Task) -> Outcome | None:
         """Separate a song; None where it was stopped."""
         try:
-            return try_task(self._separator, task, self._options, self._progress)
+            return try_task(self._separator, task, self._progress)
         except StoppedError:
             return None
 
@@ -91,13 +70,18 @@ class Worker:
 class _Workers:
     """The actors: which are free, and what the others do."""
 
-    def __init__(self, ray: Any, weights: bytes, setup: Setup, pool: Pool, count: int) -> None:
+    def __init__(
+        self, ray: Any, weights: Path, options: RunOptions, cluster: ClusterOptions, count: int
+    ) -> None:
         self._ray = ray
         actor = ray.remote(Worker).options(
-            num_cpus=pool.cpus, num_gpus=pool.gpus, max_restarts=-1, max_concurrency=2
+            num_cpus=cluster.actor_cpus,
+            num_gpus=cluster.actor_gpus,
+            max_restarts=-1,
+            max_concurrency=2,
         )
-        self._weights = ray.put(weights)  # kept there as long as this is kept here
-        self._setup = setup
+        # Kept in the object store as long as the reference is kept here
+        self._network = ray.put(weights.read_bytes()), weights.name, options
         # Calls in flight: to their actor, and to the task, None where the network is loaded.
         self.calls: dict[Any, tuple[Any, Task | None]] = {}
         self.free: deque[Any] = deque()
@@ -107,7 +91,7 @@ class _Workers:
     def _load(self, actor: Any) -> None:
         """Use an actor once it has its network; the call is repeated where it is restarted."""
         loading = actor.load.options(max_task_retries=-1)
-        self.calls[loading.remote(self._weights, self._setup)] = (actor, None)
+        self.calls[loading.remote(*self._network)] = (actor, None)
 
     def submit(self, task: Task) -> None:
         """Let a free actor work on a task. Each has one, so that a death is that task's."""
@@ -157,42 +141,72 @@ class _Workers:
             recorder.interrupted(task)
 
 
-def run_on_ray(
-    tasks: Iterable[Task], weights: Path, setup: Setup, pool: Pool, recorder: ManifestRecorder
-) -> Iterator[Outcome]:
-    """Yield the outcome of every task, as it ends; as many are in flight as there are workers.
+class RayRunner:
+    """Networks in the workers of a Ray cluster, as many as it has room for, or as asked for."""
 
-    A task whose worker dies is tried again, at most `retries` times. Where the run ends early,
-    songs in work are stopped and their files removed. Raises HtmdsepError where Ray is not
-    installed or cannot be reached, or its workers cannot start.
-    """
-    waiting = iter(tasks)
-    first = next(waiting, None)
-    if first is None:
-        return  # before Ray takes seconds to start
-    with _connected(pool.address) as (ray, check_signals):
-        count = min(pool.workers or _capacity(ray, pool), pool.most)
-        workers = _Workers(ray, weights.read_bytes(), setup, pool, count)
-        again = deque([first])
-        try:
-            while True:
-                check_signals()
-                while workers.free and (task := again.popleft() if again else next(waiting, None)):
-                    recorder.started(task)
-                    workers.submit(task)
-                if not workers.busy() and workers.free:
-                    return
-                for task, outcome in workers.collect(POLL_SECONDS):
-                    if outcome is None:
-                        remove_partial_files(task.job)
-                    if outcome is None and task.attempt <= pool.retries:
+    def __init__(
+        self, weights: str | Path | None, options: RunOptions, batch: BatchOptions, songs: int
+    ) -> None:
+        self._located = locate(weights)
+        self.weights_sha256 = self._located.hash()
+        self._cluster = batch.cluster or ClusterOptions()
+        self._jobs, self._songs, self._retries = batch.jobs, max(1, songs), batch.retries
+        device = "cuda" if self._cluster.actor_gpus else "cpu"
+        self._options = replace(
+            options,
+            device=device if options.device == "auto" else options.device,
+            threads=options.threads or max(1, int(self._cluster.actor_cpus)),
+        )
+
+    def run(self, items: Iterable[Task | Outcome], recorder: ManifestRecorder) -> Iterator[Outcome]:
+        """Yield the outcome of every task as it ends, and outcomes as they come.
+
+        Ray, which takes seconds to start, does so at the first task. A task whose worker dies is
+        tried again, at most `retries` times. Where the run ends early, songs in work are stopped
+        and their files removed. Raises HtmdsepError where Ray is not installed or cannot be
+        reached, or its workers cannot start.
+        """
+        waiting = iter(items)
+        for item in waiting:
+            if isinstance(item, Outcome):
+                yield item
+                continue
+            with _connected(self._cluster.ray_address) as (ray, check_signals):
+                count = min(self._jobs or _capacity(ray, self._cluster), self._songs)
+                workers = _Workers(ray, self._located.path, self._options, self._cluster, count)
+                try:
+                    work = self._work(workers, chain([item], waiting), recorder)
+                    for outcome in work:
+                        check_signals()
+                        if outcome is not None:
+                            yield outcome
+                finally:
+                    workers.stop(recorder)
+
+    def _work(
+        self, workers: _Workers, items: Iterator[Task | Outcome], recorder: ManifestRecorder
+    ) -> Iterator[Outcome | None]:
+        """Keep the workers busy; None is yielded now and then, for signals to be looked at."""
+        again: deque[Task] = deque()
+        while True:
+            yield None
+            while workers.free and (item := again.popleft() if again else next(items, None)):
+                if isinstance(item, Outcome):
+                    yield item
+                    continue
+                recorder.started(item)
+                workers.submit(item)
+            if not workers.busy() and workers.free:
+                return
+            for task, outcome in workers.collect(POLL_SECONDS):
+                if outcome is None:
+                    remove_partial_files(task.job)
+                    if task.attempt <= self._retries:
                         again.append(replace(task, attempt=task.attempt + 1))
                         continue
-                    outcome = outcome or _worker_died(task)
-                    recorder.ended(task, outcome)
-                    yield outcome
-        finally:
-            workers.stop(recorder)
+                outcome = outcome or _worker_died(task)
+                recorder.ended(task, outcome)
+                yield outcome
 
 
 def _worker_died(task: Task) -> Outcome:
@@ -284,16 +298,16 @@ def _signals(handlers: Mapping[int, Any]) -> Iterator[Callable[[], None]]:
             signal.signal(number, handler)
 
 
-def _capacity(ray: Any, pool: Pool) -> int:
+def _capacity(ray: Any, cluster: ClusterOptions) -> int:
     """Return how many workers the cluster can hold; raise HtmdsepError where that is none."""
     found = ray.cluster_resources()
-    needs = {"CPU": pool.cpus, "GPU": pool.gpus}
+    needs = {"CPU": cluster.actor_cpus, "GPU": cluster.actor_gpus}
     workers = min(int(found.get(kind, 0) / need) for kind, need in needs.items() if need)
     if workers < 1:
         raise HtmdsepError(
             f"the cluster has {found.get('CPU', 0):g} CPUs and {found.get('GPU', 0):g} GPUs, a "
-            f"worker needs {pool.cpus:g} and {pool.gpus:g}; lower --actor-cpus or --actor-gpus, "
-            "or give --jobs to wait for machines"
+            f"worker needs {cluster.actor_cpus:g} and {cluster.actor_gpus:g}; lower --actor-cpus "
+            "or --actor-gpus, or give --jobs to wait for machines"
         )
     return workers
 

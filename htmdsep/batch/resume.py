@@ -12,9 +12,9 @@ from typing import Literal
 from htmdsep.atomic import is_in_work
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, row_id
-from htmdsep.batch.plan import STANDARD_STREAM, Job, Plan, Source
+from htmdsep.batch.plan import Job, Plan, Source
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import DEFAULT_RETRIES, Existing
+from htmdsep.options import DEFAULT_RETRIES, STANDARD_STREAM, Existing
 
 LastRow = Callable[[str], ManifestRow | None]  # of a song by its id
 ASKED_AHEAD = 16  # songs; the answers of stores are waited for

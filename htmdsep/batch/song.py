@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import platform
 import shutil
 import sys
@@ -11,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -20,10 +18,10 @@ from htmdsep.audio import reading
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_id
 from htmdsep.batch.manifest_file import Manifest
-from htmdsep.batch.plan import STANDARD_STREAM, Job, Source
+from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.resume import ResumeRules
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import EngineName, FileOptions, Precision, StemName, StereoMode
+from htmdsep.options import STANDARD_STREAM, StemName
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
@@ -33,23 +31,6 @@ FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, Me
 
 class StoppedError(HtmdsepError):
     """A song was left because the run ends."""
-
-
-@dataclass(frozen=True)
-class Manner:
-    """How a network is run, here or in a worker elsewhere; Separator says what each means."""
-
-    device: str
-    segment_seconds: float | None
-    overlap: float
-    batch_size: int | None
-    precision: Precision
-    engine: EngineName
-    stereo: StereoMode
-
-    def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
-        """Load weights, by name or path; raise HtmdsepError where that cannot be."""
-        return Separator(weights, threads=threads, **vars(self))
 
 
 @dataclass(frozen=True)
@@ -99,14 +80,12 @@ def error_line(error: Exception) -> str:
     return message if isinstance(error, HtmdsepError) else f"{type(error).__name__}: {message}"
 
 
-def try_task(
-    separator: Separator, task: Task, options: FileOptions, progress: Progress | None = None
-) -> Outcome:
+def try_task(separator: Separator, task: Task, progress: Progress | None = None) -> Outcome:
     """Separate a task's song, in whatever way that ends; what stops the run is raised."""
     started = time.monotonic()
     result, error = None, None
     try:
-        result = separate_job(separator, task.job, options, progress)
+        result = separate_job(separator, task.job, progress)
     except StoppedError:
         raise
     except FAILURES as failure:
@@ -114,9 +93,7 @@ def try_task(
     return Outcome(task.job.source, time.monotonic() - started, result, error)
 
 
-def separate_job(
-    separator: Separator, job: Job, options: FileOptions, progress: Progress | None = None
-) -> SongResult:
+def separate_job(separator: Separator, job: Job, progress: Progress | None = None) -> SongResult:
     """Separate a job's source into its targets, all of them or none.
 
     Raises HtmdsepError where the source cannot be read or changes meanwhile, and where a target
@@ -136,7 +113,7 @@ def separate_job(
                 hashes[stem] = storage.hash_content(str(file))
 
         targets = stack.enter_context(_as_targets(job))
-        report = separator.separate_file(path, targets, options, progress, check)
+        report = separator.separate_file(path, targets, progress=progress, check=check)
     if before is not None and _stamp(job.source.name) is None:
         report.notes.append("it has vanished since it was opened; the stems are whole")
     outputs = {}
@@ -269,28 +246,6 @@ class ManifestRecorder:
             "host": platform.node(),
         }
         self.manifest.add(ManifestRow(**{**row, **known}))
-
-
-def options_sha256(
-    options: FileOptions,
-    *,
-    segment_seconds: float | None,
-    overlap: float,
-    precision: Precision,
-    stereo: StereoMode,
-) -> str:
-    """Return the hash of all options that the stems' content follows from.
-
-    The device, batch size and number of files at once are none of them: they differ by rounding.
-    """
-    known = {
-        **asdict(options),
-        "segment_seconds": segment_seconds,
-        "overlap": overlap,
-        "precision": precision,
-        "stereo": stereo,
-    }
-    return hashlib.sha256(json.dumps(known, sort_keys=True).encode("ascii")).hexdigest()
 
 
 def _result(report: FileReport) -> dict[str, Any]:

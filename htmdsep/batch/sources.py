@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from htmdsep.batch import storage
-from htmdsep.batch.plan import AUDIO_ENDINGS, STANDARD_STREAM, Source
+from htmdsep.batch.plan import AUDIO_ENDINGS, Source
 from htmdsep.errors import PlanError
+from htmdsep.options import STANDARD_STREAM
 
 NO_AUDIO = "no audio file in this folder"
 # Bytes a second, as files usually are: 44.1 kHz stereo, 16 bits; about 60 % of that; 256 kbit/s.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.request import url2pathname
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, PlanError
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILD = re.compile(r"[*?[]")
@@ -37,6 +37,14 @@ def without_scheme(name: str) -> str:
     if not name.startswith("file://"):
         return name
     return url2pathname(name.removeprefix("file://").removeprefix("localhost"))
+
+
+def settled(out: str) -> str:
+    """Return an output folder as it is used: file:// and ~ replaced, without a slash behind."""
+    if not out:
+        raise PlanError("--out is empty; name a folder")
+    out = os.path.expanduser(without_scheme(out))  # noqa: PTH111 (raises where there is no home)
+    return out.rstrip("/") if is_url(out) else str(Path(out))
 
 
 def resolved(name: str) -> str:

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
-import json
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import click
 
-from htmdsep.batch.manifest_file import read_index
+from htmdsep.batch.manifest_file import merge_manifests, read_index
 from htmdsep.batch.summary import summarise
+from htmdsep.cli.output import json_line
 
 
 def print_summary(out: str, *, as_json: bool) -> int:
     """Print the summary of a folder's manifests; return 1 where songs failed, else 0."""
     with read_index(out) as index:
         summary = summarise(index)
-    click.echo(json.dumps(summary) if as_json else "\n".join(summary_lines(summary)))
+    if as_json:
+        click.echo(json_line(summary))
+    else:
+        encoding = sys.stdout.encoding
+        for line in summary_lines(summary):  # whose names need not be of the screen's letters
+            click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
     return 1 if summary["failed"] else 0
+
+
+def merge(folder: str) -> int:
+    """Merge the manifests of a folder; return the exit status."""
+    songs = merge_manifests(Path(folder))
+    click.echo(f"{folder}: one manifest of {songs} songs", err=True)
+    return 0
 
 
 def summary_lines(summary: dict[str, Any]) -> Iterator[str]:

@@ -1,21 +1,22 @@
-"""Show the weights there are."""
+"""Weights, listed and imported."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import available
+from htmdsep.catalogue import available, import_weights
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.published import PUBLISHED
 from htmdsep.weightsfile import count_parameters, read_info
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """A line of the list."""
 
     name: str
@@ -38,12 +39,19 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def _rows() -> Iterator[Row]:
+def import_keras(path: Path, name: str | None) -> int:
+    """Convert a published Keras file for use by name; return the exit status."""
+    located = import_weights(path, name)
+    click.echo(f"{path} is now --name {located.name} ({located.path})", err=True)
+    return 0
+
+
+def _rows() -> Iterator[ModelRow]:
     here = set()
     for located in available():
         info = read_info(located.path)
         here.add(located.name)
-        yield Row(
+        yield ModelRow(
             located.name,
             count_parameters(located.path),
             info.config.sample_rate,
@@ -53,4 +61,4 @@ def _rows() -> Iterator[Row]:
     for published in PUBLISHED:
         if published.name not in here:
             where = f"fetched by --name {published.name} from {published.url}"
-            yield Row(published.name, None, None, published.licence, where)
+            yield ModelRow(published.name, None, None, published.licence, where)

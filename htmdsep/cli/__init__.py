@@ -1,0 +1,1 @@
+"""The command htmdsep: its flags, what it prints, its exit status."""

@@ -1,0 +1,228 @@
+"""The command htmdsep: its flags, which of them do not go together, and what is called.
+
+Everything heavy is imported once the arguments are known to be right.
+"""
+
+from __future__ import annotations
+
+import errno
+import sys
+import traceback
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import click
+
+from htmdsep import __version__
+from htmdsep.cli.habits import NAMES, SeparateCommand
+from htmdsep.console import GroupedOption, TimeRange, flags, options_from, prepare_process
+from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.options import (
+    CLUSTER,
+    DEFAULT_WEIGHTS,
+    NETWORK,
+    STANDARD_STREAM,
+    BatchOptions,
+    ClusterOptions,
+    RunOptions,
+)
+
+INFORMATION = "Information"
+FIRST = ("out", "stems", "recursive")  # in the help
+REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
+
+
+def own(*names: str, group: str = INFORMATION, **settings: Any) -> Any:
+    """Return the decorator for an option of the command alone."""
+    return click.option(*names, cls=GroupedOption, group=group, **settings)
+
+
+@click.command(
+    "htmdsep",
+    cls=SeparateCommand,
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda word: NAMES.get(
+            word.replace("_", "-"), word.replace("_", "-")
+        ),
+        "max_content_width": 100,
+    },
+)
+@click.argument("inputs", nargs=-1, metavar="INPUTS...")
+@click.option("-i", "--inputs", "more_inputs", multiple=True, hidden=True)
+@flags(BatchOptions, only=FIRST)
+@own(
+    "-n",
+    "--name",
+    group="Options",
+    metavar="NAME",
+    help=f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]",
+)
+@flags(RunOptions)
+@own(
+    "--end",
+    "end_seconds",
+    group="Options",
+    type=TimeRange(0, min_open=True),
+    metavar="TIME",
+    help="Where to stop, in place of --duration.",
+)
+@own(
+    "--weights",
+    group=NETWORK,
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Weights from a file.",
+)
+@flags(BatchOptions, only=REST)
+@own(
+    "--on",
+    "run_on",
+    group=CLUSTER,
+    type=click.Choice(["local", "ray"]),
+    default="local",
+    show_default=True,
+    help="Run in this process, or on a Ray cluster (or Ray on this machine).",
+)
+@flags(ClusterOptions)
+@own("--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output.")
+@own("-q", "--quiet", group="Options", is_flag=True, help="Print errors only.")
+@own("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
+@own("--report", "report_on", metavar="DIR", help="Sum up the manifests of a folder, and exit.")
+@own(
+    "--merge-manifests",
+    "merge_in",
+    metavar="DIR",
+    help="Make one manifest of those of the shards in a folder, and exit.",
+)
+@own("--list-models", is_flag=True, help="Show the weights there are, and exit.")
+@own(
+    "--import-weights",
+    "keras_file",
+    type=click.Path(path_type=Path),
+    metavar="FILE.h5",
+    help="Convert published Keras weights for use by --name, and exit.",
+)
+@own(
+    "--self-test",
+    is_flag=True,
+    help="Separate a built-in mixture, check the result, and exit.",
+)
+@click.version_option(__version__, prog_name="htmdsep", cls=GroupedOption, group=INFORMATION)
+def command(**values: Any) -> None:
+    """Separate INPUTS (audio or video files, folders, patterns, URLs, or - for standard input)
+    into vocals and accompaniment.
+
+    \b
+    htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav
+    htmdsep -r music/ -o stems/ -c flac     a whole collection
+    htmdsep -r music/ -o stems/ --resume    go on with it
+    htmdsep --stems vocals -o - song.mp3    vocals to standard output
+
+    Exit status: 0 all done, 1 some file failed, 2 wrong usage, 129, 130 or 143
+    interrupted.
+    """
+    verbose = values["verbose"]
+    try:
+        sys.exit(run_action(values))
+    except HtmdsepError as error:
+        if verbose:
+            traceback.print_exc()
+        click.echo(f"htmdsep: {error}", err=True)
+        sys.exit(2 if isinstance(error, PlanError) else 1)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click ends quietly, with status 1
+        click.echo(f"htmdsep: {error.filename or 'standard output'}: {error.strerror}", err=True)
+        sys.exit(1)
+
+
+def run_action(values: dict[str, Any]) -> int:
+    """Do what is asked for, and return the exit status."""
+    name, weights = values.pop("name"), values.pop("weights")
+    if name and weights:
+        raise click.UsageError("give --name or --weights, not both")
+    if values["list_models"]:
+        from htmdsep.cli.models import list_models
+
+        return list_models(as_json=values["as_json"])
+    if values["keras_file"] is not None:
+        from htmdsep.cli.models import import_keras
+
+        return import_keras(values["keras_file"], name)
+    if values["report_on"] is not None:
+        from htmdsep.cli.summary import print_summary
+
+        return print_summary(values["report_on"], as_json=values["as_json"])
+    if values["merge_in"] is not None:
+        from htmdsep.cli.summary import merge
+
+        return merge(values["merge_in"])
+    if values["self_test"]:
+        from htmdsep.selftest import self_test
+
+        return self_test(name or weights, values["device"])
+    batch, options = _options(values)
+    from htmdsep.cli.separate import Talk, separate
+
+    talk = Talk(as_json=values["as_json"], quiet=values["quiet"], verbose=values["verbose"])
+    return separate(batch, options, name or weights, talk)
+
+
+def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:
+    """Return the options of a run; raise click.UsageError for what makes no sense."""
+    _check(values)
+    values["inputs"] = (*values["inputs"], *values.pop("more_inputs"))
+    end, on_ray = values.pop("end_seconds"), values.pop("run_on") == "ray"
+    if end is not None:
+        if values["duration_seconds"] is not None or end <= values["start_seconds"]:
+            raise click.UsageError("give --end behind --start, and no --duration beside it")
+        values["duration_seconds"] = end - values["start_seconds"]
+    cluster = options_from(ClusterOptions, values)
+    if cluster.ray_address and not on_ray:
+        raise click.UsageError("--ray-address needs --on ray")
+    batch = options_from(BatchOptions, values)
+    return replace(batch, cluster=cluster if on_ray else None), options_from(RunOptions, values)
+
+
+def _check(values: dict[str, Any]) -> None:
+    """Refuse combinations that make no sense, with exit status 2."""
+    inputs = (*values["inputs"], *values["more_inputs"])
+    if not inputs and values["list_file"] is None:
+        raise click.UsageError("nothing to separate; name files or folders (see --help)")
+    if values["file_format"] == "flac" and values["subtype"] == "FLOAT":
+        raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
+    if values["clip_mode"] == "none" and values["subtype"] in ("PCM_16", "PCM_24"):
+        raise click.UsageError("--clip-mode none needs --float32")
+    if values["verify"] and values["existing"] != "resume":
+        raise click.UsageError("--verify needs --resume")
+    if values["device"].replace(".", "").isdecimal():
+        raise click.UsageError("--device is cpu, cuda or mps; of seconds speaks --duration")
+    if values["run_on"] == "ray" and STANDARD_STREAM in (values["out"], *inputs):
+        raise click.UsageError("--on ray takes files and folders, not standard input or output")
+    if values["list_file"] == STANDARD_STREAM and STANDARD_STREAM in inputs:
+        raise click.UsageError("standard input is a list (--from -) or audio (-), not both")
+    if values["out"].endswith((".wav", ".flac", ".mp3")) and not Path(values["out"]).is_dir():
+        raise click.UsageError(
+            "--out names a folder; a file is named with --stems vocals --filename NAME.{ext}"
+        )
+    if values["out"] == STANDARD_STREAM:
+        _check_standard_output(values)
+
+
+def _check_standard_output(values: dict[str, Any]) -> None:
+    if values["stems"] == "both" or values["as_json"]:
+        raise click.UsageError(
+            "standard output takes one stem and nothing else; give --stems and drop --json"
+        )
+    if sys.stdout is None:
+        raise click.UsageError("standard output is closed; redirect it to a file or pipe")
+    if sys.stdout.isatty():
+        raise click.UsageError("standard output is a terminal; redirect it to a file or pipe")
+
+
+def main() -> None:
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    prepare_process()
+    command()

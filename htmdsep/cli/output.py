@@ -1,0 +1,170 @@
+"""What a user reads while songs are separated: lines, bars, and JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+from tqdm import tqdm
+
+from htmdsep.batch.song import Outcome, error_line
+from htmdsep.console import peak_rss_bytes
+from htmdsep.errors import PlanError
+from htmdsep.stems import FileReport, Progress
+
+SONG_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
+SONG_BAR_OPEN = "{desc} {n:.0f} s [{elapsed}]"  # where the length is unknown
+
+
+@dataclass(frozen=True)
+class Talk:
+    """What is told."""
+
+    as_json: bool = False
+    quiet: bool = False
+    verbose: bool = False
+    skipped: bool = True  # of songs that were passed over
+    names: bool = True  # where the stems are
+
+
+class Bars:
+    """Bars on standard error: one over the songs, one for each song in work."""
+
+    def __init__(self, *, shown: bool, alone: bool) -> None:
+        self._shown, self._alone = shown, alone
+        self._songs: tqdm[Any] | None = None
+        self._started = time.monotonic()
+        self._audio_seconds = 0.0
+
+    def planned(self, songs: int) -> None:
+        """Take the number of songs; raise PlanError where it is not the one there has to be."""
+        if self._alone and songs != 1:
+            raise PlanError(f"standard output takes the stem of one input, not of {songs}")
+        if self._shown and songs > 1:
+            self._songs = tqdm(total=songs, desc="files", unit="file", file=sys.stderr, leave=False)
+
+    @contextmanager
+    def song(self, label: str) -> Iterator[Progress]:
+        """Show a bar for one song; yields the function to report progress to."""
+        with tqdm(
+            desc=label,
+            bar_format=SONG_BAR_OPEN,
+            disable=not self._shown,
+            file=sys.stderr,
+            leave=False,
+        ) as bar:
+
+            def report(seconds: float, total_seconds: float | None) -> None:
+                if total_seconds is not None:
+                    bar.total = max(seconds, total_seconds)
+                    bar.bar_format = SONG_BAR
+                bar.update(seconds - bar.n)
+
+            yield report
+
+    def finish_song(self, audio_seconds: float) -> None:
+        """Count a song as dealt with, and show how many times real time all songs make."""
+        self._audio_seconds += audio_seconds
+        if self._songs is not None:
+            if self._audio_seconds:
+                rate = self._audio_seconds / (time.monotonic() - self._started)
+                self._songs.set_postfix_str(f"{rate:.1f} x real time", refresh=False)
+            self._songs.update()
+
+    def close(self) -> None:
+        """Take the bars off the screen."""
+        if self._songs is not None:
+            self._songs.close()
+
+
+def print_outcome(outcome: Outcome, talk: Talk) -> None:
+    """Say how a song ended: on standard error, and as JSON on standard output."""
+    label, report = outcome.source.label, outcome.report
+    if outcome.error is not None:
+        if talk.verbose:
+            for line in "".join(traceback.format_exception(outcome.error)).splitlines():
+                print_line(line)
+        print_line(f"htmdsep: {label}: {error_line(outcome.error)}")
+    elif report is None and talk.skipped and not talk.quiet:
+        print_line(f"{label}: skipped, {outcome.reason or 'its stems exist'}")
+    elif report is not None and not talk.quiet:
+        for note in report.notes:
+            print_line(f"htmdsep: {label}: {note}")
+        if talk.names:
+            print_line(f"{label}: {', '.join(stem.path for stem in report.stems.values())}")
+        if talk.verbose:
+            print_line(_speed(report, outcome.wall_seconds))
+    if talk.as_json:
+        click.echo(json_line(_record(outcome)))
+
+
+def print_line(line: str) -> None:
+    """Print one line on standard error; what a file name holds of control characters, escaped.
+
+    Where it cannot be written, as into a log on a full disk, nothing more is: no song ends by that.
+    """
+    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    try:
+        tqdm.write("".join(shown), file=sys.stderr)
+        sys.stderr.flush()
+    except OSError:
+        sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+
+
+def json_line(record: dict[str, Any]) -> str:
+    """Return a record as JSON that every parser takes.
+
+    File names that are no Unicode hold U+FFFD where they are not; those of inputs are there a
+    second time as "input_bytes", in hexadecimal.
+    """
+    return json.dumps(_plain(record))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        found = {key: _plain(one) for key, one in value.items()}
+        name = value.get("input")
+        if isinstance(name, str) and found["input"] != name:
+            found["input_bytes"] = os.fsencode(name).hex()
+        return found
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    if isinstance(value, str):
+        return os.fsencode(value).decode("utf-8", "replace") if not _is_unicode(value) else value
+    return value
+
+
+def _is_unicode(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
+
+
+def _speed(report: FileReport, wall_seconds: float) -> str:
+    place = f"{report.device}, {report.engine}" if report.engine else report.device
+    return (
+        f"  {report.seconds:.1f} s of {report.channels} x {report.sample_rate} Hz in "
+        f"{wall_seconds:.1f} s ({report.seconds / wall_seconds:.1f} times real time), "
+        f"{report.subtype}, weights {report.weights}, {report.precision} on {place}"
+    )
+
+
+def _record(outcome: Outcome) -> dict[str, Any]:
+    record: dict[str, Any] = {
+        "input": outcome.source.name,
+        "status": outcome.status,
+        "wall_seconds": round(outcome.wall_seconds, 3),
+        "peak_rss_bytes": peak_rss_bytes(),
+    }
+    if outcome.error is not None:
+        record["error"] = error_line(outcome.error)
+    if outcome.report is not None:
+        record.update(asdict(outcome.report))
+    return record
