@@ -17,25 +17,14 @@ StemName = Literal["vocals", "accompaniment"]
 FileFormat = Literal["wav", "flac"]
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 ClipMode = Literal["clamp", "rescale", "none"]
-StereoMode = Literal["mean", "channels"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
 Existing = Literal["refuse", "skip", "overwrite", "resume"]  # what to do where outputs exist
-EngineName = Literal["auto", "numpy", "torch", "openvino"]  # what computes on the CPU
-Library = Literal["numpy", "torch"]  # whose operations the fast network is made of
-RunOn = Literal["local", "ray"]
+EngineName = Literal["auto", "onnx", "openvino", "torch"]  # what computes on the CPU
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
-FILE_FORMATS: tuple[FileFormat, ...] = get_args(FileFormat)
-SUBTYPES: tuple[Subtype, ...] = get_args(Subtype)
-CLIP_MODES: tuple[ClipMode, ...] = get_args(ClipMode)
-PRECISIONS: tuple[Precision, ...] = get_args(Precision)
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
-LIBRARIES: tuple[Library, ...] = get_args(Library)
-STEREO_MODES: tuple[StereoMode, ...] = get_args(StereoMode)
-PLACES_TO_RUN: tuple[RunOn, ...] = get_args(RunOn)
 
-DEFAULT_WEIGHTS = "htmdnet-deep"
-DEFAULT_STEREO: StereoMode = "channels"  # as good or better on validation songs (README)
+DEFAULT_WEIGHTS = "spectral"
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)
 MAX_OVERLAP = 0.9
 MAX_SHIFTS = 3
@@ -126,9 +115,12 @@ def _fits(value: float, flag: Flag) -> bool:
 
 
 def _limits(flag: Flag) -> str:
+    least = flag.above if flag.least is None else flag.least
+    if least is not None and flag.most is not None:
+        return f"lie between {least:g} and {flag.most:g}"
     limits = (("be at least", flag.least), ("be above", flag.above), ("be at most", flag.most))
     told = [f"{words} {limit:g}" for words, limit in limits if limit is not None]
-    return " and ".join(told) or "be a finite number"
+    return told[0] if told else "be a finite number"
 
 
 OUTPUT, NETWORK, BATCH, CLUSTER = "Output", "Network", "Batches and catalogues", "Cluster"

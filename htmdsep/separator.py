@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -11,21 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from htmdsep.catalogue import locate
+from htmdsep.choice import Way, resolve
 from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
-from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.estimators import Way, load_estimator, make_estimator
-from htmdsep.options import (
-    MAX_CHANNELS,
-    NETWORK_OPTIONS,
-    RunOptions,
-    StemName,
-)
-from htmdsep.precision import pick_precision
-from htmdsep.processor import check_engine, pick_engine
+from htmdsep.estimators import load_estimator, make_estimator
+from htmdsep.options import MAX_CHANNELS, NETWORK_OPTIONS, RunOptions, StemName
+from htmdsep.pair import Pair
 from htmdsep.stems import Check, FileReport, Progress, write_stems
-from htmdsep.streaming import Engine, Pair, separate_channels
+from htmdsep.streaming import StreamEstimator, separate_stream
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -41,9 +36,9 @@ class Stems(NamedTuple):
 class Separator:
     """A network and how to run it: load once, separate any number of signals.
 
-    `weights` is a name that `htmdsep --list-models` shows, a path to a weights file, or a network;
-    without it the default weights are loaded. `changes` replace fields of `options`, a RunOptions,
-    as in Separator(device="cpu", overlap=0.25).
+    `weights` is a name that `htmdsep --list-models` shows, a path to a weights file, or a network,
+    which runs in PyTorch; without it the default weights are loaded. `changes` replace fields of
+    `options`, as in Separator(device="cpu", overlap=0.25); see RunOptions.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
@@ -54,25 +49,32 @@ class Separator:
         **changes: Any,
     ) -> None:
         self.options = options = replace(options or RunOptions(), **changes)
-        self.device = pick_device(options.device)
-        self.precision = pick_precision(options.precision, self.device, options.engine)
-        check_engine(options.engine, self.device, self.precision)
         self.weights_name = self.weights_sha256 = None
-        way = Way(self.device, self.precision, options.engine, options.batch_size, options.threads)
+        way = Way(
+            options.device,
+            options.precision,
+            options.engine,
+            options.batch_size,
+            options.threads,
+        )
         if weights is None or isinstance(weights, (str, Path)):
             located = locate(weights)
-            config, estimator = load_estimator(located, way)
+            config, way, estimator = load_estimator(located, way)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
-            config, estimator = weights.config, make_estimator(weights, way)
-        on_cpu = self.device == "cpu"
-        self.engine = pick_engine(options.engine, self.precision, config) if on_cpu else None
+            config = weights.config
+            given = "torch" if options.engine == "auto" else options.engine
+            way = resolve(way._replace(engine=given), config)
+            estimator = make_estimator(weights, way)
+        self.device, self.precision = way.device, way.precision
+        self.engine = way.engine if way.device == "cpu" else None
         segment_length = _segment_length(config, options.segment_seconds)
-        self._engine = Engine(
+        self._network = StreamEstimator(
             estimator=estimator,
             sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=hop_for(segment_length, options.overlap),
+            network_channels=config.input_channels,
             input_level=config.input_level,
         )
 
@@ -110,6 +112,11 @@ class Separator:
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
+        yield from self._pairs(blocks, sample_rate, note=lambda _: None)
+
+    def _pairs(
+        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Callable[[str], None]
+    ) -> Iterator[Pair]:
         is_number = isinstance(sample_rate, (int, float, np.number)) and np.isfinite(sample_rate)
         if not is_number or sample_rate != int(sample_rate) or sample_rate < 1:
             raise HtmdsepError(f"sample rate must be a positive whole number, not {sample_rate}")
@@ -117,9 +124,9 @@ class Separator:
         first = next(checked, None)
         if first is None:
             return
-        channels = first.shape[1]
-        yield from separate_channels(
-            self._engine, chain([first], checked), int(sample_rate), channels
+        network, blocks = replace(self._network, note=note), chain([first], checked)
+        yield from separate_stream(
+            network, blocks, int(sample_rate), first.shape[1], self.options.shifts
         )
 
     def separate_file(
@@ -141,13 +148,15 @@ class Separator:
         options = options or self.options
         for name in NETWORK_OPTIONS:
             if getattr(options, name) != getattr(self.options, name):
-                raise HtmdsepError(f"{name} is settled when a Separator is made: make another")
-        known = len(self._engine.estimator.notes)
+                raise HtmdsepError(f"{name} is settled when a Separator is made; make another")
+        notes: list[str] = []
         paths = {stem: Path(target) for stem, target in targets.items()}
-        report = write_stems(Path(source), paths, self.pairs, options, progress, check)
-        report.notes.extend(self._engine.estimator.notes[known:])
+        pairs = partial(self._pairs, note=notes.append)
+        report = write_stems(Path(source), paths, pairs, options, progress, check)
+        report.notes.extend(notes)
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
+        report.shifts = self.options.shifts
         return report
 
 

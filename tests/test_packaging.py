@@ -63,7 +63,7 @@ def test_files_of_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (scripts,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "htmdsep = htmdsep.cli:main" in archive.read(scripts).decode()
+        assert "htmdsep = htmdsep.cli.command:main" in archive.read(scripts).decode()
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "htmdsep").rglob("*.py")}
     assert here <= names
     assert {"htmdsep/py.typed", f"htmdsep/bundled/{DEFAULT_FILE}"} <= names

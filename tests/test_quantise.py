@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from typing import get_args
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htmdsep.options import SUBTYPES, Subtype
+from htmdsep.options import Subtype
 from htmdsep.quantise import BITS, dequantise, quantise
 
 SAMPLE = st.floats(-9, 9, width=32) | st.sampled_from([-0.0, -(2.0**-30)])
@@ -13,7 +15,7 @@ SAMPLE = st.floats(-9, 9, width=32) | st.sampled_from([-0.0, -(2.0**-30)])
 
 @given(
     pairs=st.lists(st.tuples(SAMPLE, SAMPLE), min_size=1, max_size=50),
-    subtype=st.sampled_from(SUBTYPES),
+    subtype=st.sampled_from(get_args(Subtype)),
     clamp=st.booleans(),
 )
 def test_stems_add_up_whatever_the_estimate(

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import av
 import numpy as np
@@ -10,7 +10,7 @@ import soundfile
 
 from htmdsep import stemfile
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import SUBTYPES, FileFormat, Subtype
+from htmdsep.options import FileFormat, Subtype
 from htmdsep.stemfile import TAGS, frame_count, open_stem, read_stem
 
 
@@ -127,7 +127,7 @@ def test_what_a_format_cannot_hold(tmp_path: Path, changes: dict[str, Any], mess
         pass
 
 
-@pytest.mark.parametrize("subtype", SUBTYPES)
+@pytest.mark.parametrize("subtype", get_args(Subtype))
 def test_a_full_disk_is_an_error(subtype: Subtype) -> None:
     full = Path("/dev/full")
     if not full.exists():

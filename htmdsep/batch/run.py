@@ -71,8 +71,7 @@ def run_batch(
     """
     options = options or RunOptions()
     batch = replace(batch, out=storage.settled(batch.out))
-    plan = _plan(batch, options)
-    progress.planned(len(plan))
+    plan = _plan(batch, options, progress)
     runner = _runner(batch, options, weights, progress, len(plan))
     rules = ResumeRules(
         batch.existing, options.sha256(), runner.weights_sha256, batch.retries, batch.verify
@@ -92,7 +91,7 @@ def _outcomes(
         yield from runner.run(_items(plan, manifest, recorder), recorder)
 
 
-def _plan(batch: BatchOptions, options: RunOptions) -> Plan:
+def _plan(batch: BatchOptions, options: RunOptions, progress: BatchProgress) -> Plan:
     """Find the inputs, settle their outputs, and take the shard's part."""
     sources = list(
         find_sources(
@@ -103,11 +102,11 @@ def _plan(batch: BatchOptions, options: RunOptions) -> Plan:
             listed=read_list(batch.list_file) if batch.list_file is not None else (),
         )
     )
+    taken = sources if batch.shard is None else take_shard(sources, parse_shard(batch.shard))
+    progress.planned(len(taken))
     stems = STEM_NAMES if batch.stems == "both" else (batch.stems,)
     plan = plan_jobs(sources, batch.out, batch.filename, stems, options.file_format)
-    if batch.shard is None:
-        return plan
-    return replace(plan, sources=take_shard(sources, parse_shard(batch.shard)))
+    return replace(plan, sources=taken)
 
 
 def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
@@ -183,11 +182,11 @@ class LocalRunner:
         running: set[Future[Outcome]] = set()
         try:
             while True:
-                while len(running) < self._at_once and (item := next(waiting, None)) is not None:
-                    if isinstance(item, Outcome):
-                        yield item
+                while len(running) < self._at_once and (taken := next(waiting, None)):
+                    if isinstance(taken, Outcome):
+                        yield taken
                     else:
-                        running.add(pool.submit(self._try, item, recorder, stop))
+                        running.add(pool.submit(self._try, taken, recorder, stop))
                 if not running:
                     return
                 ended, running = wait(running, return_when=FIRST_COMPLETED)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -16,13 +17,14 @@ import click
 
 from htmdsep import __version__
 from htmdsep.cli.habits import NAMES, SeparateCommand
-from htmdsep.console import GroupedOption, TimeRange, flags, options_from, prepare_process
+from htmdsep.console import F, GroupedOption, TimeRange, flags, options_from, prepare_process
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.options import (
     CLUSTER,
     DEFAULT_WEIGHTS,
     NETWORK,
     STANDARD_STREAM,
+    STEM_NAMES,
     BatchOptions,
     ClusterOptions,
     RunOptions,
@@ -33,7 +35,7 @@ FIRST = ("out", "stems", "recursive")  # in the help
 REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
 
 
-def own(*names: str, group: str = INFORMATION, **settings: Any) -> Any:
+def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F], F]:
     """Return the decorator for an option of the command alone."""
     return click.option(*names, cls=GroupedOption, group=group, **settings)
 
@@ -51,6 +53,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Any:
 )
 @click.argument("inputs", nargs=-1, metavar="INPUTS...")
 @click.option("-i", "--inputs", "more_inputs", multiple=True, hidden=True)
+@click.option("--two-stems", type=click.Choice(STEM_NAMES), expose_value=False, hidden=True)
 @flags(BatchOptions, only=FIRST)
 @own(
     "-n",
@@ -164,7 +167,8 @@ def run_action(values: dict[str, Any]) -> int:
 
         return self_test(name or weights, values["device"])
     batch, options = _options(values)
-    from htmdsep.cli.separate import Talk, separate
+    from htmdsep.cli.output import Talk
+    from htmdsep.cli.separate import separate
 
     talk = Talk(as_json=values["as_json"], quiet=values["quiet"], verbose=values["verbose"])
     return separate(batch, options, name or weights, talk)

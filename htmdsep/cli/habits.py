@@ -17,7 +17,6 @@ NAMES = {
     "codec": "format",
     "output-format": "format",
     "single-stem": "stems",
-    "two-stems": "two-stems",
     "model": "name",
     "model-filename": "name",
     "offset": "start",

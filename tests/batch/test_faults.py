@@ -18,9 +18,8 @@ from htmdsep.batch.manifest_file import merge_manifests, open_manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.song import separate_job
 from htmdsep.batch.sources import Shard
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError, PlanError
-from htmdsep.options import FileOptions
 from htmdsep.separator import Separator
 from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
 from tests.sounds import tone
@@ -230,11 +229,11 @@ def test_an_input_that_vanishes_half_way_gives_whole_stems(
         (music / "0.wav").unlink(missing_ok=True)
 
     job = job_of(music, out)
-    done = separate_job(Separator(tiny_weights), job, FileOptions(), vanish)
+    done = separate_job(Separator(tiny_weights), job, vanish)
     assert "vanished" in done.report.notes[0]
     assert soundfile.info(out / "0" / "vocals.wav").frames == 5 * RATE
     with pytest.raises(HtmdsepError, match="no such file"):
-        separate_job(Separator(tiny_weights), job, FileOptions())
+        separate_job(Separator(tiny_weights), job)
 
 
 def test_an_input_that_changes_half_way_leaves_nothing(tmp_path: Path, tiny_weights: Path) -> None:
@@ -244,7 +243,7 @@ def test_an_input_that_changes_half_way_leaves_nothing(tmp_path: Path, tiny_weig
         os.utime(music / "0.wav", (1, 1))
 
     with pytest.raises(HtmdsepError, match="changed while it was read"):
-        separate_job(Separator(tiny_weights), job_of(music, out), FileOptions(), change)
+        separate_job(Separator(tiny_weights), job_of(music, out), change)
     assert not out.exists()
 
 
@@ -255,5 +254,5 @@ def test_an_input_cut_off_half_way_is_an_error(tmp_path: Path, tiny_weights: Pat
         os.truncate(music / "0.wav", 1000)
 
     with pytest.raises(HtmdsepError):
-        separate_job(Separator(tiny_weights), job_of(music, out), FileOptions(), cut)
+        separate_job(Separator(tiny_weights), job_of(music, out), cut)
     assert not out.exists()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from tests.batch.songs import rows_of, write_songs
 
 # Of version 0.1.0; docs/catalogues.md promises that no later one undoes a song.
@@ -80,7 +80,8 @@ def test_the_keys_of_what_is_written(batch: list[str]) -> None:
     assert list(record) == [
         *("input", "status", "wall_seconds", "peak_rss_bytes", "seconds", "sample_rate"),
         *("channels", "subtype", "mixture_peak", "stems", "clipped_samples", "gain", "closure"),
-        *("vocals_share", "weights", "weights_sha256", "device", "precision", "engine", "notes"),
+        *("vocals_share", "weights", "weights_sha256", "device", "precision", "engine"),
+        *("shifts", "notes"),
     ]
     assert [list(stem) for stem in record["stems"].values()] == [STEM, STEM]
     started, done = rows_of(Path("out"))

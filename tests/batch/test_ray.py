@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from tests.batch.songs import done_inputs, is_whole, rows_of, start, write_songs
 
 pytest.importorskip("ray")

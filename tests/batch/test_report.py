@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status
 from htmdsep.batch.summary import CAUSES, FEWEST, SHOWN, summarise
-from htmdsep.cli import command
+from htmdsep.cli.command import command
+from htmdsep.cli.summary import summary_lines
 from htmdsep.options import StemName
-from htmdsep.reporting import summary_lines
 from tests.batch.songs import write_songs
 
 NAMES = ("7", "a song", "Album [2004]/No 3, a song's name")

@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, write_songs
 from tests.sounds import tone
 
@@ -120,7 +120,7 @@ def test_verify_finds_what_sizes_and_times_hide(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--overlap", "0.5"], ["--float32"], ["--stereo", "mean"], ["--duration", "0.2"]]
+    "options", [["--overlap", "0.5"], ["--float32"], ["--shifts", "1"], ["--duration", "0.2"]]
 )
 def test_other_options_do_all_again(run: Run, options: list[str]) -> None:
     assert run().exit_code == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from htmdsep.batch import sources as module
 from htmdsep.batch.plan import Source
 from htmdsep.batch.sources import Shard, parse_shard, take_shard
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from htmdsep.errors import PlanError
 from tests.batch.songs import done_inputs, is_whole, rows_of, write_songs
 

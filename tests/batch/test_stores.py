@@ -12,7 +12,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from htmdsep.batch import storage
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError
 from tests.batch.songs import write_songs
 

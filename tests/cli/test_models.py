@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from htmdsep import catalogue, published
 from htmdsep.catalogue import bundled_folder, locate
-from htmdsep.cli import command
+from htmdsep.cli.command import command
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.selftest import RECORD, levels, synthesised_mixture
 from htmdsep.weights import load_weights
