@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError
 
 try:
     import fcntl
@@ -80,7 +81,7 @@ def _make_locked(temporary: Path, target: Path) -> int:
     try:
         descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
     except OSError as error:
-        raise HtmdsepError(
+        raise DiskError(
             f"cannot write {target}: {error.strerror}; choose another place, or another name"
         ) from error
     if fcntl is not None:
@@ -117,7 +118,7 @@ def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
     except OSError as error:
         for target in new:
             target.unlink(missing_ok=True)
-        raise HtmdsepError(f"cannot write {error.filename2}: {error.strerror}") from error
+        raise DiskError(f"cannot write {error.filename2}: {error.strerror}") from error
     for folder in {target.parent for target in targets}:
         _flush_to_disk(folder)
 
@@ -128,12 +129,19 @@ def make_folder(folder: Path) -> list[Path]:
     Raises HtmdsepError where it cannot be made.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
+    for path in missing:
+        if path.is_symlink():
+            raise DiskError(
+                f"{path} is a link to {path.readlink()}, which is not there; mount its disk, or "
+                "choose another place"
+            )
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise HtmdsepError(
-            f"cannot make the folder {folder}: {error.strerror}; choose another place"
-        ) from error
+        # What FAT, and what others say to names with characters that they do not know
+        odd = error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT)
+        remedy = "its disk takes no such name: give --filename" if odd else "choose another place"
+        raise DiskError(f"cannot make the folder {folder}: {error.strerror}; {remedy}") from error
     return missing
 
 

@@ -22,10 +22,9 @@ from htmdsep.options import Flag, choices_of, plain_type
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-# What asks a program to end; Windows has no hangups.
-ENDING_SIGNALS = tuple(
-    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
-)
+# What asks a program to end, also before a job's time is up; Windows has fewer.
+ENDING_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM")
+ENDING_SIGNALS = tuple(getattr(signal, name) for name in ENDING_NAMES if hasattr(signal, name))
 
 
 def prepare_process() -> None:
@@ -106,7 +105,7 @@ class GroupedCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):

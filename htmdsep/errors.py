@@ -7,5 +7,9 @@ class HtmdsepError(Exception):
     """A failure whose message names the cause and the remedy, in one line."""
 
 
+class DiskError(HtmdsepError):
+    """A file cannot be written, which is a matter of its disk and not of the song."""
+
+
 class PlanError(HtmdsepError):
     """What is asked for cannot be done, whatever the files hold."""

@@ -7,6 +7,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
+from functools import partial
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -123,7 +124,11 @@ def _limits(flag: Flag) -> str:
     return told[0] if told else "be a finite number"
 
 
-OUTPUT, NETWORK, BATCH, CLUSTER = "Output", "Network", "Batches and catalogues", "Cluster"
+NETWORK, BATCH, CLUSTER = "Network", "Batches and catalogues", "Cluster"
+_output = partial(option, group="Output")
+_network = partial(option, group=NETWORK)
+_batch = partial(option, group=BATCH)
+_cluster = partial(option, group=CLUSTER)
 
 # What is settled when a network is loaded
 NETWORK_OPTIONS = frozenset({
@@ -150,93 +155,55 @@ class RunOptions:
     file_format: FileFormat = option(
         "wav", "Format of the stems.", names="-c --format", flags={"--flac": "flac"}
     )
-    subtype: Subtype | None = option(
-        flags={
-            "--int16": ("PCM_16", "16-bit integers.  [default: as deep as the input]"),
-            "--int24": ("PCM_24", "24-bit integers."),
-            "--float32": ("FLOAT", "32-bit floats (WAV)."),
-        },
-        default=None,
-        group=OUTPUT,
-    )
-    sample_rate: int | None = option(
+    subtype: Subtype | None = _output(
         None,
-        "Sample rate of the stems.",
-        least=1,
-        most=MAX_SAMPLE_RATE,
-        metavar="HZ",
-        group=OUTPUT,
-        show_default="the input's",
+        flags={
+            "--int16": ("PCM_16", "16-bit stems, whatever the input has."),
+            "--int24": ("PCM_24", "24-bit stems, whatever the input has."),
+            "--float32": ("FLOAT", "Stems of 32-bit floats (WAV), whatever the input has."),
+        },
+    )
+    sample_rate: int | None = _output(
+        None, "Of the stems.", least=1, most=MAX_SAMPLE_RATE, metavar="HZ", show_default="as input"
     )
     start_seconds: float = option(
-        0.0, "Where to begin.", names="--start", least=0, metavar="TIME", show_default=False
+        0.0, "Where to begin, as 90 or 1:30.", names="--start", least=0, metavar="TIME"
     )
     duration_seconds: float | None = option(
-        None,
-        "How much to separate, as 90, 1:30 or 90s.",
-        names="--duration",
-        above=0,
-        metavar="TIME",
-        show_default="to the end",
+        None, "How much to separate.", names="--duration", above=0, metavar="TIME"
     )
-    clip_mode: ClipMode | None = option(
+    clip_mode: ClipMode | None = _output(
         None,
-        "Beyond full scale: clamp both stems, rescale both by one gain, or (with --float32) none.",
-        group=OUTPUT,
+        "Beyond full scale: clamp both stems, rescale both by one gain, or (floats) none.",
         show_default="clamp; none for floats",
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
-    shifts: int = option(
-        0,
-        "Further passes at other pitches, averaged: better, and each as slow as the first.",
-        least=0,
-        most=MAX_SHIFTS,
-        metavar="N",
-        group=NETWORK,
+    shifts: int = _network(
+        0, "Further passes at other pitches: better, slower.", least=0, most=MAX_SHIFTS, metavar="N"
     )
-    segment_seconds: float | None = option(
+    segment_seconds: float | None = _network(
         None,
         "Length of the pieces the network sees.",
         names="--segment",
         above=0,
         most=MAX_SEGMENT_SECONDS,
         metavar="SECONDS",
-        group=NETWORK,
         show_default="as trained",
     )
-    overlap: float = option(
-        DEFAULT_OVERLAP,
-        "Share of a piece that the next repeats.",
-        least=0,
-        most=MAX_OVERLAP,
-        metavar="SHARE",
-        group=NETWORK,
+    overlap: float = _network(
+        DEFAULT_OVERLAP, "Share of a piece that the next repeats.", least=0, most=MAX_OVERLAP
     )
-    batch_size: int | None = option(
-        None,
-        "Pieces at once.",
-        least=1,
-        metavar="N",
-        group=NETWORK,
-        show_default="as many as keep the cores busy; 16 on a GPU",
+    batch_size: int | None = _network(
+        None, "Pieces at once.", least=1, metavar="N", show_default="what suits cores or GPU"
     )
-    precision: Precision = option(
-        "auto",
-        "Arithmetic of the network; auto takes less than fp32 only where that is as good.",
-        group=NETWORK,
+    precision: Precision = _network(
+        "auto", "Arithmetic; auto takes less than fp32 only where that is as good."
     )
-    engine: EngineName = option(
-        "auto",
-        "What computes on CPUs; openvino (an extra) has bf16, torch starts late.",
-        group=NETWORK,
+    engine: EngineName = _network(
+        "auto", "What computes on CPUs; openvino (an extra) has bf16, torch starts late."
     )
-    threads: int | None = option(
-        None,
-        "Processor threads of the network.",
-        least=1,
-        metavar="N",
-        group=NETWORK,
-        show_default="the cores there are",
+    threads: int | None = _network(
+        None, "Processor threads.", least=1, metavar="N", show_default="as many as cores"
     )
 
     def __post_init__(self) -> None:
@@ -257,19 +224,16 @@ class RunOptions:
 class ClusterOptions:
     """A Ray cluster, and the size of its workers."""
 
-    ray_address: str | None = option(
-        None,
-        "The cluster's address, or auto.",
-        metavar="ADDRESS",
-        group=CLUSTER,
-        show_default="$RAY_ADDRESS, else this machine",
+    ray_address: str | None = _cluster(
+        None, "Where it is, or auto.", metavar="ADDRESS", show_default="$RAY_ADDRESS, or started"
     )
-    actor_cpus: float = option(
-        1.0, "CPU cores of a Ray worker.", above=0, metavar="N", group=CLUSTER
+    actor_cpus: float = _cluster(1.0, "CPU cores of a Ray worker.", above=0, metavar="N")
+    actor_gpus: float = _cluster(
+        0.0, "GPUs, or the share of one, of a Ray worker.", least=0, metavar="N"
     )
-    actor_gpus: float = option(
-        0.0, "GPUs, or the share of one, of a Ray worker.", least=0, metavar="N", group=CLUSTER
-    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
 
 
 @dataclass(frozen=True)
@@ -282,68 +246,46 @@ class BatchOptions:
 
     inputs: tuple[str, ...] = ()
     out: str = option(
-        "separated",
-        "Folder for the stems; - writes one stem of one input to standard output.",
-        names="-o --out",
-        metavar="DIR",
+        "separated", "Folder for the stems; - is standard output.", names="-o --out", metavar="DIR"
     )
     stems: StemName | Literal["both"] = option("both", "What to write.")
-    filename: str = option(
+    recursive: bool = option(False, "Look into the folders below, too.", names="-r --recursive")
+    filename: str = _output(
         "{track}/{stem}.{ext}",
         "Path below --out; {trackext} and {foldername} are known, too.",
         metavar="TEMPLATE",
-        group=OUTPUT,
     )
-    recursive: bool = option(False, "Look into the folders below, too.", names="-r --recursive")
-    existing: Existing = option(
+    existing: Existing = _batch(
         "refuse",
         flags={
             "--skip-existing": ("skip", "Pass over files whose stems exist."),
             "--overwrite": ("overwrite", "Replace stems that exist."),
             "--resume": (
                 "resume",
-                "Go on with a batch: pass over what its manifest proves done, redo what changed.",
+                "Go on with a batch: redo what its manifest does not prove.",
             ),
         },
-        group=BATCH,
     )
-    jobs: int | None = option(
+    jobs: int | None = _batch(
         None,
         "Files at once; they share the cores.",
         names="-j --jobs",
         least=1,
         metavar="N",
-        group=BATCH,
         show_default="1; with Ray, what there is room for",
     )
-    list_file: str | None = option(
-        None,
-        "Take inputs from a file, one a line, or from a manifest; - for standard input.",
-        names="--from",
-        metavar="FILE",
-        group=BATCH,
+    list_file: str | None = _batch(
+        None, "Take inputs from a list, one a line, or a manifest.", names="--from", metavar="FILE"
     )
-    base: str | None = option(
-        None,
-        "Mirror the folders below DIR, however the inputs are named.",
-        metavar="DIR",
-        group=BATCH,
+    base: str | None = _batch(
+        None, "Mirror the folders below DIR, however the inputs are named.", metavar="DIR"
     )
-    retries: int = option(
-        DEFAULT_RETRIES,
-        "How often --resume tries again what failed.",
-        least=0,
-        metavar="N",
-        group=BATCH,
+    retries: int = _batch(
+        DEFAULT_RETRIES, "How often --resume tries again what failed.", least=0, metavar="N"
     )
-    verify: bool = option(
-        False, "With --resume: read all bytes, whatever sizes and times say.", group=BATCH
-    )
-    shard: str | None = option(
-        None,
-        "Do one of N parts of about equal duration, as array jobs do.",
-        metavar="I/N",
-        group=BATCH,
+    verify: bool = _batch(False, "With --resume: read all bytes, whatever sizes and times say.")
+    shard: str | None = _batch(
+        None, "Do one of N parts of about equal duration, as array jobs do.", metavar="I/N"
     )
     cluster: ClusterOptions | None = None  # None: in this process
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.audio import AudioReader
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import MAX_SAMPLE_RATE, ClipMode, FileFormat, RunOptions, Subtype
 from htmdsep.quantise import BITS
 from htmdsep.stemfile import BYTES
@@ -79,7 +79,7 @@ def check_space(output: Output, folder: Path, stems: int) -> None:
         needed //= 4  # as small as FLAC makes music, roughly; the disk may still run full
     free = shutil.disk_usage(folder).free
     if needed > free:
-        raise HtmdsepError(
+        raise DiskError(
             f"the stems need {needed / 1e6:.0f} MB, and {folder} has {free / 1e6:.0f} MB free; "
             "make room or choose another --out"
         )

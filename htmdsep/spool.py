@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError
 from htmdsep.pair import Pair
 from htmdsep.streaming import BLOCK_LENGTH
 
@@ -38,7 +38,7 @@ class Spool(AbstractContextManager["Spool"]):
         try:
             self._file.write(data)
         except OSError as error:
-            raise HtmdsepError(
+            raise DiskError(
                 f"cannot write into {self._folder}: {error.strerror}; --clip-mode rescale needs "
                 "room for 32-bit floats there, so make room or choose another --out"
             ) from error

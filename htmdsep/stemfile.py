@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 
 from htmdsep.decoders import native_path
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import FileFormat, Subtype
 
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
@@ -81,7 +81,7 @@ def open_stem(
             yield StemWriter(sound, subtype)
     except soundfile.LibsndfileError as error:
         cause = error.error_string.rstrip(".")
-        raise HtmdsepError(
+        raise DiskError(
             f"cannot write {file_format} ({subtype}, {sample_rate} Hz, {channels} channels) into "
             f"{path.parent}: {cause}; check the space and the permissions there, or choose "
             "another --out"

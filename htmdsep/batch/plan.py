@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import unicodedata
 from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -99,6 +101,8 @@ class Plan:
                 f"--filename {self.template!r} names {name!r} for {source.label}, which does not "
                 "lie below --out; begin it with {track}"
             )
+        if ".." in name.split("/"):
+            raise PlanError(f"--filename {self.template!r} leads out of --out; leave .. out")
         if not name or name.endswith(("/", os.sep)):
             raise PlanError(
                 f"--filename {self.template!r} names a folder; end it with {{stem}}.{{ext}}"
@@ -131,8 +135,20 @@ def plan_jobs(
         hashes.extend(hash(_key(target)) for target in job.targets.values())
     doubtful = _repeated(hashes)
     if doubtful:
-        _check_doubtful(plan, doubtful)
+        _check_doubtful(plan, doubtful, ignores_case=_ignores_case(storage.absolute(out)))
     return plan
+
+
+def _ignores_case(folder: str) -> bool:
+    """Tell whether the disk of a folder, which need not be there yet, takes a and A for one."""
+    if storage.is_url(folder):
+        return False
+    place = next(path for path in (Path(folder), *Path(folder).parents) if path.is_dir())
+    try:
+        with tempfile.NamedTemporaryFile(dir=place, prefix=".htmdsep-a") as file:
+            return Path(file.name).with_name(Path(file.name).name.upper()).exists()
+    except OSError:
+        return False  # nothing can be written there, as will be told
 
 
 def _repeated(hashes: array[int]) -> set[int]:
@@ -143,15 +159,16 @@ def _repeated(hashes: array[int]) -> set[int]:
     return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
-def _check_doubtful(plan: Plan, doubtful: set[int]) -> None:
+def _check_doubtful(plan: Plan, doubtful: set[int], *, ignores_case: bool) -> None:
     """Look at the names whose hashes occur twice, and raise PlanError where the names do, too."""
-    inputs = {key for source in plan.sources if hash(key := _key(source.name)) in doubtful}
+    names = (source.name for source in plan.sources if hash(_key(source.name)) in doubtful)
+    inputs = {_key(name) if ignores_case else storage.absolute(name) for name in names}
     owners: dict[str, Source] = {}
     for job in plan:
         for target in job.targets.values():
-            key = _key(target)
-            if hash(key) not in doubtful:
+            if hash(_key(target)) not in doubtful:
                 continue
+            key = _key(target) if ignores_case else storage.absolute(target)
             if key in inputs:
                 raise PlanError(f"{target} is an input; choose another --out or --filename")
             if key in owners:
@@ -187,6 +204,5 @@ def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
 
 
 def _key(name: str) -> str:
-    absolute = storage.absolute(name)
-    # Only Windows has names that differ and mean the same.
-    return absolute if os.name == "posix" or storage.is_url(name) else os.path.normcase(absolute)
+    """Return what names have in common that some disk takes for one."""
+    return unicodedata.normalize("NFC", storage.absolute(name)).casefold()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import platform
 import shutil
 import sys
@@ -20,13 +21,20 @@ from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_i
 from htmdsep.batch.manifest_file import Manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.resume import ResumeRules
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import STANDARD_STREAM, StemName
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
 # What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
 FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
+
+
+# What a full or failing disk, or too little memory, and no song brings about
+MACHINE_ERRORS = {
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE,
+    errno.ENFILE,
+}  # fmt: skip
 
 
 class StoppedError(HtmdsepError):
@@ -72,6 +80,17 @@ class Outcome:
     def report(self) -> FileReport | None:
         """Return what was done with the file."""
         return None if self.result is None else self.result.report
+
+
+def is_songs_fault(error: BaseException | None) -> bool:
+    """Tell whether the same would become of a song elsewhere, with room and memory."""
+    while error is not None:
+        if isinstance(error, (DiskError, MemoryError)):
+            return False
+        if isinstance(error, OSError) and error.errno in MACHINE_ERRORS:
+            return False
+        error = error.__cause__
+    return True
 
 
 def error_line(error: Exception) -> str:
@@ -159,7 +178,7 @@ def _store_stream(name: str, stored: Path) -> None:
             with stored.open("wb") as file:
                 shutil.copyfileobj(stream, file)
         except OSError as error:
-            raise HtmdsepError(
+            raise DiskError(
                 f"cannot be stored in {stored.parent.parent}: {error.strerror}; make room there, "
                 "or let TMPDIR name another folder"
             ) from error
@@ -209,7 +228,8 @@ class ManifestRecorder:
         seconds, result = round(outcome.wall_seconds, 3), outcome.result
         if result is None:
             error = None if outcome.error is None else error_line(outcome.error)
-            self._add(task, "failed", error=error, seconds=seconds)
+            counted = task.attempt - (not is_songs_fault(outcome.error))
+            self._add(task, "failed", error=error, seconds=seconds, attempt=counted)
             return
         self._add(
             task,

@@ -44,7 +44,16 @@ def settled(out: str) -> str:
     if not out:
         raise PlanError("--out is empty; name a folder")
     out = os.path.expanduser(without_scheme(out))  # noqa: PTH111 (raises where there is no home)
-    return out.rstrip("/") if is_url(out) else str(Path(out))
+    if is_url(out):
+        return out.rstrip("/")
+    if not Path(out).is_absolute():
+        try:
+            Path.cwd()
+        except OSError as error:
+            raise PlanError(
+                f"--out {out} lies in the working folder, which is gone; go to another"
+            ) from error
+    return str(Path(out))
 
 
 def resolved(name: str) -> str:

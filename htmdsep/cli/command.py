@@ -6,6 +6,7 @@ Everything heavy is imported once the arguments are known to be right.
 from __future__ import annotations
 
 import errno
+import os
 import sys
 import traceback
 from collections.abc import Callable
@@ -126,7 +127,7 @@ def command(**values: Any) -> None:
     Exit status: 0 all done, 1 some file failed, 2 wrong usage, 129, 130 or 143
     interrupted.
     """
-    verbose = values["verbose"]
+    verbose, asks = values["verbose"], values["list_models"] or values["report_on"] is not None
     try:
         sys.exit(run_action(values))
     except HtmdsepError as error:
@@ -135,6 +136,10 @@ def command(**values: Any) -> None:
         click.echo(f"htmdsep: {error}", err=True)
         sys.exit(2 if isinstance(error, PlanError) else 1)
     except OSError as error:
+        if error.errno == errno.EPIPE and asks:
+            # Who asked has read enough, as `head` has
+            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+            sys.exit(0)
         if error.errno == errno.EPIPE:
             raise  # click ends quietly, with status 1
         click.echo(f"htmdsep: {error.filename or 'standard output'}: {error.strerror}", err=True)

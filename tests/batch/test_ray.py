@@ -12,7 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
+from htmdsep.atomic import is_in_work
 from htmdsep.cli.command import command
+from htmdsep.options import STEM_NAMES
 from tests.batch.songs import done_inputs, is_whole, rows_of, start, write_songs
 
 pytest.importorskip("ray")
@@ -84,8 +86,9 @@ def test_a_driver_that_ends_early_is_gone_on_with(
         statuses = Counter(row["status"] for row in rows_of(out))
         assert statuses["started"] == statuses["done"] + statuses["interrupted"]
     else:
+        stems = [out / track / f"{stem}.wav" for track in TRACKS for stem in STEM_NAMES]
         deadline = time.monotonic() + 60  # its workers end by themselves
-        while working_pids(process.pid) and time.monotonic() < deadline:
+        while is_in_work(stems) and time.monotonic() < deadline:
             time.sleep(0.2)
     result = CliRunner().invoke(
         command, [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
