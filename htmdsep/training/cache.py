@@ -1,4 +1,4 @@
-"""A one-time cache of decoded stems: mono, one rate, memory-mapped 16-bit integers."""
+"""A one-time cache of decoded stems: one rate, memory-mapped 16-bit integers; where silence is."""
 
 from __future__ import annotations
 
@@ -28,12 +28,14 @@ UNIT = FULL_SCALE / 32_768  # the value of integer 1
 LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 SILENCE_RMS = 1e-4  # -80 dBFS
 BLOCK_LENGTH = 1 << 16  # samples decoded at once
+ATTEMPTS = 5  # at an excerpt that is not silent
+ACTIVE_RMS = 3e-3  # -50 dBFS
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
 
 
 @dataclass(frozen=True)
 class CachedStem:
-    """A decoded stem: `name` as in its folder, `samples` memory-mapped int16."""
+    """A decoded stem: `name` as in its folder, `samples` int16, (frames,) or (frames, channels)."""
 
     name: str
     samples: np.ndarray
@@ -41,27 +43,34 @@ class CachedStem:
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes map the file, too, instead of sending them all that is in it."""
         if isinstance(self.samples, np.memmap):
-            return map_stem, (self.name, self.samples.filename)
+            return map_stem, (self.name, self.samples.filename, self.channels)
         return CachedStem, (self.name, self.samples)
 
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.samples.shape[1] if self.samples.ndim == 2 else 1
+
     def read(self, start: int, length: int) -> np.ndarray:
-        """Return `length` samples from `start`, zeros past either end."""
-        excerpt = self.read_integers(start, length).astype(np.float32)
+        """Return the mean of the channels, `length` samples from `start`, zeros past either end."""
+        excerpt: np.ndarray = self.read_integers(start, length).mean(axis=1, dtype=np.float32)
         excerpt *= UNIT
         return excerpt
 
     def read_integers(self, start: int, length: int) -> np.ndarray:
-        """Return the same as int16, in UNIT."""
+        """Return the same as int16 (length, channels), in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros(length, np.int16)
+        excerpt = np.zeros((length, self.channels), np.int16)
         if last > first:
-            excerpt[first - start : last - start] = self.samples[first:last]
+            part = self.samples[first:last]
+            excerpt[first - start : last - start] = part.reshape(len(part), -1)
         return excerpt
 
 
-def map_stem(name: str, path: Path) -> CachedStem:
-    """Return a stem whose samples lie in a file of the cache."""
-    return CachedStem(name, np.memmap(path, np.int16, mode="r"))
+def map_stem(name: str, path: Path, channels: int = 1) -> CachedStem:
+    """Return a stem whose samples lie in a file of the cache, channels interleaved."""
+    samples = np.memmap(path, np.int16, mode="r")
+    return CachedStem(name, samples if channels == 1 else samples.reshape(-1, channels))
 
 
 def cache_stems(
@@ -170,3 +179,17 @@ def _check(stem: Stem, block: np.ndarray) -> None:
         raise HtmdsepError(f"{stem.paths} holds NaN or infinite samples; export it again")
     if len(block) and (peak := float(np.abs(block).max())) >= FULL_SCALE:
         raise HtmdsepError(f"{stem.paths} peaks at {peak:.1f}; keep it below {FULL_SCALE}")
+
+
+def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
+    """Draw the first sample of an excerpt that is not silent, unless five attempts fail.
+
+    A stem shorter than `length` starts within the excerpt, which is then negative.
+    """
+    spare = len(stem.samples) - length
+    for _ in range(ATTEMPTS):
+        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+        excerpt = stem.read(start, length)
+        if float(np.dot(excerpt, excerpt)) > ACTIVE_RMS**2 * length:
+            break
+    return start

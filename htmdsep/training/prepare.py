@@ -9,19 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.training.augment.draw import MixSettings
+from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
-from htmdsep.training.excerpts import make_pool
 from htmdsep.training.holdout import HeldOut, describe, hold_out
 from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.loading import Batches
-from htmdsep.training.mixing import RandomMixes, Sources
-from htmdsep.training.segments import SongSegments
+from htmdsep.training.places import Pair, Sources, make_pool
 from htmdsep.training.settings import Preset
-from htmdsep.training.shares import MixSettings
 from htmdsep.training.windows import ValidationSet, make_validation_set
 from htmdsep.training.world import World
-
-Pair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 @dataclass(frozen=True)
@@ -94,7 +91,7 @@ class Prepared:
         if accompaniments is None or not (pairs or voices):
             raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
         song_voices = make_pool([vocals for vocals, _ in pairs])
-        return Sources(pairs, song_voices, make_pool(voices), accompaniments)
+        return Sources(pairs, (), song_voices, make_pool(voices), accompaniments)
 
 
 def prepare(
