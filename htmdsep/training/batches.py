@@ -45,6 +45,7 @@ from htmdsep.training.places import Lengths, Pair, Place, Sources, choose_places
 KEY = 4.0  # semitones that the music is transposed by, either way
 SECOND_LEVEL = (-12.0, 4.0)  # dB of a second accompaniment against the first
 LEAD_LEVEL = (-16.0, 2.0)  # dB of solo leads against the music
+ONE_CHANNEL = 3e-3  # of amplitude, -50 dB: by which channels of mono music may differ when coded
 LEAD_GAPS = 0.5  # share of leads
 VOICE_EQUALISER, MUSIC_EQUALISER = 4.0, 5.0  # dB, at most, of its points and of half its tilt
 
@@ -139,7 +140,7 @@ class RandomMixes:
         music = self._read(chosen.music, lengths.source)
         seconds = self._read([one for one in chosen.seconds if one], lengths.mixed)
         joined = np.array([one is not None for one in chosen.seconds])
-        mono = ((part[:, 0] == part[:, -1]).all(axis=1) for part in (vocals, music))
+        mono = (_is_mono(part) for part in (vocals, music))
         rows = np.stack([chosen.kinds, joined, *mono], axis=1).astype(np.int64)
         return Excerpts(*map(torch.from_numpy, (vocals, music, seconds, rows)))
 
@@ -157,6 +158,15 @@ class RandomMixes:
             if one is not None:
                 excerpt[:] = one.stem.read_integers(one.start, length).T
         return excerpts
+
+
+def _is_mono(excerpts: np.ndarray) -> np.ndarray:
+    """Tell which excerpts (rows, channels, time) have hardly any difference of their channels."""
+    left, right = excerpts[:, 0].astype(np.float32), excerpts[:, -1]
+    difference: np.ndarray = np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(
+        axis=1
+    )
+    return difference
 
 
 def mix(excerpts: Excerpts, draw: Draw, length: int) -> Batch:

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from htmdsep.atomic import atomic_path, make_folder
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.decoding import mono_blocks
+from htmdsep.training.decoding import decoded_blocks
 from htmdsep.training.layouts import Stem
 
 VERSION = 1  # of the cached form; raise it when decoding changes
@@ -74,9 +74,14 @@ def map_stem(name: str, path: Path, channels: int = 1) -> CachedStem:
 
 
 def cache_stems(
-    stems: Iterable[Stem], folder: Path, sample_rate: int, *, progress: bool = True
+    stems: Iterable[Stem],
+    folder: Path,
+    sample_rate: int,
+    *,
+    channels: int = 1,
+    progress: bool = True,
 ) -> dict[str, CachedStem]:
-    """Decode every stem that is not in the cache folder yet, and map them all by name.
+    """Decode every stem that is not in the cache folder yet, and map all with sound by name.
 
     A thread a core decodes. Loose stems that are silent are left out, with a line on standard
     error. Raises HtmdsepError for stems that cannot be decoded, hold values that are not finite,
@@ -88,11 +93,11 @@ def cache_stems(
     cached = {}
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        paths = pool.map(lambda stem: _entry(stem, folder, sample_rate), wanted)
+        paths = pool.map(lambda stem: _entry(stem, folder, sample_rate, channels), wanted)
         bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
-                cached[stem.name] = map_stem(stem.name, path)
+                cached[stem.name] = map_stem(stem.name, path, channels)
             else:
                 tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
     finally:
@@ -100,19 +105,19 @@ def cache_stems(
     return cached
 
 
-def _entry(stem: Stem, folder: Path, sample_rate: int) -> Path:
+def _entry(stem: Stem, folder: Path, sample_rate: int, channels: int) -> Path:
     """Return a stem's file in the cache, decoded now if need be."""
-    path = folder / f"{_key(stem, sample_rate)}.i16"
+    path = folder / f"{_key(stem, sample_rate, channels)}.i16"
     if not path.exists():
         with atomic_path(path) as temporary:
-            _decode(stem, sample_rate, temporary)
+            _decode(stem, sample_rate, channels, temporary)
     if not stem.loose and not path.stat().st_size:
         raise _silent(stem)  # it was loose when it was decoded
     return path
 
 
-def _key(stem: Stem, sample_rate: int) -> str:
-    settings = [VERSION, sample_rate, FULL_SCALE]
+def _key(stem: Stem, sample_rate: int, channels: int) -> str:
+    settings = [VERSION, sample_rate, channels, FULL_SCALE]
     terms = [[_fingerprint(term.path), term.stream, term.factor] for term in stem.terms]
     return hashlib.sha256(json.dumps([settings, terms]).encode()).hexdigest()[:32]
 
@@ -131,14 +136,14 @@ def _fingerprint(path: Path) -> str:
     return f"{size}-{digest.hexdigest()}"
 
 
-def _decode(stem: Stem, sample_rate: int, path: Path) -> None:
+def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
     """Write a stem's samples to a file, which stays empty where a loose stem is silent."""
     energy, length = 0.0, 0
     with path.open("wb") as file:
-        for block in _summed_blocks(stem, sample_rate):
+        for block in _summed_blocks(stem, sample_rate, channels):
             _check(stem, block)
             energy += float(np.sum(block.astype(np.float64) ** 2))
-            length += len(block)
+            length += block.size
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
         if length == 0 or energy / length < SILENCE_RMS**2:
             if not stem.loose:
@@ -150,21 +155,21 @@ def _silent(stem: Stem) -> HtmdsepError:
     return HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
 
 
-def _summed_blocks(stem: Stem, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield the sum of a stem's terms, to the end of the shortest."""
+def _summed_blocks(stem: Stem, sample_rate: int, channels: int) -> Iterator[np.ndarray]:
+    """Yield the sum of a stem's terms, (frames, channels), to the end of the shortest."""
     lengths = [0] * len(stem.terms)
     streams = [
-        equal_blocks(mono_blocks(term.path, term.stream, sample_rate), BLOCK_LENGTH)
+        equal_blocks(decoded_blocks(term.path, term.stream, sample_rate, channels), BLOCK_LENGTH)
         for term in stem.terms
     ]
-    nothing = np.zeros((0, 1), np.float32)
+    nothing = np.zeros((0, channels), np.float32)
     for blocks in zip_longest(*streams, fillvalue=nothing):
         for index, block in enumerate(blocks):
             lengths[index] += len(block)
         shortest = min(len(block) for block in blocks)
-        total = np.zeros(shortest, np.float32)
+        total = np.zeros((shortest, channels), np.float32)
         for term, block in zip(stem.terms, blocks, strict=True):
-            total += term.factor * block[:shortest, 0]
+            total += term.factor * block[:shortest]
         yield total
     if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * sample_rate:
         seconds = ", ".join(
