@@ -225,6 +225,17 @@ def test_stereo_rows_lie_near_the_centre_and_some_are_mono() -> None:
         assert ((vocals[:, 0] - vocals[:, 1]).abs().amax(dim=1) > 1e-3).all()
 
 
+@pytest.mark.parametrize(("difference", "mono"), [(0, True), (2, True), (200, False)])
+def test_channels_that_hardly_differ_count_as_mono(difference: int, mono: bool) -> None:
+    samples = stem("accompaniment/x", 80, channels=1).samples + np.array([0, difference], np.int16)
+    pool = make_pool([CachedStem("accompaniment/x", samples)])
+    assert pool is not None
+    found = replace(sources(2), accompaniments=pool)
+    settings = only(STEREO_MIXES)
+    rows = RandomMixes(found, settings, RATE, LENGTH, 8, 0).read(0).rows
+    assert (rows[:, 2] == 1).all() and (rows[:, 3] == mono).all()  # voices are mono
+
+
 def test_true_stereo_keeps_its_image_but_for_the_side() -> None:
     settings = only(PLAIN, "pairs", channels=2)
     mixture, vocals = mixes(settings, batch_size=40).batch(0)
