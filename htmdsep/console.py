@@ -196,7 +196,8 @@ def _declarations(one: Field[Any], hint: Any) -> Iterator[tuple[str, dict[str, A
         yield flag.names or "--" + one.name.replace("_", "-"), settings | _typed(flag, hint)
     for name, value in flag.flags.items():
         value, text = value if isinstance(value, tuple) else (value, "")
-        yield name, {"flag_value": value, "help": text, "hidden": not text}
+        # Its own type, as click converts what another option of the same field was given again
+        yield name, {"flag_value": value, "help": text, "hidden": not text, **_typed(flag, hint)}
 
 
 def _typed(flag: Flag, hint: Any) -> dict[str, Any]:

@@ -52,19 +52,23 @@ class SeparateCommand(GroupedCommand):
     """A command that knows other separators' words, and refuses flags that contradict others."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        first = args[0] if args else ""
-        if first in ("help", "separate") and not Path(first).exists():
-            args = ["--help"] if first == "help" else args[1:]
         try:
             if not ctx.resilient_parsing:
                 _refuse_contradictions(self.make_parser(ctx).parse_args(args=list(args))[2])
-            return super().parse_args(ctx, args)
+            rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
             advice = ADVICE.get(error.option_name.partition("=")[0])
             if advice is None:
                 # Those that look alike mislead more often than they help.
                 raise click.NoSuchOption(error.option_name, ctx=error.ctx) from error
             raise click.UsageError(f"there is no {error.option_name}: {advice}", ctx) from error
+        inputs = ctx.params.get("inputs") or ("",)
+        if inputs[0] in ("help", "separate") and not Path(inputs[0]).exists():
+            if inputs[0] == "help":
+                click.echo(ctx.get_help())
+                ctx.exit()
+            ctx.params["inputs"] = inputs[1:]
+        return rest
 
 
 def _refuse_contradictions(given: list[Any]) -> None:
