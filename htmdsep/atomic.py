@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -18,6 +19,7 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # that is, what `atomic_paths` makes
 LIVE_SECONDS = 600.0  # a song in work is written to far more often
 
 
@@ -59,17 +61,20 @@ def remove_abandoned(folder: Path) -> None:
     """Remove the temporary files in a folder that no process works on any more."""
     with suppress(OSError):  # there may be no such folder, and some other run may be as tidy
         for path in folder.glob(".*.part"):
-            if not _is_locked(path):
-                path.unlink()
+            if PARTIAL.fullmatch(path.name):
+                with _held(path) as is_abandoned:
+                    if is_abandoned:
+                        path.unlink()
 
 
 def is_in_work(targets: Iterable[Path]) -> bool:
     """Tell whether some process is writing one of these files."""
-    return any(
-        _is_locked(path)
-        for target in targets
-        for path in target.parent.glob(f".{_mark(target)}.*.part")
-    )
+    for target in targets:
+        for path in target.parent.glob(f".{_mark(target)}.*.part"):
+            with suppress(FileNotFoundError), _held(path) as is_abandoned:
+                if not is_abandoned:
+                    return True
+    return False
 
 
 def _mark(target: Path) -> str:
@@ -78,35 +83,43 @@ def _mark(target: Path) -> str:
 
 def _make_locked(temporary: Path, target: Path) -> int:
     """Make a file with a lock that ends when its descriptor, which is returned, is closed."""
-    try:
-        descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
-    except OSError as error:
-        raise DiskError(
-            f"cannot write {target}: {error.strerror}; choose another place, or another name"
-        ) from error
-    if fcntl is not None:
-        with suppress(OSError):  # a file system without locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return descriptor
+    while True:
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise DiskError(
+                f"cannot write {target}: {error.strerror}; choose another place, or another name"
+            ) from error
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return descriptor
+        os.close(descriptor)  # it was taken for an abandoned one before it was locked
 
 
-def _is_locked(temporary: Path) -> bool:
-    """Tell whether a temporary file is worked on; where there are no locks, by its last change."""
+@contextmanager
+def _held(temporary: Path) -> Iterator[bool]:
+    """Yield whether nobody works on a temporary file, and let nobody begin to meanwhile.
+
+    Where there are no locks, its last change tells.
+    """
     if fcntl is None:
-        return False  # Windows removes no open file
-    try:
-        descriptor = os.open(temporary, os.O_RDWR)
-    except FileNotFoundError:
-        return False
+        yield True  # Windows removes no open file
+        return
+    descriptor = os.open(temporary, os.O_RDWR)
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        return True
+        is_abandoned = False
     except OSError:
-        return time.time() - os.fstat(descriptor).st_mtime < LIVE_SECONDS
+        is_abandoned = time.time() - os.fstat(descriptor).st_mtime > LIVE_SECONDS
+    else:
+        is_abandoned = True
+    try:
+        yield is_abandoned
     finally:
         os.close(descriptor)
-    return False
 
 
 def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
@@ -128,9 +141,10 @@ def make_folder(folder: Path) -> list[Path]:
 
     Raises HtmdsepError where it cannot be made.
     """
-    missing = [path for path in (folder, *folder.parents) if not path.exists()][::-1]
+    # Paths' own methods raise for names that are too long
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)][::-1]  # noqa: PTH110
     for path in missing:
-        if path.is_symlink():
+        if os.path.islink(path):  # noqa: PTH114
             raise DiskError(
                 f"{path} is a link to {path.readlink()}, which is not there; mount its disk, or "
                 "choose another place"

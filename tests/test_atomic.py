@@ -4,8 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.atomic import atomic_path, atomic_paths
-from htmdsep.errors import HtmdsepError
+from htmdsep.atomic import (
+    atomic_path,
+    atomic_paths,
+    is_in_work,
+    make_folder,
+    remove_abandoned,
+)
+from htmdsep.errors import DiskError, HtmdsepError
 
 
 def files_below(folder: Path) -> set[str]:
@@ -55,3 +61,36 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         atomic_path(tmp_path / "file" / "a"),
     ):
         pass
+
+
+def test_only_what_nobody_works_on_is_abandoned(tmp_path: Path) -> None:
+    target = tmp_path / "vocals.wav"
+    left = [tmp_path / f".{name}.0123abcd.part" for name in ("0" * 16, "vocals.wav")]
+    other = tmp_path / ".cache.part"  # some other program's
+    with atomic_path(target) as temporary:
+        for path in (*left, other):
+            path.touch()
+        assert is_in_work([target]) and not is_in_work([tmp_path / "accompaniment.wav"])
+        remove_abandoned(tmp_path)
+        assert set(tmp_path.iterdir()) == {temporary, other}
+        temporary.write_text("whole")
+    assert target.read_text() == "whole" and not is_in_work([target])
+    remove_abandoned(tmp_path / "absent")
+
+
+def test_the_longest_name_has_room_for_a_temporary_one(tmp_path: Path) -> None:
+    target = tmp_path / ("a" * 255)
+    with atomic_path(target) as temporary:
+        temporary.write_text("whole")
+    assert target.read_text() == "whole"
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stems").symlink_to(tmp_path / "not mounted")
+    with (
+        pytest.raises(DiskError, match=r"stems is a link to .*not mounted, which is not there"),
+        atomic_path(tmp_path / "stems" / "song" / "vocals.wav"),
+    ):
+        pass
+    with pytest.raises(DiskError, match="takes no such name: give --filename"):
+        make_folder(tmp_path / ("a" * 256))

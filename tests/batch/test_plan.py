@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from htmdsep.batch.plan import Source, plan_jobs
+from htmdsep.batch.plan import Source, _ignores_case, plan_jobs
 from htmdsep.batch.sources import find_sources
 from htmdsep.errors import PlanError
 from htmdsep.options import STEM_NAMES
@@ -146,3 +146,17 @@ def test_a_listed_name_with_an_audio_ending_is_a_file_unless_it_ends_in_a_slash(
         str(tmp_path / "absent.mp3"),
         str(tmp_path / "b.mp3"),
     ]
+
+
+def test_songs_that_differ_in_capitals_need_a_disk_that_tells_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sources = [Source("one/Song.wav"), Source("two/song.wav")]
+    assert len(targets(sources)) == 4
+    monkeypatch.setattr("htmdsep.batch.plan._ignores_case", lambda _: True)
+    with pytest.raises(PlanError, match=r"one/Song.wav and two/song.wav would both be written"):
+        targets(sources)
+    monkeypatch.undo()
+    out = str(tmp_path / "not" / "there" / "yet")
+    assert not _ignores_case(out) and not _ignores_case("s3://bucket/out")
+    assert not list(tmp_path.iterdir())

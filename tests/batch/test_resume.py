@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -259,3 +260,28 @@ def test_patterns_and_base_mirror_folders(run: Run, tmp_path: Path) -> None:
     result = run("--from", "-", "--base", str(tmp_path / "many"), "--resume", stdin=songs)
     assert counts(result) == "0 done, 2 skipped, 0 failed"
     assert "no file matches" in run("--from", "-", stdin="many/*.mp3\n").stderr
+
+
+def test_a_full_disk_is_not_counted_against_a_song(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage(".")._replace(free=0)
+    for _ in range(4):
+        with monkeypatch.context() as patch:
+            patch.setattr(shutil, "disk_usage", lambda _: full)
+            assert counts(run("--resume")) == "0 done, 0 skipped, 3 failed"
+    assert {row["attempt"] for row in rows_of(OUT) if row["status"] == "failed"} == {0}
+    assert counts(run("--resume")) == "3 done, 0 skipped, 0 failed"
+
+
+def test_names_that_are_no_unicode_are_gone_on_with_and_told(run: Run) -> None:
+    name = os.fsdecode(b"Bj\xf6rk.wav")
+    Path("music/1.wav").rename(f"music/{name}")
+    assert counts(run("--json")) == "3 done, 0 skipped, 0 failed"
+    assert counts(run("--resume")) == "0 done, 3 skipped, 0 failed"
+    report = CliRunner().invoke(command, ["--report", "out", "--json"])
+    slowest = json.loads(report.stdout.encode("utf-8"))["slowest"]
+    (odd,) = (song for song in slowest if "input_bytes" in song)
+    assert os.fsdecode(bytes.fromhex(odd["input_bytes"])) == str(Path("music", name).absolute())
+    assert odd["input"].endswith("Bj\ufffdrk.wav")
+    assert CliRunner().invoke(command, ["--report", "out"]).exit_code == 0
