@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 from htmdsep.audio import open_audio
 from htmdsep.batch import Plan
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.devices import pick_device
 from htmdsep.fleet.outcome import FAILURES
 from htmdsep.fleet.places import is_url
 from htmdsep.precision import pick_precision
 from htmdsep.processor import starts_at_once
-from htmdsep.weightsfile import read_info
+from htmdsep.weights_file import read_info
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings
@@ -35,7 +35,7 @@ def settle_brief(settings: Settings, plan: Plan) -> Settings:
         return settings
     if pick_precision("auto", "cpu") == "fp32":
         return settings
-    config = read_info(locate(settings.weights or settings.name).path).config
+    config = read_info(find_weights(settings.weights or settings.name).path).config
     seconds = _seconds(plan.sources[0].name, settings)
     if seconds is None or seconds > BRIEF_SECONDS or not starts_at_once(config):
         return settings

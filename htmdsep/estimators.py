@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from htmdsep.catalogue import Located
+from htmdsep.catalogue import WeightsFile
 from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
 from htmdsep.devices import require_torch
 from htmdsep.fast.network import FastNetwork
@@ -15,7 +15,7 @@ from htmdsep.fast.workers import thread_count
 from htmdsep.inference import Estimator, RowEstimator
 from htmdsep.options import EngineName, Library, Precision
 from htmdsep.processor import FastConfig, pick_engine
-from htmdsep.weightsfile import read_info, read_tensors
+from htmdsep.weights_file import read_info, read_tensors
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -33,7 +33,7 @@ class Way(NamedTuple):
     threads: int | None = None
 
 
-def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator]:
+def load_estimator(located: WeightsFile, way: Way) -> tuple[NetworkConfig, Estimator]:
     """Load weights for the fastest way to run them; raise HtmdsepError where that cannot be."""
     config = read_info(located.path).config
     way = _settled(way, config)
@@ -44,7 +44,7 @@ def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator
         network = _fast(config, tensors, way.precision, way.engine, origin)
         return config, RowEstimator(network, way.batch_size, way.threads)
     require_torch(f"a {config.architecture} network here", "choose other weights")
-    from htmdsep.weights import load_weights
+    from htmdsep.weights_file import load_weights
 
     loaded, _ = load_weights(located.path, expected_sha256=located.sha256)
     return config, make_estimator(loaded, way)

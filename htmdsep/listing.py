@@ -8,25 +8,25 @@ from dataclasses import asdict, dataclass
 
 import click
 
-from htmdsep.catalogue import available
+from htmdsep.catalogue import PUBLISHED, list_weights
+from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import count_parameters, read_info
+from htmdsep.weights_file import count_parameters, read_info
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """A line of the list."""
 
     name: str
     parameters: int | None  # None for weights that are not on this machine
     sample_rate: int | None  # Hz
     licence: str
-    where: str  # a path, or the address it would be fetched from
+    where: str  # a path, or the address it would be downloaded from
 
 
 def list_models(*, as_json: bool) -> int:
-    """Print the weights on this machine and those that can be fetched; return the exit status."""
+    """Print the weights on this machine and those that can be had; return the exit status."""
     for row in _rows():
         if as_json:
             click.echo(json.dumps(asdict(row)))
@@ -38,19 +38,23 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def _rows() -> Iterator[Row]:
+def _rows() -> Iterator[ModelRow]:
+    """Yield the weights on this machine, then the published; what is amiss is only noted."""
     here = set()
-    for located in available():
-        info = read_info(located.path)
-        here.add(located.name)
-        yield Row(
-            located.name,
-            count_parameters(located.path),
-            info.config.sample_rate,
-            info.licence,
-            str(located.path),
-        )
+    for weights in list_weights(_note):
+        try:
+            info, parameters = read_info(weights.path), count_parameters(weights.path)
+        except HtmdsepError as error:
+            _note(str(error))
+            continue
+        here.add(weights.name)
+        rate = info.config.sample_rate
+        yield ModelRow(weights.name, parameters, rate, info.licence, str(weights.path))
     for published in PUBLISHED:
         if published.name not in here:
             where = f"fetched by --name {published.name} from {published.url}"
-            yield Row(published.name, None, None, published.licence, where)
+            yield ModelRow(published.name, None, None, published.licence, where)
+
+
+def _note(text: str) -> None:
+    click.echo(f"htmdsep: {text}", err=True)

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from htmdsep.model import HTMDNet, initialise_like_keras
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 from tests.networks import TINY
 
 

@@ -93,7 +93,6 @@ def test_only_the_command_line_imports_click() -> None:
         "session.py",
         "listing.py",
         "selftest.py",
-        "bundle.py",
         "telling.py",
     }
     for path in PACKAGE.glob("*.py"):

@@ -28,7 +28,7 @@ from htmdsep.fast.workers import ONE_BLAS_THREAD, thread_count
 from htmdsep.inference import RowEstimator
 from htmdsep.model import ConvTasNetConfig, HTMDNet, HTMDNetConfig, build_network
 from htmdsep.options import LIBRARIES, Library, Precision
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 from tests.networks import TINY
 
 AGREEMENT_DB = 100.0

@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.catalogue import available, bundled_folder
+from htmdsep.catalogue import bundled_folder, list_weights
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weightsfile import sha256
+from htmdsep.weights_file import sha256
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
-LOCATE = "from htmdsep.catalogue import locate; print(locate(None).path)"
+LOCATE = "from htmdsep.catalogue import find_weights; print(find_weights(None).path)"
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +104,9 @@ def _locate(path: Path | None) -> Path:
 
 
 def test_bundled_weights_are_sound() -> None:
-    bundled = [located for located in available() if located.path.parent == bundled_folder()]
-    assert DEFAULT_WEIGHTS in [located.name for located in bundled]
-    for located in bundled:
-        assert sha256(located.path) == located.sha256
-        assert located.path.stat().st_size < 10 * 2**20
+    found = list_weights(lambda _: None)  # of the cache
+    bundled = [weights for weights in found if weights.path.parent == bundled_folder()]
+    assert DEFAULT_WEIGHTS in [weights.name for weights in bundled]
+    for weights in bundled:
+        assert sha256(weights.path) == weights.sha256
+        assert weights.path.stat().st_size < 10 * 2**20

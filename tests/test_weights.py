@@ -9,12 +9,13 @@ from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, config_to_dict, parameter_count
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import (
+from htmdsep.weights_file import (
     FORMAT,
     WeightsInfo,
     count_parameters,
+    load_weights,
     read_info,
+    save_weights,
     sha256,
 )
 from tests.networks import TINY
