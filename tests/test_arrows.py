@@ -34,6 +34,7 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
     "statement",
     [
         "import htmdsep.cli",
+        "from htmdsep.listing import _rows; assert list(_rows())",
         "import htmdsep",
         "import htmdsep.bench.cli",
         "import htmdsep.evaluation.cli",
