@@ -10,7 +10,7 @@ import hashlib
 import os
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,19 +93,23 @@ def cache_folder() -> Path:
         ) from error
 
 
-def list_weights(note: Callable[[str], None]) -> Iterator[WeightsFile]:
-    """Yield the weights of the package, then of the cache, by name; note what cannot be used."""
+def list_weights() -> Iterator[Path]:
+    """Yield the weights files of the package, then of the cache, which is looked for only then.
+
+    Raises HtmdsepError where the cache cannot be read.
+    """
     for folder in (bundled_folder, cache_folder):
+        place = folder()
         try:
-            paths = _weights_in(folder())
-        except HtmdsepError as error:
-            note(str(error))
+            found = [path for path in place.iterdir() if path.suffix == ".safetensors"]
+        except FileNotFoundError:
             continue
-        for path in paths:
-            try:
-                yield _with_hash(path)
-            except HtmdsepError as error:
-                note(str(error))
+        except OSError as error:
+            raise HtmdsepError(
+                f"cannot read the weights in {place}: {error.strerror}; mend the folder, or name "
+                f"another with {CACHE_VARIABLE}"
+            ) from error
+        yield from sorted(found)
 
 
 def find_weights(weights: str | Path | None) -> WeightsFile:
@@ -119,10 +123,9 @@ def find_weights(weights: str | Path | None) -> WeightsFile:
             raise HtmdsepError(f"there is no weights file {path}")
         return WeightsFile(path.stem, path, None)
     name = weights or DEFAULT_WEIGHTS
-    for folder in (bundled_folder, cache_folder):  # the cache is looked for where it is needed
-        for path in _weights_in(folder()):
-            if path.stem == name:
-                return _with_hash(path)
+    for path in list_weights():
+        if path.stem == name:
+            return WeightsFile(name, path, recorded_hash(path))
     if Path(name).is_file():
         return WeightsFile(Path(name).stem, Path(name), None)
     return _download(name)
@@ -150,10 +153,7 @@ def _download(name: str) -> WeightsFile:
 
     published = next((one for one in PUBLISHED if one.name == name), None)
     if published is None:
-        here = [
-            path for folder in (bundled_folder(), cache_folder()) for path in _weights_in(folder)
-        ]
-        known = sorted({path.stem for path in here} | {one.name for one in PUBLISHED})
+        known = sorted({path.stem for path in list_weights()} | {one.name for one in PUBLISHED})
         raise HtmdsepError(f"there are no weights named {name!r}; known: {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
         target = Path(folder) / f"{name}.h5"
@@ -229,33 +229,20 @@ def _save(name: str, network: Network, licence: str, provenance: dict[str, Any])
     return WeightsFile(name, path, digest)
 
 
-def _weights_in(folder: Path) -> list[Path]:
-    """Return a folder's weights files by name; raise HtmdsepError where it cannot be read."""
-    try:
-        return sorted(path for path in folder.iterdir() if path.suffix == ".safetensors")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise HtmdsepError(
-            f"cannot read the folder of weights {folder}: {error.strerror}; mend it, or name "
-            f"another with {CACHE_VARIABLE}"
-        ) from error
-
-
 def record_hash(path: Path, digest: str) -> None:
     """Write a file's SHA-256 beside it, in the form that `sha256sum --check` reads."""
     with atomic_path(_hash_path(path)) as temporary:
         temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
 
 
-def _with_hash(path: Path) -> WeightsFile:
+def recorded_hash(path: Path) -> str:
+    """Return the SHA-256 beside a weights file; raise HtmdsepError where there is none."""
     try:
-        digest = _hash_path(path).read_text(encoding="utf-8").split()[0]
-    except (OSError, IndexError) as error:
+        return _hash_path(path).read_text(encoding="utf-8").split()[0]
+    except (OSError, IndexError, UnicodeDecodeError) as error:
         raise HtmdsepError(
             f"{path} has no recorded SHA-256 beside it; reinstall htmdsep or remove the file"
         ) from error
-    return WeightsFile(path.stem, path, digest)
 
 
 def _hash_path(path: Path) -> Path:

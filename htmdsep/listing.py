@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import PUBLISHED, list_weights
+from htmdsep.catalogue import PUBLISHED, list_weights, recorded_hash
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weights_file import count_parameters, read_info
@@ -41,20 +42,28 @@ def list_models(*, as_json: bool) -> int:
 def _rows() -> Iterator[ModelRow]:
     """Yield the weights on this machine, then the published; what is amiss is only noted."""
     here = set()
-    for weights in list_weights(_note):
-        try:
-            info, parameters = read_info(weights.path), count_parameters(weights.path)
-        except HtmdsepError as error:
-            _note(str(error))
-            continue
-        here.add(weights.name)
-        rate = info.config.sample_rate
-        yield ModelRow(weights.name, parameters, rate, info.licence, str(weights.path))
+    try:
+        for path in list_weights():
+            if (row := _row(path)) is not None:
+                here.add(row.name)
+                yield row
+    except HtmdsepError as error:
+        _note(error)
     for published in PUBLISHED:
         if published.name not in here:
             where = f"fetched by --name {published.name} from {published.url}"
             yield ModelRow(published.name, None, None, published.licence, where)
 
 
-def _note(text: str) -> None:
-    click.echo(f"htmdsep: {text}", err=True)
+def _row(path: Path) -> ModelRow | None:
+    try:
+        recorded_hash(path)  # without one the file cannot be used
+        info, parameters = read_info(path), count_parameters(path)
+    except HtmdsepError as error:
+        _note(error)
+        return None
+    return ModelRow(path.stem, parameters, info.config.sample_rate, info.licence, str(path))
+
+
+def _note(error: HtmdsepError) -> None:
+    click.echo(f"htmdsep: {error}", err=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import shutil
 import socket
 import threading
@@ -12,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from htmdsep import catalogue
 from htmdsep.catalogue import (
@@ -23,6 +25,7 @@ from htmdsep.catalogue import (
     list_weights,
     record_hash,
 )
+from htmdsep.cli import command
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet
 from htmdsep.options import DEFAULT_WEIGHTS
@@ -56,7 +59,7 @@ def test_bundled_comes_before_cached(folders: tuple[Path, Path], tiny_weights: P
     assert find_weights("mine").path.parent == cache
     assert find_weights("mine").sha256 == sha256(tiny_weights)
     names = [DEFAULT_WEIGHTS, DEFAULT_WEIGHTS, "mine"]
-    assert [located.name for located in list_weights(pytest.fail)] == names
+    assert [path.stem for path in list_weights()] == names
 
 
 @pytest.mark.usefixtures("folders")
@@ -121,21 +124,23 @@ def test_what_is_amiss_in_the_cache_is_noted_and_hides_nothing_else(
 ) -> None:
     bundled, cache = folders
     put(tiny_weights, bundled, DEFAULT_WEIGHTS)
-    put(tiny_weights, cache, "broken").with_name("broken.safetensors.sha256").unlink()
+    put(tiny_weights, cache, "bare").with_name("bare.safetensors.sha256").unlink()
+    put(tiny_weights, cache, "cut").write_bytes(tiny_weights.read_bytes()[:100])
     put(tiny_weights, cache, "mine")
-    notes: list[str] = []
-    assert [weights.name for weights in list_weights(notes.append)] == [DEFAULT_WEIGHTS, "mine"]
-    assert len(notes) == 1 and "broken.safetensors has no recorded SHA-256" in notes[0]
+    names, notes = listed()
+    assert names == [DEFAULT_WEIGHTS, "mine", *(weights.name for weights in PUBLISHED)]
+    assert "bare.safetensors has no recorded SHA-256" in notes[0]
+    assert "cannot read the weights" in notes[1] and len(notes) == 2
     assert find_weights("mine").path.parent == cache
     with pytest.raises(HtmdsepError, match="has no recorded SHA-256"):
-        find_weights("broken")
+        find_weights("bare")
     shutil.rmtree(cache)
     cache.write_text("not a folder")
-    assert [weights.name for weights in list_weights(notes.append)] == [DEFAULT_WEIGHTS]
-    assert f"cannot read the folder of weights {cache}: Not a directory" in notes[1]
+    names, (note,) = listed()
+    assert names[0] == DEFAULT_WEIGHTS and f"{cache}: Not a directory" in note
 
 
-def test_the_cache_is_asked_for_only_when_needed(
+def test_the_cache_is_looked_for_only_when_needed(
     tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As in a container whose user has no home and no name."""
@@ -145,16 +150,23 @@ def test_the_cache_is_asked_for_only_when_needed(
 
     monkeypatch.delenv("HTMDSEP_CACHE", raising=False)
     monkeypatch.setattr("platformdirs.user_cache_path", nowhere)
-    notes: list[str] = []
     assert find_weights(None).name == DEFAULT_WEIGHTS
-    assert DEFAULT_WEIGHTS in [weights.name for weights in list_weights(notes.append)]
-    assert len(notes) == 1 and "name a folder with HTMDSEP_CACHE" in notes[0]
+    names, (note,) = listed()
+    assert DEFAULT_WEIGHTS in names and "name a folder with HTMDSEP_CACHE" in note
     with pytest.raises(HtmdsepError, match="name a folder with HTMDSEP_CACHE"):
         find_weights("mine")
     monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path / "cache"))
     assert cache_folder() == tmp_path / "cache"
     put(tiny_weights, cache_folder(), "mine")
     assert find_weights("mine").sha256 == sha256(tiny_weights)
+
+
+def listed() -> tuple[list[str], list[str]]:
+    """Return the names that --list-models shows, and its notes."""
+    result = CliRunner().invoke(command, ["--list-models", "--json"])
+    assert result.exit_code == 0
+    names = [json.loads(line)["name"] for line in result.stdout.splitlines()]
+    return names, result.stderr.splitlines()
 
 
 CONTENTS = bytes(range(256)) * 1000

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.catalogue import bundled_folder, list_weights
+from htmdsep.catalogue import bundled_folder, list_weights, recorded_hash
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weights_file import sha256
 
@@ -112,9 +112,8 @@ def _locate(path: Path | None) -> Path:
 
 
 def test_bundled_weights_are_sound() -> None:
-    found = list_weights(lambda _: None)  # of the cache
-    bundled = [weights for weights in found if weights.path.parent == bundled_folder()]
-    assert DEFAULT_WEIGHTS in [weights.name for weights in bundled]
-    for weights in bundled:
-        assert sha256(weights.path) == weights.sha256
-        assert weights.path.stat().st_size < 10 * 2**20
+    bundled = [path for path in list_weights() if path.parent == bundled_folder()]
+    assert DEFAULT_FILE in [path.name for path in bundled]
+    for path in bundled:
+        assert sha256(path) == recorded_hash(path)
+        assert path.stat().st_size < 10 * 2**20
