@@ -22,7 +22,7 @@ from htmdsep.options import DEFAULT_WEIGHTS
 if TYPE_CHECKING:
     from htmdsep.model import Network
 
-CACHE_VARIABLE = "HTMDSEP_CACHE"  # of the environment: a folder to use instead of the user's
+CACHE_VARIABLE = "HTMDSEP_CACHE"  # of the environment: a folder to use in place of the user's
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _BLOCK_BYTES = 1 << 16
 
@@ -40,6 +40,14 @@ class WeightsFile:
         from htmdsep.weights_file import sha256
 
         return self.sha256 or sha256(self.path)
+
+    def check(self) -> str:
+        """Return the file's SHA-256 as it is; raise HtmdsepError where it is not the recorded."""
+        from htmdsep.weights_file import check_hash, sha256
+
+        found = sha256(self.path)
+        check_hash(self.path, found, self.sha256)
+        return found
 
 
 @dataclass(frozen=True)
@@ -76,17 +84,18 @@ def bundled_folder() -> Path:
     return inside if inside.is_dir() else Path(__file__).parent.parent / "weights"
 
 
-def cache_folder() -> Path:
-    """Return the folder of imported and downloaded weights, which may not exist yet.
+def cache_folder(part: str = "weights") -> Path:
+    """Return the folder of imported and downloaded weights, or another part of the cache.
 
-    Raises HtmdsepError where the user has no home and HTMDSEP_CACHE is not set.
+    It may not exist yet. Raises HtmdsepError where the user has no home and HTMDSEP_CACHE names no
+    folder.
     """
-    if folder := os.environ.get(CACHE_VARIABLE):
-        return Path(folder)
+    if root := os.environ.get(CACHE_VARIABLE):
+        return Path(root) / part
     from platformdirs import user_cache_path
 
     try:
-        return user_cache_path("htmdsep", appauthor=False) / "weights"
+        return user_cache_path("htmdsep", appauthor=False) / part
     except RuntimeError as error:
         raise HtmdsepError(
             f"there is no place for a cache ({error}); name a folder with {CACHE_VARIABLE}"

@@ -96,11 +96,8 @@ def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
-    if expected_sha256 is not None and (found := sha256(path)) != expected_sha256:
-        raise HtmdsepError(
-            f"{path} is damaged: its SHA-256 is {found}, expected {expected_sha256}; "
-            "reinstall htmdsep or remove the file"
-        )
+    if expected_sha256 is not None:
+        check_hash(path, sha256(path), expected_sha256)
     try:
         tensors = load_file(path)
     except (OSError, SafetensorError) as error:
@@ -178,6 +175,15 @@ def _load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> Non
             f"the tensors of {path} do not fit its config: {len(odd)} differ, first {odd[0]}"
         )
     network.load_state_dict(state, strict=False)
+
+
+def check_hash(path: Path, found: str, expected: str | None) -> None:
+    """Raise HtmdsepError where a file has another SHA-256 than the expected one, if any."""
+    if expected is not None and found != expected:
+        raise HtmdsepError(
+            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; "
+            "reinstall htmdsep or remove the file"
+        )
 
 
 def sha256(path: Path) -> str:

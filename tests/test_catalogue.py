@@ -43,7 +43,7 @@ def folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[Path, Path
 
 
 def put(weights: Path, folder: Path, name: str) -> Path:
-    folder.mkdir(exist_ok=True)
+    folder.mkdir(exist_ok=True, parents=True)
     path = folder / f"{name}.safetensors"
     shutil.copy(weights, path)
     record_hash(path, sha256(path))
@@ -58,8 +58,8 @@ def test_bundled_comes_before_cached(folders: tuple[Path, Path], tiny_weights: P
     assert find_weights(None).path == find_weights(DEFAULT_WEIGHTS).path == default
     assert find_weights("mine").path.parent == cache
     assert find_weights("mine").sha256 == sha256(tiny_weights)
-    names = [DEFAULT_WEIGHTS, DEFAULT_WEIGHTS, "mine"]
-    assert [path.stem for path in list_weights()] == names
+    names = [path.stem for path in list_weights()]
+    assert names == [DEFAULT_WEIGHTS, *sorted([DEFAULT_WEIGHTS, "mine"])]
 
 
 @pytest.mark.usefixtures("folders")
@@ -156,7 +156,7 @@ def test_the_cache_is_looked_for_only_when_needed(
     with pytest.raises(HtmdsepError, match="name a folder with HTMDSEP_CACHE"):
         find_weights("mine")
     monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path / "cache"))
-    assert cache_folder() == tmp_path / "cache"
+    assert cache_folder() == tmp_path / "cache" / "weights"
     put(tiny_weights, cache_folder(), "mine")
     assert find_weights("mine").sha256 == sha256(tiny_weights)
 

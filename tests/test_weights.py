@@ -36,8 +36,9 @@ def test_weights_survive_the_file(tiny_network: HTMDNet, tiny_weights: Path) -> 
     network, info = load_weights(tiny_weights, expected_sha256=sha256(tiny_weights))
     assert info == WeightsInfo("tiny", TINY, "CC0", {"data": "none"})
     mixture = torch.randn(1, 1, 2048)
-    for found, expected in zip(network(mixture), tiny_network(mixture), strict=True):
-        assert torch.equal(found, expected)
+    found, expected = network(mixture), tiny_network(mixture)
+    assert torch.equal(found.estimate, expected.estimate)
+    assert torch.equal(found.masked_estimate, expected.masked_estimate)
 
 
 def test_half_precision_halves_the_file_and_stays_close(

@@ -12,7 +12,7 @@ import click
 import torch
 
 from htmdsep.catalogue import find_weights
-from htmdsep.devices import pick_device
+from htmdsep.choice import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import begin, errors_told
 from htmdsep.training.arguments import Arguments
