@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.catalogue import bundled_folder, list_weights, recorded_hash
+from htmdsep.catalogue import bundled_folder, find_weights, list_weights
+from htmdsep.choice import Way
+from htmdsep.estimators import load_run
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weights_file import sha256
+from htmdsep.weights_file import read_info
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
@@ -112,8 +114,10 @@ def _locate(path: Path | None) -> Path:
 
 
 def test_bundled_weights_are_sound() -> None:
-    bundled = [path for path in list_weights() if path.parent == bundled_folder()]
-    assert DEFAULT_FILE in [path.name for path in bundled]
-    for path in bundled:
-        assert sha256(path) == recorded_hash(path)
-        assert path.stat().st_size < 20 * 2**20
+    bundled = [path.stem for path in list_weights() if path.parent == bundled_folder()]
+    assert DEFAULT_WEIGHTS in bundled
+    for weights in map(find_weights, bundled):
+        assert weights.check() == weights.sha256
+        assert weights.path.stat().st_size < 20 * 2**20
+        assert weights.path.with_suffix(".onnx").is_file()
+        load_run(weights, read_info(weights.path).config, Way("cpu", "fp32", "onnx"))
