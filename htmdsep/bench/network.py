@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from htmdsep import choice
-from htmdsep.catalogue import Located
+from htmdsep.catalogue import WeightsFile
 from htmdsep.choice import thread_count
 from htmdsep.config import NetworkConfig
 from htmdsep.estimators import Run, load_run
@@ -72,7 +72,7 @@ class Yardstick:
 
 def time_networks(
     network: Network,
-    located: Located,
+    located: WeightsFile,
     segment_seconds: Sequence[float],
     ways: Sequence[Way],
     runs: int,

@@ -16,12 +16,12 @@ import torch
 from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.choice import thread_count
 from htmdsep.chunks import hop_for
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class Findings:
 
 def measure(plan: Plan) -> Findings:
     """Measure what is planned; raise HtmdsepError for unknown weights and commands that fail."""
-    located = locate(plan.weights)
+    located = find_weights(plan.weights)
     network, _ = load_weights(located.path)
     plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
     trained = network.config.segment_length / network.config.sample_rate
@@ -87,7 +87,7 @@ def measure(plan: Plan) -> Findings:
 
 
 def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, list[str]]:
-    weights = [] if plan.weights is None else ["--weights", str(locate(plan.weights).path)]
+    weights = [] if plan.weights is None else ["--weights", str(find_weights(plan.weights).path)]
     commands: dict[str, list[str]] = {
         _shown(way.precision, way.engine): own_command(
             song,

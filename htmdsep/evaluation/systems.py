@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from torch import Tensor, nn
 
-from htmdsep.catalogue import Located, locate
+from htmdsep.catalogue import WeightsFile, find_weights
 from htmdsep.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.estimates import find_estimate, fit_estimate
@@ -19,8 +19,7 @@ from htmdsep.evaluation.oracles import Oracle, ideal_ratio_mask, multichannel_wi
 from htmdsep.evaluation.signals import Signals, in_blocks
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.separator import Separator, Stems
-from htmdsep.weights import load_weights
-from htmdsep.weightsfile import WeightsInfo, read_info
+from htmdsep.weights_file import WeightsInfo, load_weights, read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -39,9 +38,9 @@ class NetworkSystem:
     masked: bool = False  # the intermediate estimate instead of the final one
 
     @cached_property
-    def located(self) -> Located:
+    def located(self) -> WeightsFile:
         """The weights file."""
-        return locate(self.weights)
+        return find_weights(self.weights)
 
     @cached_property
     def info(self) -> WeightsInfo:

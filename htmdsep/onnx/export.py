@@ -9,7 +9,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.graph import network_graph
 from htmdsep.model import Network, config_to_dict
 from htmdsep.version import __version__
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo
 
 
 def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.choice import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import begin, errors_told
@@ -35,7 +35,7 @@ from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
 from htmdsep.training.validation import Estimator, score_estimates, separate_windows
 from htmdsep.version import __version__
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 PROGRAM = "htmdsep-train"
 
@@ -161,7 +161,7 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
     place = torch.device(pick_device(device))
-    located = locate(Path(weights) if Path(weights).is_file() else weights)
+    located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config.sample_rate, partial(separate_windows, network, place)
 

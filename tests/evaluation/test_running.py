@@ -32,7 +32,7 @@ from htmdsep.evaluation.systems import (
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet
 from htmdsep.separator import Separator, Stems
 from htmdsep.training.layouts import find_test_songs
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 
 def invoke(*arguments: object) -> Result:

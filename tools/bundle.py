@@ -1,4 +1,4 @@
-"""Put weights into the package: `python -m htmdsep.bundle FILE.safetensors NAME`.
+"""Put weights into the package: `python tools/bundle.py FILE.safetensors NAME`.
 
 Copies the file into the folder of bundled weights, and records its hash and the levels that
 `htmdsep --self-test` checks. For maintainers, in a checkout.
@@ -17,8 +17,7 @@ from htmdsep.catalogue import bundled_folder, record_hash
 from htmdsep.graph import write_graph
 from htmdsep.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
 from htmdsep.separator import Separator
-from htmdsep.weights import load_weights
-from htmdsep.weightsfile import read_info, sha256
+from htmdsep.weights_file import load_weights, read_info, sha256
 
 
 @click.command()
