@@ -17,9 +17,8 @@ from htmdsep.model import (
     NetworkConfig,
     WaveUNetConfig,
     build_network,
-    parameter_count,
 )
-from htmdsep.training.measure import multiply_adds
+from htmdsep.model.cost import multiply_adds, parameter_count
 
 SEGMENTS = 4  # of 16 384 samples a timing: 3 s of audio
 ROUNDS = 7

@@ -9,12 +9,10 @@ from typing import Literal
 import numpy as np
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.activity import voice_activity
-from htmdsep.evaluation.bss_eval import BSSRatios, bss_eval
-from htmdsep.evaluation.framing import frame_starts
-from htmdsep.evaluation.scale_invariant import si_sdr
 from htmdsep.evaluation.signals import Signals
-from htmdsep.evaluation.silence import energy_at_silence, level_at_inactivity
+from htmdsep.metrics.bss_eval import BSSRatios, bss_eval, frame_starts
+from htmdsep.metrics.ratios import si_sdr
+from htmdsep.metrics.silence import energy_at_silence, level_at_inactivity, voice_activity
 from htmdsep.options import STEM_NAMES, StemName
 from htmdsep.separator import Stems
 

@@ -15,8 +15,8 @@ from htmdsep.catalogue import Located, locate
 from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.estimates import find_estimate, fit_estimate
-from htmdsep.evaluation.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.evaluation.signals import Signals, in_blocks
+from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.options import StereoMode
 from htmdsep.separator import Separator, Stems

@@ -14,7 +14,8 @@ from htmdsep.evaluation import cli, runtime, slides
 from htmdsep.evaluation.excerpts import Excerpt, choose_excerpt, parse_excerpt, silent_stretches
 from htmdsep.evaluation.runtime import measure_runtime, runtime_markdown
 from htmdsep.evaluation.signals import Signals
-from htmdsep.model import WaveUNetConfig, parameter_count
+from htmdsep.model import WaveUNetConfig
+from htmdsep.model.cost import parameter_count
 from tests.evaluation.signals import RATE
 from tests.networks import TINY
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy.signal import istft, stft
 
 TRANSFORM_LENGTH = 2048  # samples
+HOP_LENGTH = TRANSFORM_LENGTH // 2
+WINDOW = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TRANSFORM_LENGTH) / TRANSFORM_LENGTH)
 TINY = 1e-20  # against division by zero
 LOADING = 1e-9  # of a covariance's mean power, where the channels hold the same
 BINS_TOGETHER = 64  # frequencies filtered at once
@@ -62,12 +63,19 @@ def _wiener(sources: np.ndarray) -> np.ndarray:
 
 
 def _transform(signal: np.ndarray) -> np.ndarray:
-    """Return (channels, bins, times) complex64."""
-    length = max(0, TRANSFORM_LENGTH - len(signal))
-    padded = np.pad(signal.T.astype(np.float32), ((0, 0), (0, length)))
-    return np.asarray(stft(padded, nperseg=TRANSFORM_LENGTH)[2], np.complex64)
+    """Return (channels, bins, times) complex64; the first and last windows lie half outside."""
+    after = HOP_LENGTH + -len(signal) % HOP_LENGTH
+    padded = np.pad(signal.T.astype(np.float32), ((0, 0), (HOP_LENGTH, after)))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, TRANSFORM_LENGTH, axis=1)
+    spectra = np.fft.rfft(windows[:, ::HOP_LENGTH] * np.float32(WINDOW))
+    return np.ascontiguousarray(spectra.transpose(0, 2, 1), np.complex64)
 
 
 def _back(spectra: np.ndarray, frames: int) -> np.ndarray:
-    signal = istft(spectra, nperseg=TRANSFORM_LENGTH)[1]
-    return np.ascontiguousarray(signal[:, :frames].T, np.float32)
+    """Return the (frames, channels) float32 signal of (channels, bins, times)."""
+    windows = np.fft.irfft(spectra.transpose(0, 2, 1), TRANSFORM_LENGTH) * WINDOW
+    first, second = np.split(windows, 2, axis=2)
+    joined = first[:, 1:] + second[:, :-1]  # each hop lies in two windows
+    joined /= WINDOW[:HOP_LENGTH] ** 2 + WINDOW[HOP_LENGTH:] ** 2
+    signal = joined.reshape(len(spectra), -1)[:, :frames]
+    return np.ascontiguousarray(signal.T, np.float32)

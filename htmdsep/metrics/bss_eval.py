@@ -14,8 +14,7 @@ import numpy as np
 from scipy import fft
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.correlation import correlate, project
-from htmdsep.evaluation.framing import frame_starts, silent_frames
+from htmdsep.metrics.correlation import correlate, project
 
 FILTER_LENGTH = 512  # taps of a permitted distortion (BSS Eval)
 TOGETHER = 16  # windows transformed at once
@@ -80,6 +79,21 @@ def bss_eval(
             )
             ratios[:, :, index] = _ratios(target, guess, responses, transform_length, channels)
     return BSSRatios(*ratios)
+
+
+def frame_starts(frames: int, window_length: int, hop_length: int) -> range:
+    """Return the first sample of every whole window; of the only one if none fits, the signal."""
+    return range(0, max(1, frames - window_length + 1), hop_length)
+
+
+def silent_frames(signals: np.ndarray, starts: range, window_length: int) -> np.ndarray:
+    """Tell for every window whether some signal of (signals, frames, channels) is all zeros in it.
+
+    Returns (windows,) booleans. BSS Eval adds the channels up first and so also takes a signal in
+    antiphase for silence; here it is not.
+    """
+    heard = [signals[:, start : start + window_length].any(axis=(1, 2)).all() for start in starts]
+    return ~np.array(heard, bool)
 
 
 def _checked(references: np.ndarray, estimates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
