@@ -10,8 +10,8 @@ from typing import Literal
 
 import click
 
+from htmdsep.console import exit_on_error, prepare_process
 from htmdsep.options import ENGINES, EngineName, Precision
-from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
 PRECISIONS = ("fp32", "bf16")  # of the CPU
@@ -121,12 +121,12 @@ def command(
         program=only != "network",
         rivals=rivals,
     )
-    with errors_told("htmdsep-bench"):
+    with exit_on_error("htmdsep-bench"):
         findings = measure(plan)
     click.echo(json.dumps(asdict(findings)) if as_json else show(findings))
 
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     command()

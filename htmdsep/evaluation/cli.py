@@ -11,9 +11,9 @@ from typing import Any
 
 import click
 
+from htmdsep.console import exit_on_error, prepare_process
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_STEREO, DEFAULT_WEIGHTS, STEREO_MODES
-from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
 PATH = click.Path(path_type=Path)
@@ -23,7 +23,7 @@ SETTINGS = {"mono": ("mono",), "native": ("native",), "both": ("mono", "native")
 @contextmanager
 def _told() -> Iterator[None]:
     """Turn what a user can mend, missing extras too, into a message and exit status 1."""
-    with errors_told("htmdsep-evaluate"):
+    with exit_on_error("htmdsep-evaluate"):
         try:
             yield
         except ModuleNotFoundError as error:
@@ -159,7 +159,7 @@ def runtime(out: Path, devices: tuple[str, ...], rounds: int | None) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     # Matrices of this size are factored faster by one thread: 30 instead of 430 ms each on two
     # busy cores. Songs' processes inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

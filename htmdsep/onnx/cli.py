@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from htmdsep.terminal import begin, errors_told
+from htmdsep.console import exit_on_error, prepare_process
 from htmdsep.version import __version__
 
 
@@ -25,7 +25,7 @@ def command(weights: str, out: Path) -> None:
     from htmdsep.onnx.export import export_onnx
     from htmdsep.weights import load_weights
 
-    with errors_told("htmdsep-onnx"):
+    with exit_on_error("htmdsep-onnx"):
         located = locate(weights)
         network, info = load_weights(located.path, expected_sha256=located.sha256)
         export_onnx(out, network, info)
@@ -35,5 +35,5 @@ def command(weights: str, out: Path) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     command()

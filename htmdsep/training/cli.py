@@ -11,13 +11,12 @@ import click
 import torch
 
 from htmdsep.catalogue import locate
+from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
-from htmdsep.terminal import begin, errors_told
 from htmdsep.training.arguments import Arguments
 from htmdsep.training.averaging import average_weights
 from htmdsep.training.export import export_weights
-from htmdsep.training.grouped import GroupedCommand
 from htmdsep.training.logbook import write_rows
 from htmdsep.training.options import (
     PATH,
@@ -66,7 +65,7 @@ def run(**values: Any) -> None:
 
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
     """
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         train_with(Arguments(**values))
 
 
@@ -96,7 +95,7 @@ def export(
     masking_only: bool,
 ) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         digest = export_weights(
             checkpoint,
             weights,
@@ -114,7 +113,7 @@ def export(
 @click.option("--name", required=True, help="What the mean is called.")
 def average(weights: tuple[str, ...], out: Path, name: str) -> None:
     """Write the mean of WEIGHTS, names or files of one network; often better than each."""
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         digest = average_weights(weights, out, name=name)
     click.echo(f"{digest}  {out}")
 
@@ -140,7 +139,7 @@ def score(
     the vocals: what lies under and over any weights. The rows of --per-window tell what a window
     is made of, and how far the vocals are over the music between 200 and 4000 Hz.
     """
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         sample_rate, estimator = _estimator(weights, device)
         prepared = prepare(folder, cache, held_out, sample_rate)
         rows = []
@@ -167,5 +166,5 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     command(prog_name=PROGRAM)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from htmdsep.terminal import ENDING_SIGNALS
+from htmdsep.console import ENDING_SIGNALS
 
 Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, 1, time)
 PR_SET_PDEATHSIG = 1  # linux/prctl.h
