@@ -37,7 +37,7 @@ def starts_with(name: str, packages: tuple[str, ...]) -> bool:
         "import htmdsep",
         "import htmdsep.bench.cli",
         "import htmdsep.evaluation.cli",
-        "import htmdsep.onnx.cli",
+        "import htmdsep.onnx",
     ],
 )
 def test_the_command_line_is_light(statement: str) -> None:
@@ -107,6 +107,7 @@ def test_only_the_command_line_imports_click() -> None:
         "selftest.py",
         "bundle.py",
         "console.py",
+        "onnx.py",
         "telling.py",
     }
     for path in PACKAGE.glob("*.py"):

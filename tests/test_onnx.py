@@ -13,8 +13,7 @@ import torch
 from click.testing import CliRunner
 
 from htmdsep.model import ConvTasNetConfig, HTMDNet, NetworkConfig, WaveUNetConfig
-from htmdsep.onnx.cli import command
-from htmdsep.onnx.export import export_onnx
+from htmdsep.onnx import command, export_onnx
 from htmdsep.weights import load_weights
 from htmdsep.weightsfile import WeightsInfo
 from tests.networks import TINY
