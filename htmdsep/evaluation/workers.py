@@ -13,39 +13,42 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
+import pandas as pd
+
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.results import Folder
-from htmdsep.evaluation.scores import Score, Setting, score_segments, score_v4
+from htmdsep.evaluation.options import Setting
+from htmdsep.evaluation.results import ResultsFolder
+from htmdsep.evaluation.scores import score_segments, score_v4
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import System
 from htmdsep.training.layouts import Song
 
 
 @dataclass(frozen=True)
-class Task:
+class EvaluationTask:
     """A song and what is to be evaluated on it."""
 
     song: Song
     systems: tuple[System, ...]  # those that lack scores
     settings: tuple[Setting, ...]
     segment_seconds: float
-    results: Folder
+    results: ResultsFolder
     threads: int | None = None  # of the processor, for the networks
 
 
 @dataclass(frozen=True)
-class Outcome:
+class SongFailures:
     """How a song ended: without failures, or with a line for each."""
 
     title: str
     failures: tuple[str, ...]
 
 
-def run_tasks(tasks: Sequence[Task], at_once: int) -> Iterator[Outcome]:
+def run_tasks(tasks: Sequence[EvaluationTask], at_once: int) -> Iterator[SongFailures]:
     """Evaluate every song, `at_once` together, and yield each outcome as it comes."""
     context = multiprocessing.get_context("spawn")
     waiting = list(tasks)[::-1]
-    running: dict[Connection, tuple[SpawnProcess, Task]] = {}
+    running: dict[Connection, tuple[SpawnProcess, EvaluationTask]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
@@ -65,7 +68,7 @@ def run_tasks(tasks: Sequence[Task], at_once: int) -> Iterator[Outcome]:
             process.join()
 
 
-def _outcome(task: Task, process: SpawnProcess, receiver: Connection) -> Outcome:
+def _outcome(task: EvaluationTask, process: SpawnProcess, receiver: Connection) -> SongFailures:
     try:
         failures = receiver.recv()
     except EOFError:
@@ -76,10 +79,10 @@ def _outcome(task: Task, process: SpawnProcess, receiver: Connection) -> Outcome
         code = process.exitcode or 0
         cause = f"signal {-code}" if code < 0 else f"status {code}"
         failures = (f"its process ended with {cause}",)
-    return Outcome(task.song.title, failures)
+    return SongFailures(task.song.title, failures)
 
 
-def _work(task: Task, sender: Connection) -> None:
+def _work(task: EvaluationTask, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
     if task.threads is not None:
         import torch
@@ -90,7 +93,7 @@ def _work(task: Task, sender: Connection) -> None:
     sender.close()
 
 
-def evaluate_song(task: Task) -> tuple[str, ...]:
+def evaluate_song(task: EvaluationTask) -> tuple[str, ...]:
     """Score every system of a task on its song, and store the scores; return what failed."""
     try:
         native = read_song(task.song)
@@ -102,7 +105,7 @@ def evaluate_song(task: Task) -> tuple[str, ...]:
     failures = []
     for system in task.systems:
         try:
-            scores = list(_scores(task, system, signals))
+            scores = pd.concat(_scores(task, system, signals), ignore_index=True)
         except HtmdsepError as error:
             failures.append(f"{system.label}: {error}")
         else:
@@ -110,9 +113,11 @@ def evaluate_song(task: Task) -> tuple[str, ...]:
     return tuple(failures)
 
 
-def _scores(task: Task, system: System, signals: dict[Setting, Signals]) -> Iterator[Score]:
+def _scores(
+    task: EvaluationTask, system: System, signals: dict[Setting, Signals]
+) -> Iterator[pd.DataFrame]:
     for setting in task.settings:
         stems = system.estimate(signals[setting], task.song.title)
-        yield from score_v4(signals[setting], stems, setting)
+        yield score_v4(signals[setting], stems, setting)
         if setting == "mono":
-            yield from score_segments(signals[setting], stems, task.segment_seconds)
+            yield score_segments(signals[setting], stems, task.segment_seconds)
