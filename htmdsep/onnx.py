@@ -46,9 +46,9 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
     (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.
     """
     from htmdsep.config import config_to_dict
-    from htmdsep.graph import onnx_graph
+    from htmdsep.graph import network_graph
 
-    model = onnx_graph(network, info.config.segment_length)
+    model = network_graph(network)
     model.producer_name, model.producer_version = "htmdsep", __version__
     texts = {
         "name": info.name,

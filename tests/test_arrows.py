@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
-EXTRAS = ("onnx", "openvino", "ray", "fsspec", "s3fs", "moto")
+EXTRAS = ("onnx", "onnxruntime", "openvino", "ray", "fsspec", "s3fs", "moto")
 ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench", "htmdsep.onnx")
 
 
@@ -65,7 +65,13 @@ def test_what_mixes_on_the_gpu_knows_no_arrays() -> None:
 
 
 def test_metrics_know_nothing_of_networks_and_files() -> None:
-    allowed = ("htmdsep.metrics", "htmdsep.errors", "htmdsep.resample", "htmdsep.thresholds")
+    allowed = (
+        "htmdsep.metrics",
+        "htmdsep.errors",
+        "htmdsep.resample",
+        "htmdsep.spectra",
+        "htmdsep.thresholds",
+    )
     for path in (PACKAGE / "metrics").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path
@@ -88,13 +94,6 @@ def test_the_model_knows_nothing_of_files_and_arrays() -> None:
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
-
-
-def test_the_fast_network_knows_the_config_and_the_choices_only() -> None:
-    allowed = ("htmdsep.fast", "htmdsep.config", "htmdsep.options", "htmdsep.errors")
-    for path in (PACKAGE / "fast").glob("*.py"):
-        outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
-        assert all(starts_with(name, allowed) for name in outside), path
 
 
 def test_only_the_command_line_imports_click() -> None:

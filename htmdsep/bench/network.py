@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
@@ -13,14 +14,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from htmdsep.batches import DTYPES
+from htmdsep import choice
 from htmdsep.bench.options import BenchCase
+from htmdsep.catalogue import Located
+from htmdsep.choice import thread_count
 from htmdsep.config import NetworkConfig
-from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
+from htmdsep.estimators import load_run
 from htmdsep.model import Network
 from htmdsep.model.cost import multiply_adds, time_in_turn
 from htmdsep.options import EngineName, Precision
-from htmdsep.processor import check_engine, pick_engine
+from htmdsep.torch_batches import DTYPES
 
 Runner = EngineName | Literal["eager"]
 EAGER: Runner = "eager"
@@ -45,7 +48,7 @@ class Timing:
 class _Case(NamedTuple):
     engine: Runner
     precision: Precision
-    rows: Tensor  # (segments, 1, time)
+    rows: Tensor  # (segments, channels, time)
     run: Callable[[], object]
 
 
@@ -54,33 +57,36 @@ def resolve_cases(cases: Sequence[BenchCase], config: NetworkConfig) -> list[Ben
 
     Raises HtmdsepError for engines that are not there.
     """
-    resolved = []
-    for precision, engine in cases:
-        check_engine(engine, "cpu", precision)
-        resolved.append(BenchCase(precision, pick_engine(engine, precision, config)))
-    return list(dict.fromkeys(resolved))
+    found = [choice.resolve(choice.Way("cpu", *case), config) for case in cases]
+    return list(dict.fromkeys(BenchCase(one.precision, one.engine) for one in found))
 
 
 def time_networks(
-    network: Network, segment_seconds: Sequence[float], cases: Sequence[BenchCase], runs: int
+    network: Network,
+    located: Located,
+    segment_seconds: Sequence[float],
+    cases: Sequence[BenchCase],
+    runs: int,
 ) -> tuple[list[Timing], dict[Precision, float]]:
     """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU.
 
     Returns with the timings, by precision, the GFLOP/s of matrix products, which are measured
     before every timing.
     """
-    config = network.config
+    config, threads = network.config, thread_count()
     ways: list[_Case] = []
-    for length in sorted({_length(config, seconds) for seconds in segment_seconds}):
-        each = ceil(LEAST_AUDIO_SECONDS * config.sample_rate / length)
-        rows = 0.1 * torch.randn(each * max(2, thread_count()), 1, length)
-        ways.append(_Case(EAGER, "fp32", rows, partial(_run_eagerly, network, rows)))
-        for case in cases:
-            if run := engine_run(network, case, rows):
-                ways.append(_Case(case.engine, case.precision, rows, run))
-    products = {way.precision: matrix_product(way.precision) for way in ways}
-    in_turn = [run for way in ways for run in (products[way.precision], way.run)]
-    taken = time_in_turn(in_turn, runs)
+    with ThreadPoolExecutor(threads) as pool:
+        for length in sorted({_length(config, seconds) for seconds in segment_seconds}):
+            each = ceil(LEAST_AUDIO_SECONDS * config.sample_rate / length)
+            rows = 0.1 * torch.randn(each * max(2, threads), config.input_channels, length)
+            ways.append(_Case(EAGER, "fp32", rows, partial(_run_eagerly, network, rows)))
+            for case in cases:
+                if case.engine != "torch":  # which is the eager network
+                    run = engine_run(pool, located, config, case, rows)
+                    ways.append(_Case(case.engine, case.precision, rows, run))
+        products = {way.precision: matrix_product(way.precision) for way in ways}
+        in_turn = [run for way in ways for run in (products[way.precision], way.run)]
+        taken = time_in_turn(in_turn, runs)
     by_precision: dict[Precision, list[float]] = defaultdict(list)
     for way, seconds in zip(ways, taken[::2], strict=True):
         by_precision[way.precision] += seconds
@@ -90,21 +96,13 @@ def time_networks(
     return [_timing(*pair, config, rate) for pair in zip(ways, taken[1::2], strict=True)], peaks
 
 
-def engine_run(network: Network, case: BenchCase, rows: Tensor) -> Callable[[], object] | None:
-    """Return what runs (segments, 1, time) through an engine, as a song's; None if it cannot."""
-    from htmdsep.estimators import make_runner
-
-    runner = make_runner(network, case.precision, case.engine, thread_count())
-    if runner is None:
-        return None
-    pool, _ = make_workers(thread_count())
-    signals = rows[:, 0].numpy()
-
-    def run() -> None:
-        with ONE_BLAS_THREAD:
-            list(pool.map(runner, signals))
-
-    return run
+def engine_run(
+    pool: Executor, located: Located, config: NetworkConfig, case: BenchCase, rows: Tensor
+) -> Callable[[], object]:
+    """Return what runs (segments, channels, time) through an engine, as a song's segments."""
+    run = load_run(located, config, choice.Way("cpu", *case, None, thread_count()))
+    batches = rows.numpy()[:, None]
+    return lambda: list(pool.map(run, batches))
 
 
 @torch.inference_mode()

@@ -40,7 +40,7 @@ class BenchOptions:
         ("fp32",), "May be repeated.", names="--precision"
     )
     engines: tuple[EngineName, ...] = option(
-        ("auto",), "May be repeated; numpy has no bf16.", names="--engine"
+        ("auto",), "May be repeated; onnx has no bf16.", names="--engine"
     )
     threads: int | None = option(None, "Of the processor.", least=1, show_default="all cores")
     seconds: float = option(60.0, "Length of the built-in song, where no SONG is given.", least=1)
@@ -57,13 +57,13 @@ class BenchOptions:
         if self.name is not None and self.weights is not None:
             raise HtmdsepError("--name and --weights both say which weights; give one of them")
         if not self.cases():
-            raise HtmdsepError("numpy has no bf16; give --engine auto, or --precision fp32, too")
+            raise HtmdsepError("onnx has no bf16; give --engine auto, or --precision fp32, too")
         self.commands()
 
     def cases(self) -> list[BenchCase]:
         """Return what there is to time, less what no engine can do."""
         every = [BenchCase(one, engine) for one in self.precisions for engine in self.engines]
-        return [case for case in every if case != ("bf16", "numpy")]
+        return [case for case in every if case != ("bf16", "onnx")]
 
     def commands(self) -> dict[str, list[str]]:
         """Return the words of each rival; raise HtmdsepError where they are no command."""

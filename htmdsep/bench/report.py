@@ -17,8 +17,8 @@ from htmdsep.bench.network import EAGER, Runner, Timing, resolve_cases, time_net
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
+from htmdsep.choice import thread_count
 from htmdsep.chunks import hop_for
-from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights import load_weights
@@ -46,19 +46,20 @@ class Findings:
 
 def run_benchmark(options: BenchOptions) -> Findings:
     """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
-    weights = locate(options.weights or options.name).path.resolve()
-    network, _ = load_weights(weights)
+    located = locate(options.weights or options.name)
+    network, _ = load_weights(located.path)
     cases = resolve_cases(options.cases(), network.config)
     trained = network.config.segment_length / network.config.sample_rate
     segments = [trained] if options.only == "program" else [*options.segments, trained]
-    timings, peaks = time_networks(network, segments, cases, options.runs)
+    timings, peaks = time_networks(network, located, segments, cases, options.runs)
     programs = {}
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)  # the commands run in it
         path = (options.song or write_song(folder, options.seconds)).resolve()
         song = _song(path, network, timings)
         if options.only != "network":
-            chosen = ["--weights", str(weights)] if options.weights or options.name else []
+            is_given = options.weights or options.name
+            chosen = ["--weights", str(located.path.resolve())] if is_given else []
             commands = {_shown(*case): own_command(path, folder, case, chosen) for case in cases}
             for rival, words in options.commands().items():
                 commands[rival] = [
@@ -87,17 +88,18 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> TimedSong:
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)
     segments = 1 + max(0, -(-(length - config.segment_length) // hop))
     trained = config.segment_length / config.sample_rate
-    rows = segments * channels
-    alone: dict[str, float] = {
-        _shown(timing.precision, timing.engine): rows * timing.row_seconds
-        for timing in timings
-        if timing.engine != EAGER and timing.segment_seconds == trained
+    rows = segments * -(-channels // config.input_channels)
+    alone = {
+        _shown(one.precision, one.engine): rows * one.row_seconds
+        for one in timings
+        if one.segment_seconds == trained
     }
     return TimedSong(seconds, channels, alone)
 
 
 def _shown(precision: Precision, engine: Runner) -> str:
-    """Return how a command of our own is shown."""
+    """Return how a command of our own is shown; PyTorch's is that of the eager network."""
+    engine = "torch" if engine == EAGER else engine
     return f"htmdsep --precision {precision} --engine {engine}"
 
 

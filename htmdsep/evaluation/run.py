@@ -186,7 +186,7 @@ def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) 
 
     "auto" stands for the CPU and, where there is one, the GPU.
     """
-    from htmdsep.devices import pick_device
+    from htmdsep.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 
     picked = dict.fromkeys(["cpu"] if "auto" in devices else [])

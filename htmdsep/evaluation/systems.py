@@ -12,7 +12,7 @@ import numpy as np
 from torch import Tensor, nn
 
 from htmdsep.catalogue import Located, locate
-from htmdsep.devices import pick_device
+from htmdsep.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, in_blocks, read_audio
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener

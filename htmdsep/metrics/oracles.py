@@ -10,9 +10,10 @@ from collections.abc import Callable
 
 import numpy as np
 
+from htmdsep.spectra import istft, stft
+
 TRANSFORM_LENGTH = 2048  # samples
 HOP_LENGTH = TRANSFORM_LENGTH // 2
-WINDOW = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(TRANSFORM_LENGTH) / TRANSFORM_LENGTH)
 TINY = 1e-20  # against division by zero
 LOADING = 1e-9  # of a covariance's mean power, where the channels hold the same
 BINS_TOGETHER = 64  # frequencies filtered at once
@@ -63,19 +64,12 @@ def _wiener(sources: np.ndarray) -> np.ndarray:
 
 
 def _transform(signal: np.ndarray) -> np.ndarray:
-    """Return (channels, bins, times) complex64; the first and last windows lie half outside."""
+    """Return (channels, bins, times) complex64, with silence before and after the signal."""
     after = HOP_LENGTH + -len(signal) % HOP_LENGTH
     padded = np.pad(signal.T.astype(np.float32), ((0, 0), (HOP_LENGTH, after)))
-    windows = np.lib.stride_tricks.sliding_window_view(padded, TRANSFORM_LENGTH, axis=1)
-    spectra = np.fft.rfft(windows[:, ::HOP_LENGTH] * np.float32(WINDOW))
-    return np.ascontiguousarray(spectra.transpose(0, 2, 1), np.complex64)
+    return stft(padded, TRANSFORM_LENGTH, HOP_LENGTH).swapaxes(1, 2)
 
 
 def _back(spectra: np.ndarray, frames: int) -> np.ndarray:
-    """Return the (frames, channels) float32 signal of (channels, bins, times)."""
-    windows = np.fft.irfft(spectra.transpose(0, 2, 1), TRANSFORM_LENGTH) * WINDOW
-    first, second = np.split(windows, 2, axis=2)
-    joined = first[:, 1:] + second[:, :-1]  # each hop lies in two windows
-    joined /= WINDOW[:HOP_LENGTH] ** 2 + WINDOW[HOP_LENGTH:] ** 2
-    signal = joined.reshape(len(spectra), -1)[:, :frames]
-    return np.ascontiguousarray(signal.T, np.float32)
+    signal = istft(spectra.swapaxes(1, 2), TRANSFORM_LENGTH, HOP_LENGTH)
+    return np.ascontiguousarray(signal[:, HOP_LENGTH : HOP_LENGTH + frames].T, np.float32)

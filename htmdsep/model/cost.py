@@ -37,7 +37,7 @@ def multiply_adds(network: Network) -> int:
 
     hooks = [module.register_forward_hook(count) for module in network.modules()]
     length = network.config.segment_length
-    network.eval()(torch.zeros(1, 1, length))
+    network.eval()(torch.zeros(1, network.config.input_channels, length))
     for hook in hooks:
         hook.remove()
     return round(counted * network.config.sample_rate / length)

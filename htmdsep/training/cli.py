@@ -11,8 +11,8 @@ import click
 import torch
 
 from htmdsep.catalogue import locate
+from htmdsep.choice import pick_device
 from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
-from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.training.arguments import Arguments
 from htmdsep.training.averaging import average_weights

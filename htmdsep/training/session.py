@@ -14,10 +14,9 @@ from torch import nn
 from tqdm import tqdm
 
 from htmdsep.atomic import make_folder
-from htmdsep.devices import pick_device
+from htmdsep.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import NetworkConfig, build_network
-from htmdsep.precision import has_bf16
 from htmdsep.training.arguments import Arguments
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights

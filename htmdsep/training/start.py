@@ -8,8 +8,8 @@ import torch
 
 from htmdsep.catalogue import locate
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import ConvTasNet, HTMDNet, Network, config_to_dict
-from htmdsep.model.masking import TemporalBlock
+from htmdsep.model import Network, config_to_dict
+from htmdsep.model.masking import MaskingNetwork, TemporalBlock
 from htmdsep.weights import load_weights
 
 # Parts of the config that no part of the weights depends on
@@ -52,10 +52,10 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
 
 def _further_blocks(network: Network, known: Network) -> list[TemporalBlock]:
     """Return the masking network's blocks that go beyond those of a known network."""
-    both = (HTMDNet, ConvTasNet)
-    if not (isinstance(network, both) and isinstance(known, both)):
+    wanted, there = getattr(network, "masking", None), getattr(known, "masking", None)
+    if not (isinstance(wanted, MaskingNetwork) and isinstance(there, MaskingNetwork)):
         return []
-    return cast(list[TemporalBlock], list(network.masking.blocks)[len(known.masking.blocks) :])
+    return cast(list[TemporalBlock], list(wanted.blocks)[len(there.blocks) :])
 
 
 @torch.no_grad()
