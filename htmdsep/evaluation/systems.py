@@ -69,11 +69,11 @@ class NetworkSystem:
 
     @cached_property
     def _separator(self) -> Separator:
+        if not self.masked:
+            return Separator(self.weights, device=self.device)
         device = pick_device(self.device)
         network, _ = load_weights(self.located.path, device, expected_sha256=self.located.sha256)
-        if self.masked:
-            network = cast("Network", _MaskedEstimate(network))
-        return Separator(network, device=device)
+        return Separator(cast("Network", _MaskedEstimate(network)), device=device)
 
 
 class _MaskedEstimate(nn.Module):

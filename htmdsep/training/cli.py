@@ -164,6 +164,18 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     return info.config.sample_rate, partial(separate_windows, network, place)
 
 
+@command.command("sing")
+@click.argument("speech", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def sing_command(speech: Path, out: Path, seed: int) -> None:
+    """Turn SPEECH, a file or a folder, into sung melodies in the folder OUT, such as my/voices."""
+    from htmdsep.training.sing import sing_files
+
+    with exit_on_error(PROGRAM):
+        click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
+
+
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
     prepare_process()
