@@ -22,7 +22,7 @@ from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, OF_VOICE, RATIOS
-from htmdsep.options import STEM_NAMES, StemName
+from htmdsep.options import STEM_NAMES
 from htmdsep.training.logbook import ANY_BYTES
 from htmdsep.version import __version__
 
@@ -99,11 +99,8 @@ class ResultsFolder:
 
 def _named(scores: pd.DataFrame, title: str, system: str) -> pd.DataFrame:
     # As objects: pandas' own strings may refuse names that are no text.
-    names = (
-        (name, np.full(len(scores), text, object))
-        for name, text in (("song", title), ("system", system))
-    )
-    return scores.assign(**dict(names))[list(COLUMNS)]
+    songs, systems = (np.full(len(scores), name, object) for name in (title, system))
+    return scores.assign(song=songs, system=systems)[list(COLUMNS)]
 
 
 def _read_table(path: Path) -> pd.DataFrame:
@@ -121,17 +118,16 @@ def _read_table(path: Path) -> pd.DataFrame:
 
 def museval_document(frames: pd.DataFrame) -> dict[str, Any]:
     """Return BSS Eval v4's frames as museval has them: infinite ratios as NaN, five decimals."""
-    targets = []
-    for name in STEM_NAMES:
-        rows = frames[frames["target"] == name]
-        ratios = rows[[*RATIOS]].where(np.isfinite(rows[[*RATIOS]])).round(MUSEVAL_DECIMALS)
-        ratios.columns = [ratio.upper() for ratio in RATIOS]
-        places = zip(
-            rows["start_seconds"], rows["duration_seconds"], ratios.to_dict("records"), strict=True
-        )
-        documents = [dict(zip(("time", "duration", "metrics"), row, strict=True)) for row in places]
-        targets.append({"name": name, "frames": documents})
-    return {"targets": targets, "museval_version": f"htmdsep {__version__}"}
+    ratios = frames[[*RATIOS]].where(np.isfinite(frames[[*RATIOS]])).round(MUSEVAL_DECIMALS)
+    metrics = ratios.rename(columns=str.upper).to_dict("records")
+    columns = (frames[name] for name in ("target", "start_seconds", "duration_seconds"))
+    targets: dict[str, list[dict[str, Any]]] = {name: [] for name in STEM_NAMES}
+    for target, start, duration, values in zip(*columns, metrics, strict=True):
+        targets[target].append({"time": start, "duration": duration, "metrics": values})
+    return {
+        "targets": [{"name": name, "frames": rows} for name, rows in targets.items()],
+        "museval_version": f"htmdsep {__version__}",
+    }
 
 
 @dataclass(frozen=True)
@@ -165,16 +161,9 @@ class Results:
         wanted = {"setting": setting, "procedure": procedure, "target": "vocals"}
         return self.scores[(self.scores[[*GROUPS]] == wanted).all(axis=1)]
 
-    def summary(
-        self,
-        system: str,
-        metric: str,
-        setting: Setting,
-        procedure: Procedure,
-        target: StemName = "vocals",
-    ) -> Summary:
-        """Return what a metric sums up to, an empty summary where it was not computed."""
-        return self.summaries.get((system, setting, procedure, target, metric), Summary())
+    def summary(self, *key: str) -> Summary:
+        """Return a summary by its key, an empty one where nothing was computed."""
+        return self.summaries.get(key, Summary())
 
 
 def read_results(folder: ResultsFolder) -> Results:

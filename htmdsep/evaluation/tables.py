@@ -31,20 +31,18 @@ SIGNIFICANT = 0.01  # the slides' mark
 
 def summary_document(results: Results) -> dict[str, Any]:
     """Return every summary, for programs; numbers that are not finite are null."""
+    keys = [
+        {"setting": setting, "procedure": procedure, "target": target, "metric": metric}
+        for setting, procedure in SCORED
+        for target in STEM_NAMES
+        for metric in METRICS
+    ]
     systems = {}
     for system, description in results.descriptions.items():
-        keys = [
-            {"setting": setting, "procedure": procedure, "target": target, "metric": metric}
-            for setting, procedure in SCORED
-            for target in STEM_NAMES
-            for metric in METRICS
-        ]
-        found = [(key, results.summaries.get((system, *key.values()), Summary())) for key in keys]
-        systems[system] = {
-            **description,
-            "vad_percent": vad_percent(results, system),
-            "summaries": [key | asdict(summary) for key, summary in found if summary.frames],
-        }
+        found = [(key, results.summary(system, *key.values())) for key in keys]
+        summaries = [key | asdict(summary) for key, summary in found if summary.frames]
+        vad = vad_percent(results, system)
+        systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
     document: dict[str, Any] = _finite({"songs": _titles(results), "systems": systems})
     return document
 
@@ -90,6 +88,11 @@ def summary_markdown(results: Results, runtime: str | None) -> str:
     return "\n\n".join([*parts, _left_out(results)]) + "\n"
 
 
+def _segments(results: Results, system: str, *metrics: str) -> list[Summary]:
+    """Return what vocals' metrics sum up to by the authors' procedure."""
+    return [results.summary(system, "mono", "segments", "vocals", name) for name in metrics]
+
+
 def _finals(results: Results) -> list[str]:
     return [label for label, known in results.descriptions.items() if not known["masked"]]
 
@@ -98,17 +101,10 @@ def _results_1(results: Results) -> str:
     """The authors' procedure: every second by itself."""
     rows = []
     for system in _finals(results):
-        found = [results.summary(system, name, "mono", "segments") for name in RATIOS]
-        pes = results.summary(system, "pes", "mono", "segments").pooled_median
-        rows.append(
-            [
-                system,
-                *(number(one.song_median) for one in found),
-                *map(median_and_mean, found),
-                number(pes, 1),
-                number(vad_percent(results, system), 1),
-            ]
-        )
+        *found, pes = _segments(results, system, *RATIOS, "pes")
+        songs = (number(one.song_median) for one in found)
+        levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
+        rows.append([system, *songs, *map(median_and_mean, found), *levels])
         known = results.descriptions[system]
         if known.get("architecture") is None:
             continue
@@ -133,7 +129,7 @@ def _results_2(results: Results) -> str:
             continue
         for label, output in ((system, "masked"), (known["final"], "final")):
             if label in results.descriptions:
-                found = (results.summary(label, name, "mono", "segments") for name in RATIOS)
+                found = _segments(results, label, *RATIOS)
                 rows.append([known["final"], output, *map(median_and_mean, found)])
         for losses, figures in slides.MASKED_SEGMENTS.items():
             loss = f"masked, {losses} loss there".replace("none", "no")
@@ -150,8 +146,7 @@ def _results_2(results: Results) -> str:
 def _bss_v4(results: Results, setting: Setting, target: StemName) -> str:
     rows = []
     for system in results.descriptions:
-        names = ("sdr", "isr", "sir", "sar", "si_sdr")
-        found = [results.summary(system, name, setting, "v4", target) for name in names]
+        found = [results.summary(system, setting, "v4", target, name) for name in METRICS[:5]]
         if found[0].songs:
             rows.append([system, *map(with_interval, found), f"{found[0].frames}"])
     return titled(
@@ -167,8 +162,7 @@ def _silence(results: Results) -> str:
     rows = []
     for system in results.descriptions:
         cells = []
-        for name in ("pes", "pes_zeros", "eps"):
-            found = results.summary(system, name, "mono", "segments")
+        for found in _segments(results, system, "pes", "pes_zeros", "eps"):
             cells += [median_and_mean(found, 1), str(found.frames)]
         rows.append([system, *cells])
     return titled(
@@ -211,7 +205,8 @@ def _left_out(results: Results) -> str:
     for system in results.descriptions:
         cells = []
         for setting, procedure in SCORED:
-            found = [results.summary(system, name, setting, procedure) for name in RATIOS]
+            key = system, setting, procedure, "vocals"
+            found = [results.summary(*key, name) for name in RATIOS]
             total = found[0].frames + found[0].left_out
             lost = "/".join(str(one.left_out) for one in found)
             cells.append(f"{lost} of {total}" if total else NOTHING)

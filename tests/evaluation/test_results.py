@@ -118,11 +118,11 @@ def test_results_of_a_folder(stored: ResultsFolder, scores: pd.DataFrame) -> Non
     results = read_results(stored)
     vocals = scores.query("procedure == 'segments' and target == 'vocals'")
     assert len(results.select("mono", "segments")) == len(TITLES) * len(vocals)
-    summary = results.summary("method", "sdr", "mono", "segments")
+    summary = results.summary("method", "mono", "segments", "vocals", "sdr")
     expected = vocals["sdr"].round(6).median()
     assert summary.song_median == summary.pooled_median == pytest.approx(expected)
     assert (summary.songs, summary.frames, summary.left_out) == (4, 8, 4)
-    assert results.summary("method", "sdr", "native", "v4").frames == 0
+    assert results.summary("method", "native", "v4", "vocals", "sdr").frames == 0
 
 
 def test_a_summary_leaves_out_what_is_not_finite_and_counts_it() -> None:
