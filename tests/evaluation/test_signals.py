@@ -63,3 +63,13 @@ def test_songs_are_found_in_every_layout(tmp_path: Path, songs: Path) -> None:
     assert [one.title for one in find_test_songs(tmp_path, "train")] == ["C - D"]
     with pytest.raises(HtmdsepError, match="no song found"):
         find_test_songs(tmp_path / "test" / "nothing")
+
+
+def test_a_song_is_read_whatever_its_case_and_never_passed_over(tmp_path: Path) -> None:
+    for name in ("one/Vocals.wav", "one/MIXTURE.WAV", "two/vocals.wav", "two/accompaniment.wav"):
+        write(tmp_path / name, tone(RATE, RATE))
+    (tmp_path / "notes").mkdir()
+    assert [one.title for one in find_test_songs(tmp_path)] == ["one", "two"]
+    (tmp_path / "two" / "vocals.wav").rename(tmp_path / "two" / "voice.wav")
+    with pytest.raises(HtmdsepError, match="two has no vocals file"):
+        find_test_songs(tmp_path)
