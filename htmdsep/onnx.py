@@ -25,8 +25,8 @@ def command(weights: str, out: Path) -> None:
     """Write the network of WEIGHTS, a file or a name of `htmdsep --list-models`, as ONNX.
 
     It maps "mixture" to "vocals", both float32 of shape (batch, 1, segment length), mono at the
-    weights' sample rate. These two figures, the config, the licence and the provenance are in
-    the file's metadata.
+    weights' sample rate; masks of spectra map "magnitudes" to "masks" instead. The length, the
+    rate, the config, the licence and the provenance are in the file's metadata.
     """
     from htmdsep.catalogue import locate
     from htmdsep.weights import load_weights
@@ -40,7 +40,7 @@ def command(weights: str, out: Path) -> None:
 
 
 def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
-    """Write a network as ONNX: (batch, 1, segment_length) to the same shape, any batch.
+    """Write a network as ONNX, for any batch.
 
     The file's metadata are all strings: name, licence, config and provenance (JSON), sample_rate
     (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.

@@ -13,7 +13,7 @@ from htmdsep.options import DEFAULT_WEIGHTS, check_limits, option
 Setting = Literal["mono", "native"]  # 22 050 Hz mono; or the input's own rate and channels
 Procedure = Literal["v4", "segments"]  # BSS Eval v4; or the authors', each segment by itself
 
-PICTURES = 2  # of excerpts
+PICTURES = ("4", "5")  # of excerpts: the slides' Results IV and V
 
 _EXCERPT = re.compile(r"(?P<title>.+)@(?P<start>[\d.]+)\+(?P<duration>[\d.]+)", re.DOTALL)
 
@@ -77,8 +77,8 @@ class EvaluationOptions:
 
     def __post_init__(self) -> None:
         check_limits(self)
-        if len(self.places()) > PICTURES:
-            raise HtmdsepError(f"there are {PICTURES} pictures; give no more --excerpt")
+        if len(self.places()) > len(PICTURES):
+            raise HtmdsepError(f"there are {len(PICTURES)} pictures; give no more --excerpt")
 
     @property
     def settings(self) -> tuple[Setting, ...]:

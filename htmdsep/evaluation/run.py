@@ -17,7 +17,7 @@ from tqdm import tqdm
 from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
-from htmdsep.evaluation.options import EvaluationOptions, Excerpt
+from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
 from htmdsep.evaluation.pictures import (
     draw_boxplots,
     draw_spectrograms,
@@ -38,8 +38,6 @@ from htmdsep.evaluation.workers import EvaluationTask, run_tasks
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.training.layouts import Song, find_test_songs
 from htmdsep.training.logbook import ANY_BYTES
-
-PICTURES = ("4", "5")  # the slides' Results IV and V
 
 
 def run_evaluation(options: EvaluationOptions) -> list[str]:
