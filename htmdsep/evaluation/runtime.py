@@ -88,17 +88,19 @@ def _case(network: Network, device: torch.device) -> Callable[[], None]:
 def runtime_markdown(costs: Sequence[RuntimeCost]) -> str:
     """Return Results III: our times and ratios, the slides' in a second line."""
     ours = {(cost.architecture, torch.device(cost.device).type): cost for cost in costs}
+    sizes = {cost.architecture: cost for cost in costs}
     rows = []
-    for architecture, (million, cpu, gpu) in RUNTIMES.items():
-        some = next((cost for cost in costs if cost.architecture == architecture), None)
-        if some is None:
+    for architecture, (million, *times) in RUNTIMES.items():
+        if architecture not in sizes:
             continue
-        sizes = f"{some.parameters / 1e6:.1f} M", f"{some.multiply_adds / 1e9:.2f} G"
-        times = (_cell(ours, architecture, kind) for kind in ("cpu", "cuda"))
-        rows.append([ARCHITECTURES[architecture], *sizes, *times])
-        _, base_cpu, base_gpu = RUNTIMES["waveunet"]
-        slides = (f"{cpu} [{cpu / base_cpu:.1f}]", f"{gpu} [{gpu / base_gpu:.1f}]")
-        rows.append([*italic(["slides", f"{million} M"]), "", *italic(slides)])
+        size = sizes[architecture]
+        cells = [f"{size.parameters / 1e6:.1f} M", f"{size.multiply_adds / 1e9:.2f} G"]
+        for kind in ("cpu", "cuda"):
+            cells.append(_time(ours.get((architecture, kind)), ours.get(("waveunet", kind))))
+        rows.append([ARCHITECTURES[architecture], *cells])
+        base = zip(times, RUNTIMES["waveunet"][1:], strict=True)
+        ratios = italic(f"{time} [{time / least:.1f}]" for time, least in base)
+        rows.append([*italic(["slides", f"{million} M"]), "", *ratios])
     return titled(
         "Results III: cost",
         "Times are milliseconds a second of audio: median (quartiles) of "
@@ -110,10 +112,9 @@ def runtime_markdown(costs: Sequence[RuntimeCost]) -> str:
     )
 
 
-def _cell(ours: dict[tuple[str, str], RuntimeCost], architecture: str, kind: str) -> str:
-    cost, base = ours.get((architecture, kind)), ours.get(("waveunet", kind))
+def _time(cost: RuntimeCost | None, base: RuntimeCost | None) -> str:
     if cost is None:
         return "not measured"
-    lower, upper = (1000 * value for value in cost.quartiles)
-    shown = f"{1000 * cost.median:.3g} ({lower:.3g}, {upper:.3g})"
+    middle, lower, upper = (1000 * value for value in (cost.median, *cost.quartiles))
+    shown = f"{middle:.3g} ({lower:.3g}, {upper:.3g})"
     return shown if base is None else f"{shown} [{cost.median / base.median:.1f}]"
