@@ -26,7 +26,7 @@ from htmdsep.batch.song import (
     remove_partial_files,
     try_task,
 )
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
 from htmdsep.separator import Separator
@@ -147,7 +147,7 @@ class RayRunner:
     def __init__(
         self, weights: str | Path | None, options: RunOptions, batch: BatchOptions, songs: int
     ) -> None:
-        self._located = locate(weights)
+        self._located = find_weights(weights)
         self.weights_sha256 = self._located.hash()
         self._cluster = batch.cluster or ClusterOptions()
         self._jobs, self._songs, self._retries = batch.jobs, max(1, songs), batch.retries

@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 
 from htmdsep.batch.manifest import ManifestRow
 from htmdsep.batch.storage import is_url
+from htmdsep.thresholds import INAUDIBLE_DBFS
 
 CAUSES = 10
 SHOWN = 5  # songs of a kind that are named
-SILENT_DBFS = -60.0  # a stem that nobody will hear
 VOICELESS_SHARE = 0.01  # of 0.1 s windows with vocals above -45 dBFS
 FAR = 4.0  # robust standard deviations (1.4826 x median absolute deviation) from the median
 LEAST_FAR_DB = 3.0  # however alike the others are
@@ -44,7 +44,7 @@ class _Song(NamedTuple):
     def balance_db(self) -> float | None:
         """The vocals' level over the accompaniment's; None where either is silent."""
         vocals, accompaniment = self.vocals_dbfs, self.accompaniment_dbfs
-        if vocals is None or accompaniment is None or min(vocals, accompaniment) < SILENT_DBFS:
+        if vocals is None or accompaniment is None or min(vocals, accompaniment) < INAUDIBLE_DBFS:
             return None
         return vocals - accompaniment
 
@@ -138,7 +138,7 @@ def _remarkable(done: Sequence[_Song]) -> dict[str, Any]:
     shares = ((song.vocals_share, song.name) for song in done if song.vocals_share is not None)
     voiceless = [one for one in shares if one[0] < VOICELESS_SHARE]
     levels = ((s.accompaniment_dbfs, s.name) for s in done if s.accompaniment_dbfs is not None)
-    silent = [one for one in levels if one[0] < SILENT_DBFS]
+    silent = [one for one in levels if one[0] < INAUDIBLE_DBFS]
     return {
         "slowest": _named(heapq.nlargest(SHOWN, ((song.pace, song.name) for song in done))),
         "voiceless": _named(voiceless[:SHOWN]),

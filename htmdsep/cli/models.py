@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import available, import_weights
+from htmdsep.catalogue import PUBLISHED, import_weights, list_weights, recorded_hash
+from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import count_parameters, read_info
+from htmdsep.weights_file import count_parameters, read_info
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class ModelRow:
     parameters: int | None  # None for weights that are not on this machine
     sample_rate: int | None  # Hz
     licence: str
-    where: str  # a path, or the address it would be fetched from
+    where: str  # a path, or the address it would be downloaded from
 
 
 def list_models(*, as_json: bool) -> int:
-    """Print the weights on this machine and those that can be fetched; return the exit status."""
+    """Print the weights on this machine and those that can be had; return the exit status."""
     for row in _rows():
         if as_json:
             click.echo(json.dumps(asdict(row)))
@@ -47,18 +47,30 @@ def import_keras(path: Path, name: str | None) -> int:
 
 
 def _rows() -> Iterator[ModelRow]:
+    """Yield the weights on this machine, then the published; what is amiss is only noted."""
     here = set()
-    for located in available():
-        info = read_info(located.path)
-        here.add(located.name)
-        yield ModelRow(
-            located.name,
-            count_parameters(located.path),
-            info.config.sample_rate,
-            info.licence,
-            str(located.path),
-        )
+    try:
+        for path in list_weights():
+            if (row := _row(path)) is not None:
+                here.add(row.name)
+                yield row
+    except HtmdsepError as error:
+        _note(error)
     for published in PUBLISHED:
         if published.name not in here:
             where = f"fetched by --name {published.name} from {published.url}"
             yield ModelRow(published.name, None, None, published.licence, where)
+
+
+def _row(path: Path) -> ModelRow | None:
+    try:
+        recorded_hash(path)  # without one the file cannot be used
+        info, parameters = read_info(path), count_parameters(path)
+    except HtmdsepError as error:
+        _note(error)
+        return None
+    return ModelRow(path.stem, parameters, info.config.sample_rate, info.licence, str(path))
+
+
+def _note(error: HtmdsepError) -> None:
+    click.echo(f"htmdsep: {error}", err=True)

@@ -1,9 +1,8 @@
-"""The command `htmdsep-train`: train, score, export, average, measure."""
+"""The command `htmdsep-train`: train, score, export, average."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.choice import pick_device
 from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
 from htmdsep.model import HTMDNetConfig
@@ -28,13 +27,13 @@ from htmdsep.training.options import (
 )
 from htmdsep.training.perwindow import COLUMNS, Recorder
 from htmdsep.training.prepare import prepare
-from htmdsep.training.presets import PRESETS, Architecture, network_config
+from htmdsep.training.presets import PRESETS
 from htmdsep.training.provenance import read_credits
 from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
 from htmdsep.training.validation import Estimator, score_estimates, separate_windows
 from htmdsep.version import __version__
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 PROGRAM = "htmdsep-train"
 
@@ -160,44 +159,9 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
     place = torch.device(pick_device(device))
-    located = locate(Path(weights) if Path(weights).is_file() else weights)
+    located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config.sample_rate, partial(separate_windows, network, place)
-
-
-@command.command()
-@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="paper", show_default=True)
-@click.option(
-    "--architecture",
-    type=click.Choice(["htmdnet", "convtasnet", "waveunet"]),
-    default="htmdnet",
-    show_default=True,
-)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1))
-@click.option("--bf16", is_flag=True, help="Autocast to bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="With torch.compile.")
-def measure(
-    preset: str,
-    architecture: Architecture,
-    batch_size: int,
-    device: str,
-    threads: int | None,
-    bf16: bool,
-    compiled: bool,
-) -> None:
-    """Measure what training a network costs, on noise: a JSON line."""
-    from htmdsep.training.measure import measure as measure_cost
-
-    with exit_on_error(PROGRAM):
-        place = torch.device(pick_device(device))
-        if threads is not None:
-            torch.set_num_threads(threads)
-        config = network_config(PRESETS[preset], architecture)
-        cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
-    values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
-    click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))
 
 
 @command.command("sing")

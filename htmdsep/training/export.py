@@ -12,8 +12,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 def export_weights(

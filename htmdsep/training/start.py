@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import Network, config_to_dict
 from htmdsep.model.masking import MaskingNetwork, TemporalBlock
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 # Parts of the config that no part of the weights depends on
 FREE = {"segment_length", "input_level"}
@@ -24,7 +24,7 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
 
     Raises HtmdsepError where there are none, or where they are another network's.
     """
-    located = locate(weights)
+    located = find_weights(weights)
     known, info = load_weights(located.path, expected_sha256=located.sha256)
     further = _further_blocks(network, known)
     free = FREE | {"repeats"} if further else FREE

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from htmdsep.cli.command import command
-from htmdsep.weights import load_weights, save_weights
+from htmdsep.weights_file import load_weights, save_weights
 from tests.sounds import tone, write_av
 
 RATE = 44_100

@@ -12,8 +12,7 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.start import start_from
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 @pytest.fixture
