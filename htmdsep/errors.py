@@ -7,6 +7,10 @@ class HtmdsepError(Exception):
     """A failure whose message names the cause and the remedy, in one line."""
 
 
+class ArgumentError(HtmdsepError, ValueError):
+    """An argument that is none of those possible."""
+
+
 class DiskError(HtmdsepError):
     """A file cannot be written, which is a matter of its disk and not of the song."""
 

@@ -11,7 +11,7 @@ from functools import partial
 from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import ArgumentError
 
 STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
@@ -93,7 +93,7 @@ def choices_of(hint: Any) -> tuple[str, ...]:
 
 
 def check_limits(options: Any) -> None:
-    """Raise HtmdsepError where a field has a value that its option would refuse."""
+    """Raise ArgumentError where a field has a value that its option would refuse."""
     hints = get_type_hints(type(options))
     for one in fields(options):
         flag, found = one.metadata.get("flag"), getattr(options, one.name)
@@ -102,9 +102,11 @@ def check_limits(options: Any) -> None:
         choices = flag.choices or choices_of(hints[one.name])
         for value in found if isinstance(found, tuple) else (found,):
             if choices and value not in choices:
-                raise HtmdsepError(f"{one.name} must be one of {', '.join(choices)}, not {value!r}")
+                raise ArgumentError(
+                    f"{one.name} must be one of {', '.join(choices)}, not {value!r}"
+                )
             if isinstance(value, (int, float)) and not _fits(value, flag):
-                raise HtmdsepError(f"{one.name} must {_limits(flag)}, not {value!r}")
+                raise ArgumentError(f"{one.name} must {_limits(flag)}, not {value!r}")
 
 
 def _fits(value: float, flag: Flag) -> bool:
@@ -150,7 +152,7 @@ class RunOptions:
     """How songs are separated, and their stems written.
 
     None stands for "as the source is", or for what suits the network and the machine. Raises
-    HtmdsepError for values out of range.
+    ArgumentError for values out of range.
     """
 
     file_format: FileFormat = option(
@@ -241,7 +243,7 @@ class ClusterOptions:
 class BatchOptions:
     """Which songs are separated, and where their stems go.
 
-    `inputs` are files, folders, patterns, URLs, or "-" for standard input. Raises HtmdsepError for
+    `inputs` are files, folders, patterns, URLs, or "-" for standard input. Raises ArgumentError for
     values out of range.
     """
 

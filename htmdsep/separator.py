@@ -15,9 +15,9 @@ from htmdsep.catalogue import find_weights
 from htmdsep.choice import Way, resolve
 from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import ArgumentError, HtmdsepError
 from htmdsep.estimators import load_estimator, make_estimator
-from htmdsep.options import MAX_CHANNELS, NETWORK_OPTIONS, RunOptions, StemName
+from htmdsep.options import MAX_CHANNELS, NETWORK_OPTIONS, STEM_NAMES, RunOptions, StemName
 from htmdsep.pair import Pair
 from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import StreamEstimator, separate_stream
@@ -145,10 +145,13 @@ class Separator:
         before they get their names. Raises HtmdsepError, naming the cause and the remedy, for files
         that cannot be read or written, and for options of another network than is loaded.
         """
+        if not targets or not set(targets) <= set(STEM_NAMES):
+            given = ", ".join(map(repr, targets)) or "none"
+            raise ArgumentError(f"targets are one or both of {', '.join(STEM_NAMES)}, not {given}")
         options = options or self.options
         for name in NETWORK_OPTIONS:
             if getattr(options, name) != getattr(self.options, name):
-                raise HtmdsepError(f"{name} is settled when a Separator is made; make another")
+                raise ArgumentError(f"{name} is settled when a Separator is made; make another")
         notes: list[str] = []
         paths = {stem: Path(target) for stem, target in targets.items()}
         pairs = partial(self._pairs, note=notes.append)

@@ -32,6 +32,11 @@ from htmdsep.options import (
 )
 
 INFORMATION = "Information"
+PATH = click.Path(path_type=Path)
+LATER = TimeRange(0, min_open=True)
+PLACES = click.Choice(["local", "ray"])
+NAMED = f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]"
+IMPORT = "Convert published Keras weights for use by --name, and exit."
 FIRST = ("out", "stems", "recursive")  # in the help
 REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
 
@@ -56,63 +61,21 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @click.option("-i", "--inputs", "more_inputs", multiple=True, hidden=True)
 @click.option("--two-stems", type=click.Choice(STEM_NAMES), expose_value=False, hidden=True)
 @flags(BatchOptions, only=FIRST)
-@own(
-    "-n",
-    "--name",
-    group="Options",
-    metavar="NAME",
-    help=f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]",
-)
+@own("-n", "--name", group="Options", metavar="NAME", help=NAMED)
 @flags(RunOptions)
-@own(
-    "--end",
-    "end_seconds",
-    group="Options",
-    type=TimeRange(0, min_open=True),
-    metavar="TIME",
-    help="Where to stop, in place of --duration.",
-)
-@own(
-    "--weights",
-    group=NETWORK,
-    type=click.Path(path_type=Path),
-    metavar="FILE",
-    help="Weights from a file.",
-)
+@own("--end", "end_seconds", group="Options", type=LATER, metavar="TIME", help="Where to stop.")
+@own("--weights", group=NETWORK, type=PATH, metavar="FILE", help="Weights from a file.")
 @flags(BatchOptions, only=REST)
-@own(
-    "--on",
-    "run_on",
-    group=CLUSTER,
-    type=click.Choice(["local", "ray"]),
-    default="local",
-    show_default=True,
-    help="Run in this process, or on a Ray cluster (or Ray on this machine).",
-)
+@own("--on", "run_on", group=CLUSTER, type=PLACES, default="local", help="Run here, or on Ray.")
 @flags(ClusterOptions)
 @own("--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output.")
 @own("-q", "--quiet", group="Options", is_flag=True, help="Print errors only.")
 @own("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
 @own("--report", "report_on", metavar="DIR", help="Sum up the manifests of a folder, and exit.")
-@own(
-    "--merge-manifests",
-    "merge_in",
-    metavar="DIR",
-    help="Make one manifest of those of the shards in a folder, and exit.",
-)
+@own("--merge-manifests", "merge_in", metavar="DIR", help="Make one manifest of all, and exit.")
 @own("--list-models", is_flag=True, help="Show the weights there are, and exit.")
-@own(
-    "--import-weights",
-    "keras_file",
-    type=click.Path(path_type=Path),
-    metavar="FILE.h5",
-    help="Convert published Keras weights for use by --name, and exit.",
-)
-@own(
-    "--self-test",
-    is_flag=True,
-    help="Separate a built-in mixture, check the result, and exit.",
-)
+@own("--import-weights", "keras_file", type=PATH, metavar="FILE.h5", help=IMPORT)
+@own("--self-test", is_flag=True, help="Separate a built-in mixture, check the result, and exit.")
 @click.version_option(__version__, prog_name="htmdsep", cls=GroupedOption, group=INFORMATION)
 def command(**values: Any) -> None:
     """Separate INPUTS (audio or video files, folders, patterns, URLs, or - for standard input)
