@@ -87,7 +87,11 @@ def decide(job: Job, last_row: LastRow | None, rules: ResumeRules) -> Decision:
     if present and job.source.name != STANDARD_STREAM and not storage.exists(job.source.name):
         return _SEPARATE  # which says that there is no such file
     if rules.existing == "skip" and len(present) == len(job.names):
-        return _SKIP
+        row = last_row(row_id(job.names.values())) if last_row is not None else None
+        name = storage.absolute(job.source.name)
+        if row is None or row.input == name or not storage.exists(row.input):
+            return _SKIP
+        return Decision("skip", reason=f"its stems' names are taken by those of {row.input}")
     if rules.existing == "refuse" and present:
         return Decision(
             "refuse",

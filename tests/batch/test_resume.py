@@ -205,6 +205,14 @@ def test_skip_existing_asks_for_no_proof(run: Run) -> None:
     assert counts(run("--skip-existing")) == "1 done, 2 skipped, 0 failed"
 
 
+def test_stems_of_another_song_are_told(run: Run) -> None:
+    assert run().exit_code == 0
+    write_songs(Path("other"), 1)
+    result = run("--from", "-", "--skip-existing", stdin="other/0.wav\n")
+    assert counts(result) == "0 done, 1 skipped, 0 failed"
+    assert f"taken by those of {Path('music/0.wav').absolute()}" in result.stderr
+
+
 def test_stems_in_the_way_do_not_spoil_the_manifest(run: Run) -> None:
     assert run().exit_code == 0
     before = (OUT / "manifest.jsonl").read_bytes()
