@@ -6,6 +6,8 @@ import json
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -65,3 +67,25 @@ def start(*arguments: str | Path, **options: Any) -> subprocess.Popen[str]:
         preexec_fn=listen,
         **options,
     )
+
+
+def wait_for(process: subprocess.Popen[Any], is_so: Callable[[], bool]) -> None:
+    """Wait until something is so, while a process works."""
+    deadline = time.monotonic() + 120
+    while not is_so():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def finish(process: subprocess.Popen[Any]) -> tuple[int, str]:
+    """Wait for a process; return its status and what it wrote on standard error."""
+    try:
+        _, stderr = process.communicate(timeout=120)
+    finally:
+        process.kill()  # does nothing to a process that has ended
+    return process.returncode, stderr
+
+
+def partial_files(out: Path) -> int:
+    """Return how many files are being written."""
+    return len(list(out.rglob("*.part")))

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -21,31 +20,25 @@ from htmdsep.batch.sources import Shard
 from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separator import Separator
-from tests.batch.songs import RATE, done_inputs, is_whole, rows_of, start, write_songs
+from tests.batch.songs import (
+    RATE,
+    done_inputs,
+    finish,
+    is_whole,
+    partial_files,
+    rows_of,
+    start,
+    wait_for,
+    write_songs,
+)
 from tests.sounds import tone
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")
 
 
-def wait_for(process: subprocess.Popen[str], is_so: Callable[[], bool]) -> None:
-    """Wait until something is so, while a process works."""
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.01)
-
-
 def wait_for_rows(process: subprocess.Popen[str], path: Path, count: int) -> None:
     """Wait until a manifest has so many rows."""
     wait_for(process, lambda: path.exists() and path.read_bytes().count(b"\n") >= count)
-
-
-def finish(process: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        _, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()  # does nothing to a process that has ended
-    return process.returncode, stderr
 
 
 def computed_twice(out: Path, name: str = "manifest.jsonl") -> set[str]:
@@ -75,11 +68,11 @@ def test_a_batch_or_shard_that_was_killed_is_completed(
 def test_what_a_killed_run_leaves_is_removed_by_the_next(
     tmp_path: Path, tiny_weights: Path, how: str
 ) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=60.0), tmp_path / "out"
+    music, out = write_songs(tmp_path / "music", 1, seconds=900.0), tmp_path / "out"
     song = music / "0.wav" if how == "alone" else music
     arguments = [str(song), "-o", str(out), "--weights", str(tiny_weights)]
     process = start(*arguments)
-    wait_for(process, lambda: len(list(out.rglob("*.part"))) == 2)
+    wait_for(process, lambda: partial_files(out) >= 2)
     process.send_signal(signal.SIGKILL)
     finish(process)
     write_songs(music, 1)
@@ -91,12 +84,12 @@ def test_what_a_killed_run_leaves_is_removed_by_the_next(
 def test_a_song_in_work_is_left_to_the_run_that_works_on_it(
     tmp_path: Path, tiny_weights: Path
 ) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=60.0), tmp_path / "out"
+    music, out = write_songs(tmp_path / "music", 1, seconds=900.0), tmp_path / "out"
     soundfile.write(music / "1.wav", tone(RATE, RATE), RATE)
     arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
     process = start(*arguments)
     try:
-        wait_for(process, lambda: len(list(out.rglob("*.part"))) == 2)
+        wait_for(process, lambda: partial_files(out) >= 2)
         second = CliRunner().invoke(command, [*arguments, "-v"])
         assert second.stderr.endswith("1 done, 1 skipped, 0 failed\n")
         assert "0.wav: skipped, another run is at it" in second.stderr

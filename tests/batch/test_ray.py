@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -15,7 +16,15 @@ from click.testing import CliRunner
 from htmdsep.atomic import is_in_work
 from htmdsep.cli.command import command
 from htmdsep.options import STEM_NAMES
-from tests.batch.songs import done_inputs, is_whole, rows_of, start, write_songs
+from tests.batch.songs import (
+    done_inputs,
+    is_whole,
+    partial_files,
+    rows_of,
+    start,
+    wait_for,
+    write_songs,
+)
 
 pytest.importorskip("ray")
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="finds workers in /proc")
@@ -23,13 +32,14 @@ SONGS = 5
 TRACKS = [str(number) for number in range(SONGS)]
 
 
-def wait_until_working(process: object, out: Path, done: int) -> None:
+def wait_until_working(process: subprocess.Popen[str], out: Path, done: int) -> None:
     """Wait until so many songs are done, and others have temporary files."""
-    deadline = time.monotonic() + 120
-    manifest = out / "manifest.jsonl"
-    while not manifest.exists() or len(done_inputs(out)) < done or not list(out.rglob("*.part")):
-        assert process.poll() is None and time.monotonic() < deadline  # type: ignore[attr-defined]
-        time.sleep(0.02)
+
+    def is_working() -> bool:
+        begun = (out / "manifest.jsonl").exists() and len(done_inputs(out)) >= done
+        return begun and partial_files(out) > 0
+
+    wait_for(process, is_working)
 
 
 def working_pids(driver: int) -> list[int]:

@@ -8,13 +8,13 @@ import shlex
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from tests.batch.songs import finish, partial_files, wait_for, write_songs
 from tests.sounds import tone
 
 RATE = 44_100
@@ -35,7 +35,9 @@ def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("jobs", ["1", "2"])
-@pytest.mark.parametrize(("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143)])
+@pytest.mark.parametrize(
+    ("name", "status"), [("SIGHUP", 129), ("SIGINT", 130), ("SIGTERM", 143), ("SIGUSR1", 138)]
+)
 def test_signals_leave_no_files(
     tmp_path: Path, tiny_weights: Path, long_song: Path, jobs: str, name: str, status: int
 ) -> None:
@@ -52,16 +54,10 @@ def test_signals_leave_no_files(
         text=True,
         preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
     )
-    deadline = time.monotonic() + 60
-    while len(list(out.rglob("*.part"))) < 2 * int(jobs):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(process, lambda: partial_files(out) >= 2 * int(jobs))
     process.send_signal(number)
-    try:
-        _, stderr = process.communicate(timeout=60)
-    finally:
-        process.kill()  # does nothing to a process that has ended
-    assert process.returncode == status
+    found, stderr = finish(process)
+    assert found == status
     assert "Traceback" not in stderr
     assert [path.name for path in out.iterdir()] == ["manifest.jsonl"]
 
@@ -76,10 +72,7 @@ def test_an_ignored_interrupt_stays_ignored(
         stderr=subprocess.DEVNULL,
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     )
-    deadline = time.monotonic() + 60
-    while not list(tmp_path.rglob("*.part")):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.05)
+    wait_for(process, lambda: partial_files(tmp_path) > 0)
     process.send_signal(signal.SIGINT)
     with pytest.raises(subprocess.TimeoutExpired):
         process.wait(0.5)
@@ -195,3 +188,49 @@ def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> 
     )
     assert json.loads(done.stdout)["status"] == "done"
     assert "%" not in done.stderr  # no bar: standard error is no terminal
+
+
+@pytest.mark.parametrize("stream", ["/dev/full", "closed pipe"])
+def test_messages_that_cannot_be_written_end_no_batch(
+    tmp_path: Path, tiny_weights: Path, stream: str
+) -> None:
+    if stream == "/dev/full" and not Path(stream).exists():
+        pytest.skip("this system has no /dev/full")
+    write_songs(tmp_path / "music", 3)
+    command = shlex.join([*COMMAND, "music", "--weights", str(tiny_weights)])
+    shell = f"{command} 2> /dev/full" if stream == "/dev/full" else f"{command} 2>&1 | true"
+    subprocess.run(["bash", "-c", f"set -o pipefail; {shell}"], cwd=tmp_path, check=True)
+    assert len(list((tmp_path / "separated").rglob("vocals.wav"))) == 3
+
+
+def test_who_asks_may_stop_reading(tmp_path: Path) -> None:
+    shell = f"{shlex.join([*COMMAND, '--list-models'])} | true; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", shell], cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("shell", "status", "message"),
+    [
+        ("{command} - <&-", 1, "there is no standard input here"),
+        (
+            "mkdir gone; cd gone; rmdir ../gone; {command} ../song.wav",
+            2,
+            "working folder, which is gone",
+        ),
+    ],
+)
+def test_what_a_process_may_lack_is_named(
+    tmp_path: Path, tiny_weights: Path, shell: str, status: int, message: str
+) -> None:
+    command = shlex.join([*COMMAND, "--weights", str(tiny_weights)])
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    done = subprocess.run(
+        ["bash", "-c", shell.format(command=command)],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
+    assert done.returncode == status
+    assert message in done.stderr and "Traceback" not in done.stderr

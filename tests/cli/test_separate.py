@@ -70,12 +70,6 @@ def test_a_song_becomes_two_stems_that_add_up(run: Run) -> None:
     assert vocals.any() and accompaniment.any()
 
 
-def test_default_folder(run: Run) -> None:
-    song("song.wav")
-    assert run("song.wav").exit_code == 0
-    assert "separated/song/vocals.wav" in tree()
-
-
 @pytest.mark.parametrize(
     ("flags", "source", "ending", "expected"),
     [
@@ -356,23 +350,6 @@ def test_quiet_says_nothing_of_success(run: Run) -> None:
     song("song.wav")
     result = run("song.wav", "-q")
     assert (result.exit_code, result.output) == (0, "")
-
-
-def test_flags_of_other_separators(run: Run) -> None:
-    song("song.wav")
-    result = run(
-        "song.wav",
-        "--two-stems",
-        "vocals",
-        "--output_path",
-        "out",
-        "--filename_format",
-        "{instrument}.{codec}",
-        "--codec",
-        "flac",
-    )
-    assert result.exit_code == 0, result.stderr
-    assert tree() == {"song.wav", "out/vocals.flac", "out/accompaniment.flac"}
 
 
 @pytest.mark.parametrize(
