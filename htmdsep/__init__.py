@@ -3,7 +3,11 @@
     import htmdsep
     vocals, accompaniment = htmdsep.separate(mixture, sample_rate)
 
-`Separator` keeps the network loaded for many arrays, streams of blocks, or files.
+`Separator` keeps the network loaded for many arrays, streams of blocks, or files; `run_batch`
+works through folders and lists of songs as the command does:
+
+    for outcome in htmdsep.run_batch(htmdsep.BatchOptions(inputs=("music",), existing="resume")):
+        print(outcome.source.label, outcome.status, outcome.error or "")
 """
 
 from __future__ import annotations

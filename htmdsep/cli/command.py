@@ -17,7 +17,7 @@ from typing import Any
 import click
 
 from htmdsep import __version__
-from htmdsep.cli.habits import NAMES, SeparateCommand
+from htmdsep.cli.habits import SeparateCommand, normalise
 from htmdsep.console import F, GroupedOption, TimeRange, flags, options_from, prepare_process
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.options import (
@@ -51,9 +51,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
     cls=SeparateCommand,
     context_settings={
         "help_option_names": ["-h", "--help"],
-        "token_normalize_func": lambda word: NAMES.get(
-            word.replace("_", "-"), word.replace("_", "-")
-        ),
+        "token_normalize_func": normalise,
         "max_content_width": 100,
     },
 )

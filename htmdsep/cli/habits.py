@@ -25,14 +25,6 @@ NAMES = {
     "WAV": "wav",
     "FLAC": "flac",
 }
-
-
-def normalise(word: str) -> str:
-    """Return an option's name, or a value that is a choice, as htmdsep spells it."""
-    hyphenated = word.replace("_", "-")
-    return NAMES.get(hyphenated, hyphenated)
-
-
 # What to use in place of options that have no counterpart
 ADVICE = {
     "-p": "vocals and accompaniment are what there is; leave -p out",
@@ -46,6 +38,12 @@ ADVICE = {
     "--repo": "weights of one's own are given with --weights FILE",
     "--mwf": "it has no counterpart; leave it out",
 }
+
+
+def normalise(word: str) -> str:
+    """Return an option's name, or a value that is a choice, as htmdsep spells it."""
+    hyphenated = word.replace("_", "-")
+    return NAMES.get(hyphenated, hyphenated)
 
 
 class SeparateCommand(GroupedCommand):
