@@ -15,6 +15,7 @@ from htmdsep.config import (
 )
 from htmdsep.model.convtasnet import ConvTasNet
 from htmdsep.model.htmdnet import HTMDNet
+from htmdsep.model.layers import PLAIN, Layers
 from htmdsep.model.output import NetworkOutput
 from htmdsep.model.waveunet import WaveUNet
 
@@ -23,6 +24,7 @@ __all__ = [
     "ConvTasNetConfig",
     "HTMDNet",
     "HTMDNetConfig",
+    "Layers",
     "Network",
     "NetworkConfig",
     "NetworkOutput",
@@ -38,12 +40,15 @@ __all__ = [
 Network = HTMDNet | ConvTasNet | WaveUNet
 
 
-def build_network(config: NetworkConfig) -> Network:
-    """Return the network that a config describes, with PyTorch's initial weights."""
+def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
+    """Return the network that a config describes, with PyTorch's initial weights.
+
+    Of `layers` its masking network is made, where it has one.
+    """
     if isinstance(config, HTMDNetConfig):
-        return HTMDNet(config)
+        return HTMDNet(config, layers)
     if isinstance(config, ConvTasNetConfig):
-        return ConvTasNet(config)
+        return ConvTasNet(config, layers)
     return WaveUNet(config)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from htmdsep.config import HTMDNetConfig
 from htmdsep.model.denoising import DenoisingNetwork
+from htmdsep.model.layers import PLAIN, Layers
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.model.output import NetworkOutput
 
@@ -21,10 +22,10 @@ class HTMDNet(nn.Module):
     have the same shape. The masked estimate is the second probe point of deep supervision.
     """
 
-    def __init__(self, config: HTMDNetConfig) -> None:
+    def __init__(self, config: HTMDNetConfig, layers: Layers = PLAIN) -> None:
         super().__init__()
         self.config = config
-        self.masking = MaskingNetwork(config)
+        self.masking = MaskingNetwork(config, layers)
         self.denoising = DenoisingNetwork(config)
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
