@@ -10,6 +10,8 @@ from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
 
+ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
+
 
 @contextmanager
 def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
+from htmdsep.atomic import ANY_BYTES, atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.collected import SCORED, Results, read_results, summary_document
@@ -32,7 +32,6 @@ from htmdsep.evaluation.systems import (
 from htmdsep.evaluation.tables import summary_markdown
 from htmdsep.options import StereoMode
 from htmdsep.training.layouts import Song, find_test_songs
-from htmdsep.training.logbook import ANY_BYTES
 
 PICTURES = ("4", "5")  # the slides' Results IV and V
 

@@ -80,7 +80,9 @@ def cache_stems(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         paths = pool.map(lambda stem: _entry(stem, folder, sample_rate), wanted)
-        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
+        bar = tqdm(
+            paths, desc="cache", unit="stem", total=len(wanted), disable=None if progress else True
+        )
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
                 cached[stem.name] = map_stem(stem.name, path)

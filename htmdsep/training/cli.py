@@ -1,9 +1,8 @@
-"""The command `htmdsep-train`: train, score, export, average, measure."""
+"""The command `htmdsep-train`: train, score, export, average."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,30 +11,26 @@ import click
 import torch
 
 from htmdsep.catalogue import locate
-from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
+from htmdsep.console import (
+    GroupedCommand,
+    exit_on_error,
+    flags,
+    options_from,
+    prepare_process,
+)
 from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
-from htmdsep.training.arguments import Arguments
-from htmdsep.training.averaging import average_weights
-from htmdsep.training.export import export_weights
-from htmdsep.training.logbook import write_rows
-from htmdsep.training.options import (
-    PATH,
-    data_options,
-    length_options,
-    machine_options,
-    recipe_options,
-)
-from htmdsep.training.perwindow import COLUMNS, Recorder
+from htmdsep.training.export import average_weights, export_weights, read_credits
+from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
-from htmdsep.training.presets import PRESETS, Architecture, network_config
-from htmdsep.training.provenance import read_credits
+from htmdsep.training.recipe import OURS
 from htmdsep.training.references import REFERENCES
-from htmdsep.training.session import train_with
-from htmdsep.training.validation import Estimator, score_estimates, separate_windows
+from htmdsep.training.run import train_with
+from htmdsep.training.validation import WindowEstimator, score_estimates, separate_windows
 from htmdsep.version import __version__
 from htmdsep.weights import load_weights
 
+PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"
 
 
@@ -47,13 +42,10 @@ def command() -> None:
     """Turn a folder of music into weights for htmdsep."""
 
 
-@command.command(cls=GroupedCommand)
+@command.command("run", cls=GroupedCommand)
 @click.argument("folder", type=PATH)
-@data_options
-@recipe_options
-@length_options
-@machine_options
-def run(**values: Any) -> None:
+@flags(TrainOptions)
+def train_command(**values: Any) -> None:
     """Train on FOLDER: MUSDB18, MUSDB18-HQ, or songs/, voices/ and accompaniment/.
 
     \b
@@ -65,12 +57,17 @@ def run(**values: Any) -> None:
       torchrun --nproc-per-node 2 -m htmdsep.training run my-stems --out runs/mine
 
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
+
+    Exit status: 0 the run has ended, 1 it failed, 2 wrong usage, 129, 130 or 143 interrupted,
+    after last.pt was written.
     """
     with exit_on_error(PROGRAM):
-        train_with(Arguments(**values))
+        ended_by = train_with(options_from(TrainOptions, values))
+    if ended_by is not None:
+        raise SystemExit(128 + ended_by)
 
 
-@command.command()
+@command.command("export")
 @click.argument("checkpoint", type=PATH)
 @click.argument("weights", type=PATH)
 @click.option("--name", required=True, help="What the weights are called.")
@@ -87,7 +84,7 @@ def run(**values: Any) -> None:
     is_flag=True,
     help="Only HTMD-Net's masking network: faster, without what its denoiser adds.",
 )
-def export(
+def export_command(
     checkpoint: Path,
     weights: Path,
     name: str,
@@ -108,54 +105,40 @@ def export(
     click.echo(f"{digest}  {weights}")
 
 
-@command.command()
+@command.command("average")
 @click.argument("weights", nargs=-1, metavar="WEIGHTS...")
 @click.option("--out", type=PATH, required=True, help="The file to write.")
 @click.option("--name", required=True, help="What the mean is called.")
-def average(weights: tuple[str, ...], out: Path, name: str) -> None:
+def average_command(weights: tuple[str, ...], out: Path, name: str) -> None:
     """Write the mean of WEIGHTS, names or files of one network; often better than each."""
     with exit_on_error(PROGRAM):
         digest = average_weights(weights, out, name=name)
     click.echo(f"{digest}  {out}")
 
 
-@command.command()
+@command.command("score")
 @click.argument("weights", metavar="WEIGHTS|mixture|oracle")
 @click.argument("folder", type=PATH)
-@click.option("--cache", type=PATH, default=Path("cache"), show_default=True)
-@click.option("--held-out", metavar="NAME|FILE", help="As for run.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--per-window", type=PATH, metavar="FILE", help="CSV file with a row a window.")
-def score(
-    weights: str,
-    folder: Path,
-    cache: Path,
-    held_out: str | None,
-    device: str,
-    per_window: Path | None,
+@flags(TrainOptions, only=("cache", "held_out", "device"))
+def score_command(
+    weights: str, folder: Path, cache: Path, held_out: str | None, device: str
 ) -> None:
     """Score WEIGHTS, a file or a name, on all validation windows of FOLDER, a JSON line a set.
 
-    Instead of weights, mixture scores the mixture itself, and oracle a mask that knows
-    the vocals: what lies under and over any weights. The rows of --per-window tell what a window
-    is made of, and how far the vocals are over the music between 200 and 4000 Hz.
+    Ratios are medians over the windows, with quartiles (_lower, _upper) and means (_mean). Instead
+    of weights, mixture scores the mixture itself, and oracle a mask that knows the vocals: what
+    lies under and over any weights.
     """
     with exit_on_error(PROGRAM):
         sample_rate, estimator = _estimator(weights, device)
         prepared = prepare(folder, cache, held_out, sample_rate)
-        rows = []
         for windows in prepared.windows():
-            loss = PRESETS["ours"].trainer.loss
-            recorder = Recorder(estimator, sample_rate)
-            scores = score_estimates(recorder, windows, sample_rate, loss)
+            scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
-            click.echo(json.dumps({**described, **scores.as_dict()}))
-            rows += recorder.rows(windows)
-        if per_window is not None:
-            write_rows(per_window, COLUMNS, rows)
+            click.echo(json.dumps({**described, **scores}))
 
 
-def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
+def _estimator(weights: str, device: str) -> tuple[int, WindowEstimator]:
     """Return what is scored, and the sample rate it works at."""
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
@@ -163,41 +146,6 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     located = locate(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config.sample_rate, partial(separate_windows, network, place)
-
-
-@command.command()
-@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="paper", show_default=True)
-@click.option(
-    "--architecture",
-    type=click.Choice(["htmdnet", "convtasnet", "waveunet"]),
-    default="htmdnet",
-    show_default=True,
-)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1))
-@click.option("--bf16", is_flag=True, help="Autocast to bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="With torch.compile.")
-def measure(
-    preset: str,
-    architecture: Architecture,
-    batch_size: int,
-    device: str,
-    threads: int | None,
-    bf16: bool,
-    compiled: bool,
-) -> None:
-    """Measure what training a network costs, on noise: a JSON line."""
-    from htmdsep.training.measure import measure as measure_cost
-
-    with exit_on_error(PROGRAM):
-        place = torch.device(pick_device(device))
-        if threads is not None:
-            torch.set_num_threads(threads)
-        config = network_config(PRESETS[preset], architecture)
-        cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
-    values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
-    click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))
 
 
 def main() -> None:

@@ -10,9 +10,8 @@ from torch import Tensor, nn
 
 from htmdsep.console import peak_rss_bytes
 from htmdsep.model import Network, NetworkConfig, build_network, parameter_count
-from htmdsep.training.kernels import use_fast_kernels
 from htmdsep.training.losses import VARIANTS, supervise
-from htmdsep.training.optimisers import FUSED_ON
+from htmdsep.training.state import FUSED_ON
 
 WARMUP_STEPS = 1
 TIMED_STEPS = 3
@@ -58,8 +57,6 @@ def measure(
     network = build_network(config)
     cost = multiply_adds(network)
     network.to(device).train()
-    if device.type == "cpu":
-        use_fast_kernels(network)
     forward = torch.compile(network) if compiled else network
     optimiser = torch.optim.Adam(network.parameters(), fused=device.type in FUSED_ON)
     audio = torch.randn(2, batch_size, 1, config.segment_length, device=device) / 10

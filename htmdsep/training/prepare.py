@@ -11,17 +11,22 @@ from pathlib import Path
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
 from htmdsep.training.excerpts import make_pool
-from htmdsep.training.holdout import HeldOut, describe, hold_out
+from htmdsep.training.holdout import (
+    HeldOut,
+    ValidationSet,
+    describe,
+    hold_out,
+    make_validation_set,
+)
 from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.loading import Batches
 from htmdsep.training.mixing import RandomMixes, Sources
+from htmdsep.training.processes import World
+from htmdsep.training.recipe import Recipe
 from htmdsep.training.segments import SongSegments
-from htmdsep.training.settings import Preset
 from htmdsep.training.shares import MixSettings
-from htmdsep.training.windows import ValidationSet, make_validation_set
-from htmdsep.training.world import World
 
-Pair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
+StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 @dataclass(frozen=True)
@@ -56,15 +61,15 @@ class Prepared:
         """Choose the validation windows."""
         return [make_validation_set(one, self.cached, self.sample_rate) for one in self.held_out]
 
-    def batches(self, preset: Preset, seed: int, world: World) -> Batches:
-        """Return the batches that a preset asks for."""
-        if preset.random_mixes:
+    def batches(self, recipe: Recipe, seed: int, world: World) -> Batches:
+        """Return the batches that a recipe asks for."""
+        if recipe.random_mixes:
             return RandomMixes(
                 self._sources(),
                 MixSettings(),
                 self.sample_rate,
-                preset.segment_length,
-                preset.batch_size,
+                recipe.segment_length,
+                recipe.batch_size,
                 seed,
                 world.rank,
             )
@@ -74,10 +79,10 @@ class Prepared:
                 "train on; use --preset ours for voices/ and accompaniment/"
             )
         return SongSegments(
-            self._pairs(), preset.segment_length, preset.batch_size, seed, world.rank, world.size
+            self._pairs(), recipe.segment_length, recipe.batch_size, seed, world.rank, world.size
         )
 
-    def _pairs(self) -> tuple[Pair, ...]:
+    def _pairs(self) -> tuple[StemPair, ...]:
         return tuple(
             (self.cached[song.vocals.name], self.cached[song.accompaniment.name])
             for song in self.training.songs
@@ -98,18 +103,18 @@ class Prepared:
 
 
 def prepare(
-    folder: Path, cache: Path, recipe: str | None, sample_rate: int, *, progress: bool = True
+    folder: Path, cache: Path, held_out: str | None, sample_rate: int, *, progress: bool = True
 ) -> Prepared:
-    """Find, split and decode a folder; `recipe` names or holds what is held out.
+    """Find, split and decode a folder; `held_out` names a description or the file that holds one.
 
     Raises HtmdsepError for whatever is wrong with it.
     """
     library = find_library(folder)
-    training, held_out = hold_out(library, describe(library, recipe))
+    training, sets = hold_out(library, describe(library, held_out))
     cached = cache_stems(library.stems(), cache, sample_rate, progress=progress)
     for song in library.songs:
         _check_lengths(song, cached, sample_rate)
-    return Prepared(training, held_out, cached, sample_rate)
+    return Prepared(training, sets, cached, sample_rate)
 
 
 def _check_lengths(song: Song, cached: Mapping[str, CachedStem], sample_rate: int) -> None:

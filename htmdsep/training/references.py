@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.model import NetworkOutput
-from htmdsep.training.validation import Estimator
+from htmdsep.training.validation import WindowEstimator
 
 WINDOW, HOP = 2048, 512  # samples, 93 and 23 ms at 22 050 Hz
 FLOOR = 1e-10  # power, so that silence has a mask
@@ -25,12 +25,12 @@ def ideal_ratio_mask(mixtures: Tensor, vocals: Tensor) -> NetworkOutput:
     window = torch.hann_window(WINDOW)
     mixed, sung = (
         torch.stft(signal, WINDOW, HOP, window=window, return_complex=True)
-        for signal in (mixtures, vocals)
+        for signal in (mixtures.flatten(0, 1), vocals.flatten(0, 1))
     )
     power = sung.abs().square()
     mask = power / (power + (mixed - sung).abs().square() + FLOOR)
-    estimate = torch.istft(mixed * mask, WINDOW, HOP, window=window, length=mixtures.shape[1])
-    return NetworkOutput(estimate, None)
+    estimate = torch.istft(mixed * mask, WINDOW, HOP, window=window, length=mixtures.shape[2])
+    return NetworkOutput(estimate.reshape(mixtures.shape), None)
 
 
-REFERENCES: dict[str, Estimator] = {"mixture": mixture_itself, "oracle": ideal_ratio_mask}
+REFERENCES: dict[str, WindowEstimator] = {"mixture": mixture_itself, "oracle": ideal_ratio_mask}

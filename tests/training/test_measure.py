@@ -5,7 +5,7 @@ import torch
 
 from htmdsep.model import build_network
 from htmdsep.training.measure import measure, multiply_adds
-from htmdsep.training.presets import PAPER, Architecture, network_config
+from htmdsep.training.recipe import PAPER, Architecture, network_config
 
 
 @pytest.mark.parametrize(

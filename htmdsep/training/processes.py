@@ -1,4 +1,4 @@
-"""One process among those that train one network together (`torchrun`)."""
+"""The processes that train one network together (`torchrun`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from torch import distributed as dist
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-PATIENCE = timedelta(hours=12)  # with the chief, which decodes and validates alone
+PATIENCE = timedelta(hours=12)  # with the main process, which decodes and validates alone
 
 
 @dataclass(frozen=True)
@@ -24,7 +24,7 @@ class World:
     size: int = 1
 
     @property
-    def is_chief(self) -> bool:
+    def is_main(self) -> bool:
         """Tell whether this process validates, reports and saves."""
         return self.rank == 0
 
@@ -32,8 +32,8 @@ class World:
         """Return the network, averaging gradients over the processes in every backward pass."""
         return DistributedDataParallel(network) if self.size > 1 else network
 
-    def agree(self, *values: float) -> list[float]:
-        """Return the chief's values in every process."""
+    def broadcast(self, *values: float) -> list[float]:
+        """Return the main process's values in every process."""
         if self.size == 1:
             return list(values)
         shared = torch.tensor(values, dtype=torch.float64)
@@ -44,7 +44,7 @@ class World:
 
 
 @contextmanager
-def join_world(device: torch.device) -> Iterator[World]:
+def join_processes(device: torch.device) -> Iterator[World]:
     """Join the processes that `torchrun` started, or be alone."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
