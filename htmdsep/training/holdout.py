@@ -92,22 +92,24 @@ def describe(library: Library, recipe: str | None) -> dict[str, Description]:
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
+        known = ", ".join(packaged_recipes())
         raise HtmdsepError(
             f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "
-            f"{', '.join(packaged_recipes())}"
+            f"{known}"
         ) from error
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
-    return {name: _description(f"{recipe}: ", name, said) for name, said in described.items()}
+    return {name: _description(recipe, name, said) for name, said in described.items()}
 
 
-def _description(place: str, name: str, said: dict[str, Any]) -> Description:
+def _description(recipe: str, name: str, said: dict[str, Any]) -> Description:
     kinds = {one.name: str(one.type) for one in fields(Description)}
     if unknown := sorted(said.keys() - kinds.keys()):
-        raise HtmdsepError(f"{place}{name} has unknown keys {unknown}; known: {sorted(kinds)}")
+        raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(kinds)}")
     for key, value in said.items():
         if not _fits(value, kinds[key]):
-            raise HtmdsepError(f"{place}{key} of {name} must be {KINDS[kinds[key]]}, not {value!r}")
+            kind = KINDS[kinds[key]]
+            raise HtmdsepError(f"{recipe}: {key} of {name} must be {kind}, not {value!r}")
     return Description(**said)
 
 
@@ -262,9 +264,8 @@ def make_validation_set(
     windows = []
     for song in held.songs:
         vocals, music = cached[song.vocals.name], cached[song.accompaniment.name]
-        if held.level is None:
-            starts = list(range(0, max(1, len(vocals.samples) - length + 1), length))
-        else:
+        starts: Iterable[int] = range(0, max(1, len(vocals.samples) - length + 1), length)
+        if held.level is not None:
             starts = _sung_starts(vocals, length, sample_rate)
         windows += [Window(vocals, start, music, start) for start in starts]
     windows += _mixed_windows(held, cached, length)
@@ -283,11 +284,8 @@ def _sung_starts(vocals: CachedStem, length: int, sample_rate: int) -> list[int]
     levels = np.sqrt(np.mean(whole**2, axis=1))
     sung = levels > levels.max() * 0.01
     frames = length // frame
-    return [
-        first * frame
-        for first in range(0, len(sung) - frames + 1, frames)
-        if sung[first : first + frames].mean() >= SUNG_SHARE
-    ]
+    firsts = range(0, len(sung) - frames + 1, frames)
+    return [f * frame for f in firsts if sung[f : f + frames].mean() >= SUNG_SHARE]
 
 
 def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int) -> list[Window]:
