@@ -14,8 +14,10 @@ import click
 
 from htmdsep.atomic import atomic_path
 from htmdsep.catalogue import bundled_folder, record_hash
+from htmdsep.graph import write_graph
 from htmdsep.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
 from htmdsep.separator import Separator
+from htmdsep.weights import load_weights
 from htmdsep.weightsfile import read_info, sha256
 
 
@@ -28,7 +30,10 @@ def bundle(file: Path, name: str) -> None:
     target = bundled_folder() / f"{name}.safetensors"
     with atomic_path(target) as temporary:
         shutil.copyfile(file, temporary)
-    record_hash(target, sha256(target))
+    digest = sha256(target)
+    record_hash(target, digest)
+    network, _ = load_weights(target)
+    write_graph(target.with_suffix(".onnx"), network, target, digest)
     mixture = synthesised_mixture()
     found = levels(
         mixture,

@@ -35,6 +35,14 @@ class Located:
 
         return self.sha256 or sha256(self.path)
 
+    def check(self) -> str:
+        """Return the file's SHA-256 as it is; raise HtmdsepError where it is not the recorded."""
+        from htmdsep.weightsfile import check_hash, sha256
+
+        found = sha256(self.path)
+        check_hash(self.path, found, self.sha256)
+        return found
+
 
 def bundled_folder() -> Path:
     """Return the folder of the weights that come with htmdsep.

@@ -98,7 +98,7 @@ def _manner(settings: Settings, device: str) -> Manner:
         batch_size=settings.batch_size,
         precision=settings.precision,
         engine=settings.engine,
-        stereo=settings.stereo,
+        shifts=settings.shifts,
     )
 
 

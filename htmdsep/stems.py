@@ -16,11 +16,12 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.meters import LevelMeter
 from htmdsep.options import STEM_NAMES, FileOptions, StemName, Subtype
 from htmdsep.outputs import Output, check_space, plan_output
+from htmdsep.pair import Pair
 from htmdsep.quantise import dequantise, quantise
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
 from htmdsep.stemfile import StemWriter, frame_count, open_stem, read_stem
-from htmdsep.streaming import BLOCK_LENGTH, Pair
+from htmdsep.streaming import BLOCK_LENGTH
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
@@ -57,6 +58,7 @@ class FileReport:
     device: str | None = None
     precision: str | None = None  # of the network's arithmetic
     engine: str | None = None  # what computed it on the CPU
+    shifts: int = 0  # further passes at other pitches
     notes: list[str] = field(default_factory=list)
 
 

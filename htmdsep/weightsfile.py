@@ -69,16 +69,22 @@ def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np
     Raises HtmdsepError where the hash differs from the expected one, and for values that are not
     finite.
     """
-    if expected_sha256 is not None and (found := sha256(path)) != expected_sha256:
-        raise HtmdsepError(
-            f"{path} is damaged: its SHA-256 is {found}, expected {expected_sha256}; "
-            "reinstall htmdsep or remove the file"
-        )
+    if expected_sha256 is not None:
+        check_hash(path, sha256(path), expected_sha256)
     with safe_open(path, framework="np") as file:
         tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise HtmdsepError(f"{path} holds weights that are not finite")
     return tensors
+
+
+def check_hash(path: Path, found: str, expected: str | None) -> None:
+    """Raise HtmdsepError where a file has another SHA-256 than the expected one, if any."""
+    if expected is not None and found != expected:
+        raise HtmdsepError(
+            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; "
+            "reinstall htmdsep or remove the file"
+        )
 
 
 def sha256(path: Path) -> str:

@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "htmdsep"
 HEAVY = ("torch", "librosa", "numpy", "soundfile", "av", "h5py", "scipy", "matplotlib")
-EXTRAS = ("onnx", "openvino", "ray", "fsspec", "s3fs", "moto")
+EXTRAS = ("onnx", "onnxruntime", "openvino", "ray", "fsspec", "s3fs", "moto")
 ON_TOP = ("htmdsep.training", "htmdsep.evaluation", "htmdsep.bench", "htmdsep.onnx")
 
 
@@ -76,13 +76,6 @@ def test_the_model_knows_nothing_of_files_and_arrays() -> None:
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path
         assert not {"numpy", "soundfile", "pathlib", "click"} & imported(path), path
-
-
-def test_the_fast_network_knows_the_config_and_the_choices_only() -> None:
-    allowed = ("htmdsep.fast", "htmdsep.config", "htmdsep.options", "htmdsep.errors")
-    for path in (PACKAGE / "fast").glob("*.py"):
-        outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
-        assert all(starts_with(name, allowed) for name in outside), path
 
 
 def test_only_the_command_line_imports_click() -> None:

@@ -16,7 +16,7 @@ from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import Output
-from htmdsep.options import EngineName, FileOptions, Precision, StemName, StereoMode
+from htmdsep.options import EngineName, FileOptions, Precision, StemName
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
@@ -37,7 +37,7 @@ class Manner:
     batch_size: int | None
     precision: Precision
     engine: EngineName
-    stereo: StereoMode
+    shifts: int
 
     def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
         """Load weights, by name or path; raise HtmdsepError where that cannot be."""
@@ -49,7 +49,7 @@ class Manner:
             batch_size=self.batch_size,
             precision=self.precision,
             engine=self.engine,
-            stereo=self.stereo,
+            shifts=self.shifts,
             threads=threads,
         )
 

@@ -11,6 +11,7 @@ import click
 import torch
 
 from htmdsep.catalogue import locate
+from htmdsep.choice import pick_device
 from htmdsep.console import (
     GroupedCommand,
     exit_on_error,
@@ -18,7 +19,6 @@ from htmdsep.console import (
     options_from,
     prepare_process,
 )
-from htmdsep.devices import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.training.export import average_weights, export_weights, read_credits
 from htmdsep.training.options import TrainOptions

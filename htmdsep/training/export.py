@@ -15,6 +15,7 @@ import torch
 from htmdsep.catalogue import locate
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
+from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights import load_weights, save_weights
 from htmdsep.weightsfile import WeightsInfo
@@ -54,7 +55,7 @@ def export_weights(
 
 def masking_network(network: Network) -> ConvTasNet:
     """Return HTMD-Net's masking network as a network of its own, which shares its tensors."""
-    if not isinstance(network, HTMDNet):
+    if not isinstance(network, HTMDNet) or not isinstance(network.masking, MaskingNetwork):
         raise HtmdsepError(
             f"only HTMD-Net has a masking network to write alone, not {network.config.architecture}"
         )

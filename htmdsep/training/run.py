@@ -14,11 +14,10 @@ import torch
 from torch import nn
 
 from htmdsep.atomic import make_folder, remove_empty
-from htmdsep.devices import pick_device
+from htmdsep.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.model.layers import PLAIN
-from htmdsep.precision import has_bf16
 from htmdsep.training.cpu_layers import CPU_LAYERS
 from htmdsep.training.export import current_commit, describe_command
 from htmdsep.training.initial import draw_weights, start_from

@@ -49,8 +49,10 @@ class MaskingStage(nn.Module):
 
 
 def masking_stage(network: Network) -> MaskingStage | None:
-    """Return what learns first: of HTMD-Net its masking network, of the baselines nothing."""
-    return MaskingStage(network.masking) if isinstance(network, HTMDNet) else None
+    """Return what learns first: of HTMD-Net its temporal masking network, of others nothing."""
+    if isinstance(network, HTMDNet) and isinstance(network.masking, MaskingNetwork):
+        return MaskingStage(network.masking)
+    return None
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
+from htmdsep.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
 from htmdsep.levels import with_gains
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
@@ -30,25 +31,30 @@ def separate_windows(
 ) -> NetworkOutput:
     """Return what a network makes of (windows, channels, time), on the CPU and of the same shape.
 
-    Every window is cut and joined as `htmdsep` does with a file of its length.
+    Every window is cut and joined as `htmdsep` does with a file of its length; a network that hears
+    more channels than there are hears the one repeated.
     """
-    windows, channels, _ = mixtures.shape
-    segment_length = network.config.segment_length
+    config = network.config
+    together, segment_length = config.input_channels, config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    cut = cut_segments([mixtures.flatten(0, 1).T.numpy()], segment_length, hop_length)
-    levelled = list(with_gains(cut, network.config.input_level, channels))
+    context_length = round(CONTEXT_SECONDS * config.sample_rate)
+    heard = mixtures.expand(-1, max(together, mixtures.shape[1]), -1)
+    edged = with_mirrored_edges([heard.flatten(0, 1).T.numpy()], context_length)
+    cut = cut_segments(edged, segment_length, hop_length)
+    levelled = list(with_gains(cut, config.input_level, together))
     outputs = []
     for segment, gain in levelled:
-        rows = torch.from_numpy((segment.samples * gain).T)
-        outputs.append(network(rows.reshape(windows, channels, -1).to(device)))
+        rows = torch.from_numpy((segment.samples * gain).T)  # (windows * channels, time)
+        outputs.append(network(rows.reshape(-1, together, rows.shape[1]).to(device)))
 
     def join(parts: list[Tensor]) -> Tensor:
         estimates = [
             segment._replace(samples=part.flatten(0, 1).T.float().cpu().numpy() / gain)
             for (segment, gain), part in zip(levelled, parts, strict=True)
         ]
-        blocks = list(overlap_add(estimates, segment_length, hop_length))
-        return torch.from_numpy(np.concatenate(blocks).T).reshape(mixtures.shape)
+        blocks = without_edges(overlap_add(estimates, segment_length, hop_length), context_length)
+        joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(heard.shape)
+        return joined if heard.shape == mixtures.shape else joined.mean(dim=1, keepdim=True)
 
     masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
     return NetworkOutput(

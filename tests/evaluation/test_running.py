@@ -41,7 +41,7 @@ def invoke(*arguments: object) -> Result:
 
 
 def networks(weights: Path) -> list[System]:
-    return network_systems(str(weights), device="cpu", stereo="channels", with_masked=True)
+    return network_systems(str(weights), device="cpu", with_masked=True)
 
 
 @dataclass(frozen=True)
@@ -216,9 +216,8 @@ def test_weights_of_one_label_do_not_mix(tmp_path: Path, tiny_weights: Path) -> 
     with pytest.raises(HtmdsepError, match="scores with fingerprint 'a', not 'b'"):
         folder.describe("x", {**description, "fingerprint": "b"})
     system = NetworkSystem("x", str(tiny_weights))
-    assert (
-        system.fingerprint() != NetworkSystem("x", str(tiny_weights), stereo="mean").fingerprint()
-    )
+    masked = NetworkSystem("x", str(tiny_weights), masked=True)
+    assert system.fingerprint() != masked.fingerprint()
 
 
 def test_there_are_no_tables_of_nothing(tmp_path: Path) -> None:

@@ -1,14 +1,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, SpectralConfig
 from htmdsep.separator import Separator
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import prepare
@@ -40,15 +42,31 @@ def test_windows_are_separated_in_segments_without_a_seam() -> None:
     torch.testing.assert_close(output.masked_estimate, mixtures)
 
 
-def test_windows_are_separated_as_files_are(tiny_config: HTMDNetConfig) -> None:
+SPECTRAL = SpectralConfig(
+    segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
+)
+
+
+@pytest.mark.parametrize("input_channels", [1, 2])
+def test_windows_are_separated_as_files_are(input_channels: Literal[1, 2]) -> None:
     torch.manual_seed(1)
-    network = HTMDNet(tiny_config).eval()
-    mixtures = torch.randn(2, 1, 10_001) / 10
+    config = replace(SPECTRAL, input_channels=input_channels, input_level=-20.0)
+    network = HTMDNet(config).eval()
+    mixtures = torch.randn(3, 2, 10_001) / 10
     found = separate_windows(network, CPU, mixtures, mixtures).estimate
     separator = Separator(network, device="cpu", precision="fp32")
-    for mixture, estimate in zip(mixtures[:, 0], found[:, 0], strict=True):
-        streamed = separator.separate(mixture.numpy(), tiny_config.sample_rate)
-        np.testing.assert_allclose(estimate.numpy(), streamed.vocals, atol=1e-5)
+    for mixture, estimate in zip(mixtures, found, strict=True):
+        streamed = separator.separate(mixture.T.numpy(), config.sample_rate)
+        np.testing.assert_allclose(estimate.T.numpy(), streamed.vocals, atol=1e-5)
+
+
+def test_a_network_of_two_channels_hears_one_twice() -> None:
+    torch.manual_seed(1)
+    network = HTMDNet(SPECTRAL).eval()
+    mixtures = torch.randn(3, 1, 10_001) / 10
+    twice = mixtures.expand(-1, 2, -1)
+    found, wanted = (separate_windows(network, CPU, x, x).estimate for x in (mixtures, twice))
+    torch.testing.assert_close(found, wanted.mean(dim=1, keepdim=True))
 
 
 def test_scores_of_the_mixture_are_those_of_its_level() -> None:

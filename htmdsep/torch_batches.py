@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -11,10 +10,10 @@ from itertools import islice
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.inference import NOT_FINITE
+from htmdsep.estimators import NOT_FINITE, Estimate, Outputs, as_estimate, network_inputs
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import Precision
 
@@ -42,81 +41,90 @@ class BatchEstimator:
         on_cpu = self.device.type == "cpu"
         self.batch_size = batch_size or (CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE)
         self.notes: list[str] = []
-        self._most_rows = sys.maxsize  # channels of segments at once, once memory was short
+        self._most_rows = sys.maxsize  # inputs of the network at once, once memory was short
         enabled = precision != "fp32"
         self._autocast = torch.autocast(self.device.type, DTYPES[precision], enabled=enabled)
-        self._begin()
 
-    def _begin(self) -> None:
-        self._process = os.getpid()
-        self._pool = ThreadPoolExecutor(1, thread_name_prefix="htmdsep")
-
-    def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        if self._process != os.getpid():
-            self._begin()  # a forked process has none of its parent's threads
-        pending: deque[Future[np.ndarray]] = deque()
+    def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[Estimate]:
+        # The thread goes with the stream: a process that forks in between has none of its threads
+        pool = ThreadPoolExecutor(1, thread_name_prefix="htmdsep")
+        pending: deque[Future[list[Estimate]]] = deque()
         remaining = iter(segments)
         try:
             while group := list(islice(remaining, self.batch_size)):
-                pending.append(self._pool.submit(self, np.stack(group)))
+                pending.append(pool.submit(self, group))
                 if len(pending) >= BATCHES_AHEAD:
                     yield from pending.popleft().result()
             while pending:
                 yield from pending.popleft().result()
         finally:
-            for future in pending:
-                future.cancel()
+            pool.shutdown(cancel_futures=True)
 
     @torch.inference_mode()
-    def __call__(self, segments: np.ndarray) -> np.ndarray:
-        """Map (segments, segment_length, channels) mixtures to their vocals, in this thread."""
-        count, length, channels = segments.shape
-        rows = torch.from_numpy(np.ascontiguousarray(segments.transpose(0, 2, 1)))
-        rows = rows.reshape(count * channels, 1, length)  # (batch, 1, time)
-        estimate = self._estimate(rows, channels)
-        if not estimate.isfinite().all():
+    def __call__(self, segments: list[np.ndarray]) -> list[Estimate]:
+        """Return the estimates of segments of one shape, in this thread."""
+        channels = segments[0].shape[1]
+        inputs = [
+            network_inputs(segment, self.network.config.input_channels) for segment in segments
+        ]
+        vocals, gains = self._outputs(torch.from_numpy(np.concatenate(inputs)), len(inputs[0]))
+        if not np.isfinite(vocals).all():
             raise HtmdsepError(NOT_FINITE.format(device=self.device))
-        return estimate.reshape(count, channels, length).numpy().transpose(0, 2, 1)
+        size = len(inputs[0])
+        return [
+            as_estimate(
+                Outputs(
+                    vocals[first : first + size],
+                    None if gains is None else gains[first : first + size],
+                ),
+                channels,
+            )
+            for first in range(0, len(vocals), size)
+        ]
 
-    def _estimate(self, rows: Tensor, channels: int) -> Tensor:
-        parts: list[Tensor] = []
-        most = min(self.batch_size * channels, self._most_rows)
-        while (done := sum(map(len, parts))) < len(rows):
+    def _outputs(self, rows: Tensor, inputs_a_segment: int) -> Outputs:
+        """Run the network on (inputs, network_channels, time), in parts that fit the memory."""
+        parts: list[Outputs] = []
+        done, most = 0, min(self.batch_size * inputs_a_segment, self._most_rows)
+        while done < len(rows):
             part = rows[done : done + most]
             try:
                 parts.append(self._run(part))
+                done += len(part)
             except torch.cuda.OutOfMemoryError as error:
                 if len(part) == 1:
                     raise HtmdsepError(
                         f"one segment of {part.shape[-1]} samples is too large for the memory of "
                         f"{self.device}; use a shorter --segment or --device cpu"
                     ) from error
-                most = self._retreat(len(part), channels)
-        return torch.cat(parts)
+                most = self._retreat(len(part), inputs_a_segment)
+        gains = [part.high_gain for part in parts if part.high_gain is not None]
+        return Outputs(
+            np.concatenate([part.vocals for part in parts]),
+            np.concatenate(gains) if gains else None,
+        )
 
-    def _run(self, rows: Tensor) -> Tensor:
+    def _run(self, rows: Tensor) -> Outputs:
         if self.device.type == "cuda":
             rows = rows.pin_memory()
         with self._autocast:
             output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
-        return output.estimate.float().cpu()
+        gain = output.high_gain
+        return Outputs(
+            output.estimate.float().cpu().numpy(),
+            None if gain is None else gain.float().cpu().numpy(),
+        )
 
-    def _retreat(self, failed_rows: int, channels: int) -> int:
+    def _retreat(self, failed_rows: int, inputs_a_segment: int) -> int:
         """Halve the rows that failed, for good, and say so; return their number."""
         most = self._most_rows = failed_rows // 2
-        self.batch_size = max(1, most // channels)
-        remedy = f"--batch-size {most // channels}" if most >= channels else "a shorter --segment"
+        self.batch_size = max(1, most // inputs_a_segment)
+        whole = most // inputs_a_segment
+        remedy = f"--batch-size {whole}" if whole else "a shorter --segment"
         self.notes.append(
-            f"out of memory on {self.device}: went on with {most} channels of segments at once; "
+            f"out of memory on {self.device}: went on with {most} inputs of the network at once; "
             f"{remedy} avoids the attempt"
         )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return most
-
-
-def network_tensors(network: nn.Module) -> dict[str, np.ndarray]:
-    """Return a network's tensors by name, as float32."""
-    return {
-        name: tensor.detach().float().cpu().numpy() for name, tensor in network.state_dict().items()
-    }
