@@ -42,7 +42,7 @@ def test_bundled_comes_before_cached(folders: tuple[Path, Path], tiny_weights: P
     assert locate(None).path == locate(DEFAULT_WEIGHTS).path == default
     assert locate("mine").path.parent == cache
     assert locate("mine").sha256 == sha256(tiny_weights)
-    names = [DEFAULT_WEIGHTS, DEFAULT_WEIGHTS, "mine"]
+    names = [DEFAULT_WEIGHTS, "mine", DEFAULT_WEIGHTS]  # bundled, cached by name
     assert [located.name for located in available()] == names
 
 

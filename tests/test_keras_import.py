@@ -52,7 +52,7 @@ def test_outputs_are_those_of_keras(form: Form, mixture: np.ndarray, tmp_path: P
     network = convert_keras(model.write(tmp_path / "network.h5"))
     with torch.inference_mode():
         outputs = network(torch.from_numpy(mixture).transpose(1, 2))
-    for found, expected in zip(outputs, model.outputs, strict=True):
+    for found, expected in zip(outputs[:2], model.outputs, strict=True):
         assert expected.value.std() > 0.05
         np.testing.assert_allclose(found.transpose(1, 2), expected.value, rtol=0, atol=1e-5)
 
@@ -68,6 +68,7 @@ def test_config_is_the_files(mixture: np.ndarray, tmp_path: Path) -> None:
         "leaky_slope": 0.2,
         "batchnorm_eps": 1e-3,
         "batchnorm_momentum": 0.01,
+        "input_level": None,
         "encoder_channels": keras_files.ENCODER_CHANNELS,
         "encoder_kernel": 6,
         "encoder_stride": 2,

@@ -14,8 +14,10 @@ from pathlib import Path
 import pytest
 
 from htmdsep.catalogue import available, bundled_folder
+from htmdsep.choice import Way
+from htmdsep.estimators import load_run
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weightsfile import sha256
+from htmdsep.weightsfile import read_info, sha256
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
@@ -108,4 +110,6 @@ def test_bundled_weights_are_sound() -> None:
     assert DEFAULT_WEIGHTS in [located.name for located in bundled]
     for located in bundled:
         assert sha256(located.path) == located.sha256
-        assert located.path.stat().st_size < 10 * 2**20
+        assert located.path.stat().st_size < 20 * 2**20
+        assert located.path.with_suffix(".onnx").is_file()
+        load_run(located, read_info(located.path).config, Way("cpu", "fp32", "onnx"))

@@ -35,7 +35,7 @@ def test_weights_survive_the_file(tiny_network: HTMDNet, tiny_weights: Path) -> 
     network, info = load_weights(tiny_weights, expected_sha256=sha256(tiny_weights))
     assert info == WeightsInfo("tiny", TINY, "CC0", {"data": "none"})
     mixture = torch.randn(1, 1, 2048)
-    for found, expected in zip(network(mixture), tiny_network(mixture), strict=True):
+    for found, expected in zip(network(mixture)[:2], tiny_network(mixture)[:2], strict=True):
         assert torch.equal(found, expected)
 
 

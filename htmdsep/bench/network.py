@@ -91,7 +91,8 @@ def time_networks(
         cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
         for way in ways:
             if way.engine == "torch":
-                continue  # is the eager network
+                cases.append(("torch", way.precision, rows, partial(_eager, network, rows)))
+                continue
             settled_way = choice.Way("cpu", way.precision, way.engine, None, threads)
             runner = load_run(located, network.config, settled_way)
             on_all = partial(_on_all, pool, runner, rows.numpy())

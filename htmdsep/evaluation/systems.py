@@ -66,11 +66,11 @@ class NetworkSystem:
     @cached_property
     def _separator(self) -> Separator:
         located = self.located
+        if not self.masked:
+            return Separator(self.weights, device=self.device)
         device = pick_device(self.device)
         network, _ = load_weights(located.path, device, expected_sha256=located.sha256)
-        if self.masked:
-            network = cast("Network", _MaskedEstimate(network))
-        return Separator(network, device=device)
+        return Separator(cast("Network", _MaskedEstimate(network)), device=device)
 
 
 class _MaskedEstimate(nn.Module):

@@ -12,6 +12,7 @@ import torch
 
 from htmdsep.catalogue import locate
 from htmdsep.choice import pick_device
+from htmdsep.config import NetworkConfig, SpectralConfig
 from htmdsep.console import (
     GroupedCommand,
     exit_on_error,
@@ -19,7 +20,6 @@ from htmdsep.console import (
     options_from,
     prepare_process,
 )
-from htmdsep.model import HTMDNetConfig
 from htmdsep.training.export import average_weights, export_weights, read_credits
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
@@ -125,27 +125,41 @@ def score_command(
 ) -> None:
     """Score WEIGHTS, a file or a name, on all validation windows of FOLDER, a JSON line a set.
 
-    Ratios are medians over the windows, with quartiles (_lower, _upper) and means (_mean). Instead
-    of weights, mixture scores the mixture itself, and oracle a mask that knows the vocals: what
-    lies under and over any weights.
+    Ratios are medians over the windows, with quartiles (_lower, _upper) and means (_mean). Windows
+    have as many channels as the network hears. Instead of weights, mixture scores the mixture
+    itself, and oracle a mask that knows the vocals: what lies under and over any weights, in
+    stereo.
     """
     with exit_on_error(PROGRAM):
-        sample_rate, estimator = _estimator(weights, device)
-        prepared = prepare(folder, cache, held_out, sample_rate)
+        config, estimator = _estimator(weights, device)
+        sample_rate, channels = config.sample_rate, config.input_channels
+        prepared = prepare(folder, cache, held_out, sample_rate, channels=channels)
         for windows in prepared.windows():
             scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
             click.echo(json.dumps({**described, **scores}))
 
 
-def _estimator(weights: str, device: str) -> tuple[int, WindowEstimator]:
-    """Return what is scored, and the sample rate it works at."""
+def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimator]:
+    """Return what is scored, and the network whose rate and channels it works in."""
     if weights in REFERENCES:
-        return HTMDNetConfig.sample_rate, REFERENCES[weights]
+        return SpectralConfig(), REFERENCES[weights]
     place = torch.device(pick_device(device))
     located = locate(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
-    return info.config.sample_rate, partial(separate_windows, network, place)
+    return info.config, partial(separate_windows, network, place)
+
+
+@command.command("sing")
+@click.argument("speech", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def sing_command(speech: Path, out: Path, seed: int) -> None:
+    """Turn SPEECH, a file or a folder, into sung melodies in the folder OUT, such as my/voices."""
+    from htmdsep.training.sing import sing_files
+
+    with exit_on_error(PROGRAM):
+        click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
 
 
 def main() -> None:

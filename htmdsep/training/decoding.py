@@ -1,4 +1,4 @@
-"""Blocks of mono samples from any audio file, or from one stream of a MUSDB18 stem file."""
+"""Blocks of samples from any audio file, or from one stream of a MUSDB18 stem file."""
 
 from __future__ import annotations
 
@@ -17,17 +17,27 @@ from htmdsep.resample import resample_blocks
 STEM_SUFFIX = ".stem.mp4"  # several audio streams in one file
 
 
-def mono_blocks(path: Path, stream: int, sample_rate: int) -> Iterator[np.ndarray]:
-    """Yield (frames, 1) float32 blocks at a rate in Hz: the mean of the channels, resampled.
+def decoded_blocks(
+    path: Path, stream: int, sample_rate: int, channels: int
+) -> Iterator[np.ndarray]:
+    """Yield (frames, channels) float32 blocks at a rate in Hz.
 
-    Raises HtmdsepError, with the file's name, where the file cannot be decoded.
+    Where a file has another number of channels, each is the mean of its own. Raises HtmdsepError,
+    with the file's name, where the file cannot be decoded.
     """
     try:
         with open_stream(path, stream) as (rate, blocks):
-            means = (block.mean(axis=1, keepdims=True) for block in blocks)
-            yield from resample_blocks(means, 1, rate, sample_rate)
+            fitting = (_with_channels(block, channels) for block in blocks)
+            yield from resample_blocks(fitting, channels, rate, sample_rate)
     except HtmdsepError as error:
         raise HtmdsepError(f"{path}: {error}") from error
+
+
+def _with_channels(block: np.ndarray, channels: int) -> np.ndarray:
+    if block.shape[1] == channels:
+        return block
+    mean: np.ndarray = block.mean(axis=1, keepdims=True)
+    return mean.repeat(channels, axis=1)
 
 
 @contextmanager

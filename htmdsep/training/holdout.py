@@ -25,8 +25,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.cache import CachedStem
-from htmdsep.training.excerpts import random_active_start
+from htmdsep.training.cache import UNIT, CachedStem, random_active_start
 from htmdsep.training.layouts import Library, Song, Stem
 
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs
@@ -154,6 +153,7 @@ def hold_out(
         songs=[song for song in library.songs if song.title not in titles],
         voices=[stem for stem in library.voices if stem.name not in names],
         accompaniments=[stem for stem in library.accompaniments if stem.name not in names],
+        labels=library.labels,
         is_musdb=library.is_musdb,
     )
     return rest, sets
@@ -235,15 +235,20 @@ class ValidationSet:
         return replace(self, windows=self.windows[::stride])
 
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield mixtures and vocals, both (windows, 1, time), a few windows at a time."""
+        """Yield mixtures and vocals, both (windows, channels, time), a few windows at a time."""
         for first in range(0, len(self.windows), TOGETHER):
             pairs = [self._read(window) for window in self.windows[first : first + TOGETHER]]
-            mixtures, vocals = (np.stack(signals)[:, None] for signals in zip(*pairs, strict=True))
+            mixtures, vocals = (np.stack(signals) for signals in zip(*pairs, strict=True))
             yield torch.from_numpy(mixtures), torch.from_numpy(vocals)
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        vocals = window.vocals.read(window.vocals_start, self.length)
-        music = window.accompaniment.read(window.accompaniment_start, self.length)
+        vocals, music = (
+            np.float32(UNIT) * stem.read_integers(start, self.length).T
+            for stem, start in (
+                (window.vocals, window.vocals_start),
+                (window.accompaniment, window.accompaniment_start),
+            )
+        )
         if self.level is not None:
             ratio = np.sqrt(np.mean(music**2) / max(float(np.mean(vocals**2)), 1e-12))
             vocals = vocals * np.float32(ratio * 10 ** (self.level / 20))

@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
+from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
-from htmdsep.training.excerpts import make_pool
 from htmdsep.training.holdout import (
     HeldOut,
     ValidationSet,
@@ -20,13 +21,9 @@ from htmdsep.training.holdout import (
 )
 from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.loading import Batches
-from htmdsep.training.mixing import RandomMixes, Sources
+from htmdsep.training.places import Sources, StemPair, make_pool
 from htmdsep.training.processes import World
 from htmdsep.training.recipe import Recipe
-from htmdsep.training.segments import SongSegments
-from htmdsep.training.shares import MixSettings
-
-StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 @dataclass(frozen=True)
@@ -37,6 +34,7 @@ class Prepared:
     held_out: list[HeldOut]
     cached: Mapping[str, CachedStem]
     sample_rate: int
+    channels: int
 
     def digest(self) -> str:
         """Hash what is held out and what is trained on, by names and lengths, wherever it lies."""
@@ -66,7 +64,7 @@ class Prepared:
         if recipe.random_mixes:
             return RandomMixes(
                 self._sources(),
-                MixSettings(),
+                MixSettings() if self.channels == 1 else STEREO_MIXES,
                 self.sample_rate,
                 recipe.segment_length,
                 recipe.batch_size,
@@ -79,18 +77,27 @@ class Prepared:
                 "train on; use --preset ours for voices/ and accompaniment/"
             )
         return SongSegments(
-            self._pairs(), recipe.segment_length, recipe.batch_size, seed, world.rank, world.size
+            self._pairs(self.training.songs),
+            recipe.segment_length,
+            recipe.batch_size,
+            seed,
+            world.rank,
+            world.size,
         )
 
-    def _pairs(self) -> tuple[StemPair, ...]:
+    def _pairs(self, songs: list[Song]) -> tuple[StemPair, ...]:
+        names = ((song.vocals.name, song.accompaniment.name) for song in songs)
         return tuple(
-            (self.cached[song.vocals.name], self.cached[song.accompaniment.name])
-            for song in self.training.songs
+            (self.cached[vocals], self.cached[music])
+            for vocals, music in names
+            if vocals in self.cached and music in self.cached  # labels may be silent
         )
 
     def _sources(self) -> Sources:
         """Return what random mixing draws from: songs serve as pairs and as loose stems."""
-        pairs = self._pairs()
+        pairs, labels = (
+            self._pairs(songs) for songs in (self.training.songs, self.training.labels)
+        )
         voices, music = (
             [self.cached[stem.name] for stem in stems if stem.name in self.cached]
             for stems in (self.training.voices, self.training.accompaniments)
@@ -99,30 +106,40 @@ class Prepared:
         if accompaniments is None or not (pairs or voices):
             raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
         song_voices = make_pool([vocals for vocals, _ in pairs])
-        return Sources(pairs, song_voices, make_pool(voices), accompaniments)
+        return Sources(pairs, labels, song_voices, make_pool(voices), accompaniments)
 
 
 def prepare(
-    folder: Path, cache: Path, held_out: str | None, sample_rate: int, *, progress: bool = True
+    folder: Path,
+    cache: Path,
+    held_out: str | None,
+    sample_rate: int,
+    *,
+    channels: int = 1,
+    progress: bool = True,
 ) -> Prepared:
-    """Find, split and decode a folder; `held_out` names a description or the file that holds one.
+    """Find, split and decode a folder to a number of channels.
+
+    `held_out` names what is held out, or the file that describes it.
 
     Raises HtmdsepError for whatever is wrong with it.
     """
     library = find_library(folder)
     training, sets = hold_out(library, describe(library, held_out))
-    cached = cache_stems(library.stems(), cache, sample_rate, progress=progress)
-    for song in library.songs:
+    cached = cache_stems(library.stems(), cache, sample_rate, channels=channels, progress=progress)
+    for song in [*library.songs, *library.labels]:
         _check_lengths(song, cached, sample_rate)
-    return Prepared(training, sets, cached, sample_rate)
+    return Prepared(training, sets, cached, sample_rate, channels)
 
 
 def _check_lengths(song: Song, cached: Mapping[str, CachedStem], sample_rate: int) -> None:
-    vocals, music = (
-        len(cached[stem.name].samples) / sample_rate for stem in (song.vocals, song.accompaniment)
-    )
-    if abs(vocals - music) > LENGTH_TOLERANCE_SECONDS:
+    lengths = [
+        len(cached[stem.name].samples) / sample_rate
+        for stem in (song.vocals, song.accompaniment)
+        if stem.name in cached
+    ]
+    if max(lengths, default=0) - min(lengths, default=0) > LENGTH_TOLERANCE_SECONDS:
         raise HtmdsepError(
-            f"songs/{song.title}: stems of different length (vocals {vocals:.2f} s, "
-            f"accompaniment {music:.2f} s); align them"
+            f"{song.vocals.name} and its accompaniment are of different length "
+            f"({lengths[0]:.2f} s, {lengths[1]:.2f} s); align them"
         )

@@ -14,8 +14,8 @@ from htmdsep.model import (
     WaveUNetConfig,
     config_to_dict,
 )
+from htmdsep.training.augment.draw import INPUT_LEVEL
 from htmdsep.training.losses import RATIO, VARIANTS, LossSettings
-from htmdsep.training.shares import INPUT_LEVEL
 
 Architecture = Literal["htmdnet", "convtasnet", "waveunet"]
 Decay = Literal["none", "cosine"]

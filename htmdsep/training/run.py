@@ -18,6 +18,7 @@ from htmdsep.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.model.layers import PLAIN
+from htmdsep.training.batches import SongSegments
 from htmdsep.training.cpu_layers import CPU_LAYERS
 from htmdsep.training.export import current_commit, describe_command
 from htmdsep.training.initial import draw_weights, start_from
@@ -26,7 +27,6 @@ from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import Recipe, network_config, resume_settings
-from htmdsep.training.segments import SongSegments
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, TrainingRun, masking_stage, train
 
@@ -55,7 +55,7 @@ def train_with(options: TrainOptions) -> int | None:
             f"{options.out / LAST} is there already; give --resume, or another --out"
         )
     with join_processes(device) as world, _own_folder(options.out, world):
-        prepared = _prepare(options, config.sample_rate, world)
+        prepared = _prepare(options, config, world)
         _, ended_by = fit(options, recipe, config, prepared, device=device, world=world)
     return ended_by
 
@@ -130,7 +130,7 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
         yield
 
 
-def _prepare(options: TrainOptions, sample_rate: int, world: World) -> Prepared:
+def _prepare(options: TrainOptions, config: NetworkConfig, world: World) -> Prepared:
     """Prepare the folder, the main process first, so that nothing is decoded twice."""
     for turn in (True, False):
         if world.is_main == turn:
@@ -138,7 +138,8 @@ def _prepare(options: TrainOptions, sample_rate: int, world: World) -> Prepared:
                 options.folder,
                 options.cache,
                 options.held_out,
-                sample_rate,
+                config.sample_rate,
+                channels=config.input_channels,
                 progress=world.is_main,
             )
         world.broadcast(0.0)

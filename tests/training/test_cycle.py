@@ -11,7 +11,14 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, HTMDNetConfig
+from htmdsep.model import (
+    ConvTasNet,
+    ConvTasNetConfig,
+    HTMDNet,
+    HTMDNetConfig,
+    NetworkConfig,
+    SpectralConfig,
+)
 from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
@@ -19,7 +26,7 @@ from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.processes import World
 from htmdsep.training.recipe import OURS, PAPER, Recipe
 from htmdsep.training.run import fit
-from htmdsep.training.state import RunState
+from htmdsep.training.state import RunState, averaged_network, read_checkpoint
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_network, separate_windows
 from htmdsep.weights import load_weights, save_weights
@@ -40,7 +47,7 @@ def short(recipe: Recipe, steps: int, **changes: Any) -> Recipe:
 
 
 def go(
-    out: Path, recipe: Recipe, config: HTMDNetConfig, prepared: Prepared, **options: Any
+    out: Path, recipe: Recipe, config: NetworkConfig, prepared: Prepared, **options: Any
 ) -> RunState:
     told = TrainOptions(folder=Path("music"), out=out, **options)
     out.mkdir(exist_ok=True)
@@ -138,6 +145,21 @@ def test_worker_processes_make_the_same_batches(
     ]
     weights = [state.network.state_dict() for state in states]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def test_a_network_of_two_channels_learns_in_stereo(
+    tmp_path: Path, corpus: Path, cache: Path
+) -> None:
+    config = SpectralConfig(
+        segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
+    )
+    stereo = prepare(corpus, cache, None, 22_050, channels=2, progress=False)
+    state = go(tmp_path, short(OURS, 4), config, stereo)
+    (windows,) = stereo.windows()
+    assert {mixtures.shape[1] for mixtures, _ in windows.batches()} == {2}
+    assert state.audio_seconds == pytest.approx(4 * 6 * 4096 / 22_050)
+    averaged = averaged_network(read_checkpoint(tmp_path / BEST_SDR))
+    assert averaged.config == config
 
 
 def test_a_run_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig) -> None:

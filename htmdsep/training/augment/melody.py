@@ -1,4 +1,4 @@
-"""Melodies from any voice: time-varying resampling along a curve of semitones."""
+"""Melodies for any voice, by resampling along a curve of semitones; solo leads that play them."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.training.augment.draws import floats
+from htmdsep.training.augment.draw import Draw
 
 CONTROL_STEP = 64  # samples between the points of a curve; interpolated linearly in between
 MARGIN = 4  # samples that the cubic interpolation may read past a position
+LOWEST_NOTE, HIGHEST_NOTE = 45, 81  # MIDI: A2 to A5, the range of voices and leads
+DRIVE = (0.3, 12.0)  # of leads, from a sine to nearly a square wave
 
 
 @dataclass(frozen=True)
@@ -33,26 +35,22 @@ class MelodyRange:
 
 
 def draw_melodies(
-    rng: np.random.Generator,
-    length: int,
-    sample_rate: int,
-    *,
-    melodic: np.ndarray,
-    ranges: MelodyRange,
-) -> Tensor:
+    draw: Draw, length: int, melodic: np.ndarray, ranges: MelodyRange = MelodyRange()
+) -> np.ndarray:
     """Draw curves of semitones over `length` samples, one a row of `melodic` (rows,).
 
     Returns their control points, (rows, points); rows not `melodic` keep one note a row.
     """
-    rows = len(melodic)
-    seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / sample_rate)
+    rng, rows = draw.rng, len(melodic)
+    seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / draw.sample_rate)
     curve = rng.uniform(-ranges.transposition, ranges.transposition, (rows, 1))
     curve = curve + _notes(rng, rows, seconds, ranges) * melodic[:, None]
     curve += _vibrato(rng, rows, seconds, ranges)
     curve += _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12)) * (
         ranges.drift * 5  # a moving average over 25 points divides the deviation by five
     )
-    return floats(curve.clip(-ranges.limit, ranges.limit))
+    limited: np.ndarray = curve.clip(-ranges.limit, ranges.limit)
+    return limited
 
 
 def fine_curves(points: Tensor, length: int) -> Tensor:
@@ -102,7 +100,7 @@ def _smooth(curve: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
 
 
 def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
-    """Read (rows, source_time) at the speed a curve (rows, time) asks for; returns its shape.
+    """Read (rows, channels, source_time) at the speeds a curve (rows, time) asks for.
 
     A curve of 0 returns the signal's beginning unchanged, +12 plays it at twice the speed. Past
     the end of the signal the result is silent. Interpolation is cubic (Catmull-Rom).
@@ -110,17 +108,35 @@ def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
     speed = torch.exp2(semitones / 12)
     position = torch.cumsum(speed, dim=1, dtype=torch.float64) - (speed[:, :1] - 1)
     source = torch.nn.functional.pad(signal, (1, MARGIN))
-    last = signal.shape[1] + 1
+    last = signal.shape[2] + 1
     position = position.clamp_(max=float(last))
     index = position.long()
-    fraction = position.sub_(index).float()
-    index -= 1
+    fraction = position.sub_(index).float()[:, None]
+    index = (index - 1)[:, None].expand(-1, signal.shape[1], -1)
     # The neighbours of a position, from views of the source that begin a sample later each
     before, here, after, beyond = (
-        source[:, shift : last + shift].gather(1, index) for shift in range(4)
+        source[:, :, shift : last + shift].gather(2, index) for shift in range(4)
     )
     slope, next_slope = (after - before) / 2, (beyond - here) / 2
     difference = here - after
     cubic = 2 * difference + slope + next_slope
     square = -3 * difference - 2 * slope - next_slope
     return ((cubic * fraction + square) * fraction + slope) * fraction + here
+
+
+def solo_leads(draw: Draw, rows: int, like: Tensor) -> Tensor:
+    """Play synthetic solo instruments, which a separator must not take for a voice.
+
+    Returns driven sines with notes and vibrato, (rows, 1, time) as long as `like`, RMS about 1.
+    """
+    length = like.shape[2]
+    curves = fine_curves(draw.on(draw_melodies(draw, length, np.ones(rows, bool)), like), length)
+    notes = draw.on(draw.uniform((LOWEST_NOTE, HIGHEST_NOTE), rows), like)
+    drives = draw.on(np.exp(draw.uniform((np.log(DRIVE[0]), np.log(DRIVE[1])), rows)), like)
+    offsets = draw.on(draw.uniform((0, 0.6), rows), like)  # bring even harmonics
+    hertz = 440 * torch.exp2((notes - 69 + curves[:, None]) / 12)
+    turns = torch.cumsum(hertz / draw.sample_rate, dim=2, dtype=torch.float64)
+    phase = (turns - turns.floor()).float() * (2 * torch.pi)
+    wave = torch.tanh(drives * (torch.sin(phase) + offsets))
+    wave = wave - wave.mean(dim=2, keepdim=True)
+    return wave / (wave.square().mean(dim=2, keepdim=True).sqrt() + 1e-6)
