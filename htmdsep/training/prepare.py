@@ -20,9 +20,8 @@ from htmdsep.training.holdout import (
     make_validation_set,
 )
 from htmdsep.training.layouts import Library, Song, find_library
-from htmdsep.training.loading import Batches
 from htmdsep.training.places import Sources, StemPair, make_pool
-from htmdsep.training.processes import World
+from htmdsep.training.processes import Batches, World
 from htmdsep.training.recipe import Recipe
 
 

@@ -1,18 +1,26 @@
-"""The processes that train one network together (`torchrun`)."""
+"""Processes: those that train one network together (`torchrun`), and their workers for batches."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import signal
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any, Protocol, runtime_checkable
 
 import torch
+from torch import Tensor, nn
 from torch import distributed as dist
-from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, Dataset
 
+from htmdsep.console import ENDING_SIGNALS
+
+Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
+QUEUED = 6  # batches ahead, a worker
+MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
 PATIENCE = timedelta(hours=12)  # with the main process, which decodes and validates alone
 
 
@@ -56,3 +64,61 @@ def join_processes(device: torch.device) -> Iterator[World]:
         yield World(dist.get_rank(), size)
     finally:
         dist.destroy_process_group()
+
+
+class Batches(Protocol):
+    """Anything that makes batch number `step`, always the same one."""
+
+    def batch(self, step: int) -> Batch: ...
+
+
+@runtime_checkable
+class StagedBatches(Batches, Protocol):
+    """Batches in two stages: what workers read, a few tensors, is mixed on a device."""
+
+    def read(self, step: int) -> Any: ...
+
+    def mix(self, step: int, excerpts: Any, device: torch.device) -> Batch: ...
+
+
+def load(
+    batches: Batches, first: int, last: int, workers: int, device: torch.device
+) -> Generator[Batch, None, None]:
+    """Yield batches `first` to `last` - 1 in order, on a device; 0 workers: all in this process.
+
+    On a GPU, workers only read and the GPU mixes; for a network on a CPU the workers mix too, so
+    that it need not wait. Each tensor from a worker holds a file open until it is gone, of which
+    a process may have about a thousand.
+    """
+    by_workers = device.type in MIXED_BY_WORKERS
+    staged = batches if not by_workers and isinstance(batches, StagedBatches) else None
+    loader: DataLoader[Any] = DataLoader(
+        _ByStep(staged.read if staged else batches.batch),
+        batch_size=None,
+        sampler=range(first, last),
+        num_workers=workers,
+        prefetch_factor=QUEUED if workers else None,
+        worker_init_fn=_begin_worker,
+        pin_memory=device.type == "cuda",
+    )
+    for step, made in enumerate(loader, first):
+        if staged:
+            yield staged.mix(step, made, device)
+        else:
+            mixture, vocals = (part.to(device, non_blocking=True) for part in made)
+            yield mixture, vocals
+
+
+class _ByStep(Dataset[Any]):
+    def __init__(self, make: Callable[[int], Any]) -> None:
+        self.make = make
+
+    def __getitem__(self, step: int) -> Any:
+        return self.make(step)
+
+
+def _begin_worker(_worker: int) -> None:
+    """Leave signals to the parent: torchrun sends them to all, and a batch may still be wanted."""
+    for number in ENDING_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    torch.set_num_threads(1)

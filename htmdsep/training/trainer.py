@@ -19,9 +19,8 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, Network, NetworkOutput
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.holdout import ValidationSet
-from htmdsep.training.loading import Batches, load
 from htmdsep.training.losses import Losses, supervise
-from htmdsep.training.processes import World
+from htmdsep.training.processes import Batches, World, load
 from htmdsep.training.recipe import Recipe
 from htmdsep.training.scores import sdr
 from htmdsep.training.state import RunState, save_state

@@ -13,9 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, initialise_like_keras
-from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.processes import World, join_processes
+from htmdsep.training.processes import Batch, World, join_processes
 from htmdsep.training.recipe import PAPER
 from htmdsep.training.state import RunState, fresh_state, save_state
 from htmdsep.training.trainer import MaskingStage, TrainingRun, train

@@ -14,8 +14,8 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
 from htmdsep.training.holdout import ValidationSet
-from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
+from htmdsep.training.processes import Batch
 from htmdsep.training.recipe import OURS, Recipe
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import (
