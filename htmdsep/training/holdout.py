@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, fields, replace
 from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from unicodedata import normalize
 
 import numpy as np
@@ -27,6 +27,7 @@ from torch import Tensor
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
 from htmdsep.training.layouts import Library, Song, Stem
+from htmdsep.training.places import Place
 
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
@@ -211,14 +212,11 @@ def _file_name(stem: Stem) -> str:
     return stem.name.partition("/")[2]
 
 
-@dataclass(frozen=True)
-class Window:
-    """A place in two stems."""
+class Window(NamedTuple):
+    """Where vocals and accompaniment are read."""
 
-    vocals: CachedStem
-    vocals_start: int
-    accompaniment: CachedStem
-    accompaniment_start: int
+    vocals: Place
+    accompaniment: Place
 
 
 @dataclass(frozen=True)
@@ -243,11 +241,7 @@ class ValidationSet:
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
         vocals, music = (
-            np.float32(UNIT) * stem.read_integers(start, self.length).T
-            for stem, start in (
-                (window.vocals, window.vocals_start),
-                (window.accompaniment, window.accompaniment_start),
-            )
+            np.float32(UNIT) * stem.read_integers(start, self.length).T for stem, start in window
         )
         if self.level is not None:
             ratio = np.sqrt(np.mean(music**2) / max(float(np.mean(vocals**2)), 1e-12))
@@ -272,7 +266,7 @@ def make_validation_set(
         starts: Iterable[int] = range(0, max(1, len(vocals.samples) - length + 1), length)
         if held.level is not None:
             starts = _sung_starts(vocals, length, sample_rate)
-        windows += [Window(vocals, start, music, start) for start in starts]
+        windows += [Window(Place(vocals, start), Place(music, start)) for start in starts]
     windows += _mixed_windows(held, cached, length)
     if not windows:
         raise HtmdsepError(
@@ -306,6 +300,6 @@ def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int)
         group = groups[number % len(groups)]
         voice = group[number // len(groups) % len(group)]
         music = accompaniments[rng.integers(len(accompaniments))]
-        voice_start = random_active_start(rng, voice, length)
-        windows.append(Window(voice, voice_start, music, random_active_start(rng, music, length)))
+        places = [Place(stem, random_active_start(rng, stem, length)) for stem in (voice, music)]
+        windows.append(Window(*places))
     return windows

@@ -35,7 +35,8 @@ def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]],
             for name, value in row.items()
             if name in ("step", "minutes", "train_loss") or is_vocals_ratio(name)
         )
-        tqdm.write(shown, file=sys.stderr)
+        speed = row["step"] / max(60 * row["minutes"], 0.6)  # minutes are rounded to a hundredth
+        tqdm.write(f"{shown}, {speed:.3g} step/s", file=sys.stderr)
 
     return report
 

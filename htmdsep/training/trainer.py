@@ -91,7 +91,7 @@ class Clock:
     def __init__(self, state: RunState, recipe: Recipe) -> None:
         self.state, self.recipe = state, recipe
         self.started = time.monotonic() - state.seconds
-        self._plan()
+        self.validated_seconds = state.seconds
 
     def tick(self) -> None:
         """Bring the state's seconds up to now."""
@@ -103,20 +103,19 @@ class Clock:
         return limit is not None and self.state.seconds >= 60 * limit
 
     def is_due(self) -> bool:
-        """Tell whether to validate after this step."""
-        if self.recipe.epoch_minutes is not None:
-            return self.state.seconds / 60 >= self.next_minutes
-        return self.state.step % self.recipe.epoch_steps == 0
+        """Tell whether to validate after this step.
+
+        By the clock that is at multiples of the epoch, so that runs in short pieces validate, too.
+        """
+        if self.recipe.epoch_minutes is None:
+            return self.state.step % self.recipe.epoch_steps == 0
+        epoch = 60 * self.recipe.epoch_minutes
+        return self.state.seconds // epoch > self.validated_seconds // epoch
 
     def validated(self) -> None:
-        """Count the time that validation took, and plan the next."""
+        """Count the time that validation took, and wait for the next epoch."""
         self.tick()
-        self._plan()
-
-    def _plan(self) -> None:
-        """Plan for the next multiple of the epoch, so that runs in short pieces validate, too."""
-        minutes, epoch = self.state.seconds / 60, self.recipe.epoch_minutes or 1
-        self.next_minutes = (minutes // epoch + 1) * epoch
+        self.validated_seconds = self.state.seconds
 
 
 def train(run: TrainingRun) -> int | None:

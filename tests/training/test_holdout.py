@@ -212,7 +212,7 @@ def test_mixed_windows_take_every_group_alike() -> None:
         3,
     )
     windows = make_validation_set(held, cached, RATE)
-    names = [window.vocals.name for window in windows.windows]
+    names = [window.vocals.stem.name for window in windows.windows]
     assert sorted(names) == ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 6
     assert windows == make_validation_set(held, cached, RATE)
-    assert [window.vocals.name for window in windows.every(5).windows] == names[::5]
+    assert [window.vocals.stem.name for window in windows.every(5).windows] == names[::5]
