@@ -140,8 +140,9 @@ def train(run: TrainingRun) -> int | None:
             ) from error
         if world.is_main:
             if clock.is_over() and stop.signal is None and state.validated_step < state.step:
-                run.report(validate(run))
-            save_state(run.folder / LAST, state)
+                _validate_and_save(run, clock)
+            else:
+                save_state(run.folder / LAST, state)
         return stop.signal
 
 
