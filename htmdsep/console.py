@@ -106,7 +106,8 @@ class GroupedCommand(click.Command):
         groups: dict[str, list[tuple[str, str]]] = {}
         for parameter in self.get_params(ctx):
             record = parameter.get_help_record(ctx)
-            if record is not None:
+            # click 8.5 has records of arguments, too.
+            if record is not None and isinstance(parameter, click.Option):
                 groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
         for title, records in groups.items():
             with formatter.section(title):
@@ -185,9 +186,6 @@ def _declarations(one: Field[Any], hint: Any) -> Iterator[tuple[str, dict[str, A
 def _typed(flag: Flag, hint: Any) -> dict[str, Any]:
     """Return click's settings for a field's type."""
     kind = plain_type(hint)
-    choices = flag.choices or choices_of(kind)
-    if choices:
-        return {"type": click.Choice(choices)}
     if kind is bool:
         return {} if "/" in flag.names else {"is_flag": True}
     if get_origin(kind) is tuple:
@@ -199,6 +197,8 @@ def _typed(flag: Flag, hint: Any) -> dict[str, Any]:
 
 
 def _single_type(flag: Flag, kind: Any) -> Any:
+    if choices := flag.choices or choices_of(kind):
+        return click.Choice(choices)
     least, is_open = (flag.least, False) if flag.above is None else (flag.above, True)
     if kind is int:
         low, high = (None if limit is None else int(limit) for limit in (least, flag.most))

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from htmdsep.catalogue import Located
+from htmdsep.catalogue import WeightsFile
 from htmdsep.choice import Way, resolve, thread_count
 from htmdsep.config import NetworkConfig, SpectralConfig
 from htmdsep.errors import HtmdsepError
 from htmdsep.graph import read_graph
 from htmdsep.spectra import istft, stft
-from htmdsep.weightsfile import read_info
+from htmdsep.weights_file import read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -60,12 +60,12 @@ class Estimator(Protocol):
         ...
 
 
-def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Way, Estimator]:
+def load_estimator(located: WeightsFile, way: Way) -> tuple[NetworkConfig, Way, Estimator]:
     """Load weights for the way they are to be run, which is settled; raise HtmdsepError if not."""
     config = read_info(located.path).config
     way = resolve(way, config)
     if way.engine == "torch":
-        from htmdsep.weights import load_weights
+        from htmdsep.weights_file import load_weights
 
         network, _ = load_weights(located.path, expected_sha256=located.sha256)
         return config, way, make_estimator(network, way)
@@ -80,7 +80,7 @@ def make_estimator(network: Network, way: Way) -> Estimator:
     return BatchEstimator(network, way.device, way.batch_size, way.precision)
 
 
-def load_run(located: Located, config: NetworkConfig, way: Way) -> Run:
+def load_run(located: WeightsFile, config: NetworkConfig, way: Way) -> Run:
     """Load the graph of weights, with what stands around it, into a settled way's engine."""
     graph = _load_graph(located, way)
     if isinstance(config, SpectralConfig):
@@ -88,7 +88,7 @@ def load_run(located: Located, config: NetworkConfig, way: Way) -> Run:
     return lambda inputs: Outputs(graph(inputs))
 
 
-def _load_graph(located: Located, way: Way) -> Graph:
+def _load_graph(located: WeightsFile, way: Way) -> Graph:
     sha256 = located.check()
     graph = read_graph(located.path, sha256)
     if way.engine == "openvino":

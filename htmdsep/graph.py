@@ -13,9 +13,8 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from platformdirs import user_cache_path
-
 from htmdsep.atomic import atomic_path
+from htmdsep.catalogue import cache_folder
 from htmdsep.config import NetworkConfig, SpectralConfig
 from htmdsep.errors import HtmdsepError
 
@@ -179,18 +178,22 @@ def read_graph(weights: Path, sha256: str) -> bytes:
     It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
     Raises HtmdsepError where the weights fit no network.
     """
-    beside, cached = weights.with_suffix(".onnx"), _cached_graph(sha256)
-    for path in (beside, cached):
-        if path.is_file():
-            return path.read_bytes()
-    from htmdsep.weights import load_weights
+    beside = weights.with_suffix(".onnx")
+    if beside.is_file():
+        return beside.read_bytes()
+    cached = _cached_graph(sha256)
+    if cached is not None and cached.is_file():
+        return cached.read_bytes()
+    from htmdsep.weights_file import load_weights
 
     network, _ = load_weights(weights)
     try:
-        return write_graph(cached, network, weights, sha256)
-    except OSError:  # a cache folder that cannot be written
-        graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
-        return graph
+        if cached is not None:
+            return write_graph(cached, network, weights, sha256)
+    except (OSError, HtmdsepError):
+        pass  # the cache folder cannot be made or written
+    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    return graph
 
 
 def write_graph(path: Path, network: Network, weights: Path, sha256: str) -> bytes:
@@ -201,5 +204,8 @@ def write_graph(path: Path, network: Network, weights: Path, sha256: str) -> byt
     return graph
 
 
-def _cached_graph(sha256: str) -> Path:
-    return user_cache_path("htmdsep", appauthor=False) / "graphs" / f"{sha256}-{VERSION}.onnx"
+def _cached_graph(sha256: str) -> Path | None:
+    try:
+        return cache_folder("graphs") / f"{sha256}-{VERSION}.onnx"
+    except HtmdsepError:
+        return None  # there is no place for a cache

@@ -35,9 +35,10 @@ def with_gains(
 
 def _powers(segment: Segment, together: int) -> np.ndarray:
     """Return the mean squares of a segment's groups of channels, one a channel."""
-    powers = np.square(segment.samples[: segment.valid], dtype=np.float64).mean(axis=0)
+    columns = np.ascontiguousarray(segment.samples[: segment.valid].T)
+    powers = [float(column @ column) / segment.valid for column in columns]
     groups = [powers[first : first + together] for first in range(0, len(powers), together)]
-    return np.concatenate([np.full(len(group), group.mean()) for group in groups])
+    return np.concatenate([np.full(len(group), np.mean(group)) for group in groups])
 
 
 def _gains(level: float | None, powers: list[np.ndarray | None]) -> np.ndarray:

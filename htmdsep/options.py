@@ -86,10 +86,10 @@ def plain_type(hint: Any) -> Any:
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """Return the strings that a Literal, or a union of Literals, allows; else none."""
+    """Return the strings that a Literal, a union or a tuple of Literals, allows; else none."""
     if get_origin(hint) is Literal:
         return get_args(hint)
-    if get_origin(hint) in (Union, UnionType):
+    if get_origin(hint) in (Union, UnionType, tuple):
         return tuple(choice for part in get_args(hint) for choice in choices_of(part))
     return ()
 
@@ -98,14 +98,15 @@ def check_limits(options: Any) -> None:
     """Raise HtmdsepError where a field has a value that its option would refuse."""
     hints = get_type_hints(type(options))
     for one in fields(options):
-        flag, value = one.metadata.get("flag"), getattr(options, one.name)
-        if flag is None or value is None:
+        flag, found = one.metadata.get("flag"), getattr(options, one.name)
+        if flag is None or found is None:
             continue
         choices = flag.choices or choices_of(hints[one.name])
-        if choices and value not in choices:
-            raise HtmdsepError(f"{one.name} must be one of {', '.join(choices)}, not {value!r}")
-        if isinstance(value, (int, float)) and not _fits(value, flag):
-            raise HtmdsepError(f"{one.name} must {_limits(flag)}, not {value!r}")
+        for value in found if isinstance(found, tuple) else (found,):
+            if choices and value not in choices:
+                raise HtmdsepError(f"{one.name} must be one of {', '.join(choices)}, not {value!r}")
+            if isinstance(value, (int, float)) and not _fits(value, flag):
+                raise HtmdsepError(f"{one.name} must {_limits(flag)}, not {value!r}")
 
 
 def _fits(value: float, flag: Flag) -> bool:

@@ -26,16 +26,17 @@ def beside(
     sample rates may lose a frame or two) zeros follow, where it ends late it is cut.
     """
     delayed = Delay()
-    ahead = np.zeros((0, 1), np.float32)
+    ahead: np.ndarray | None = None
     for made in chain(delayed.tap(blocks)):
-        ahead = np.concatenate([ahead, made]) if len(ahead) else made
+        ahead = made if ahead is None or not len(ahead) else np.concatenate([ahead, made])
         given = delayed.take(len(ahead))
         if len(given):
             yield Pair(given, ahead[: len(given)])
             ahead = ahead[len(given) :]
     if delayed.length:
         rest = delayed.take(delayed.length)
-        yield Pair(rest, np.zeros((len(rest), ahead.shape[1]), np.float32))
+        columns = rest.shape[1] if ahead is None else ahead.shape[1]
+        yield Pair(rest, np.zeros((len(rest), columns), np.float32))
 
 
 class Delay:

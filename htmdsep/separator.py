@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.choice import Way, resolve
 from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
@@ -79,7 +79,7 @@ class Separator:
         self.weights_name = self.weights_sha256 = None
         way = Way(device, precision, engine, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
-            located = locate(weights)
+            located = find_weights(weights)
             config, way, estimator = load_estimator(located, way)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:

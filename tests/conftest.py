@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from htmdsep.model import HTMDNet, initialise_like_keras
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 from tests.networks import TINY, TINY_SPECTRAL
 
 
@@ -18,6 +17,12 @@ from tests.networks import TINY, TINY_SPECTRAL
 def one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "auto" stand for fp32 on every machine; tests of bf16 ask for it."""
     monkeypatch.setattr("htmdsep.choice.PROCESSOR", Path("/nowhere"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests cache, in processes of their own, too, out of the user's folder."""
+    monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture

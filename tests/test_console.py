@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import click
 import pytest
-from click.testing import CliRunner
+from click.testing import CliRunner, Result
 
 from htmdsep.console import (
     ENDING_SIGNALS,
@@ -168,3 +168,32 @@ def test_signals_are_noted_while_one_listens_unless_ignored() -> None:
 def test_memory_is_told() -> None:
     peak = peak_rss_bytes()
     assert peak is None or 1 << 20 < peak < 1 << 40
+
+
+@dataclass(frozen=True)
+class Several:
+    kinds: tuple[Literal["a", "b"], ...] = option((), "Kinds.", names="--kind")
+    lengths: tuple[float, ...] = option((), "Lengths.", names="--length", above=0)
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+
+
+def test_each_of_several_values_is_checked_and_arguments_are_no_options() -> None:
+    @click.command(cls=GroupedCommand)
+    @click.argument("song")
+    @flags(Several)
+    def command(song: str, **values: Any) -> None:
+        print(song, options_from(Several, values))
+
+    def run(*words: str) -> Result:
+        return CliRunner().invoke(command, words)
+
+    wanted = Several(("a", "b"), (1.0,))
+    assert run("x", "--kind", "a", "--kind", "b", "--length", "1").output == f"x {wanted}\n"
+    assert "[SONG]" not in run("--help").output.partition("Options:")[2]
+    for name, value in (("kind", "c"), ("length", "nan"), ("length", "0")):
+        assert run("x", f"--{name}", value).exit_code == 2
+    for values in ({"kinds": ("a", "c")}, {"lengths": (1.0, float("nan"))}):
+        with pytest.raises(HtmdsepError, match=f"{next(iter(values))} must"):
+            Several(**values)

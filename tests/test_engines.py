@@ -10,15 +10,14 @@ import pytest
 import torch
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.catalogue import Located
+from htmdsep.catalogue import WeightsFile, cache_folder
 from htmdsep.choice import Way, resolve
 from htmdsep.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.estimators import load_run
 from htmdsep.graph import network_graph, read_graph, write_graph
 from htmdsep.model import HTMDNet, Network, build_network
 from htmdsep.options import EngineName
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 from tests.networks import TINY, TINY_SPECTRAL
 
 AGREEMENT_DB = 100.0
@@ -51,15 +50,10 @@ def agreement_db(expected: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10(np.sum(np.square(expected, dtype=np.float64)) / (error + 1e-30)))
 
 
-@pytest.fixture(autouse=True)
-def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-
-
-def saved(folder: Path, network: Network, dtype: torch.dtype = torch.float32) -> Located:
+def saved(folder: Path, network: Network, dtype: torch.dtype = torch.float32) -> WeightsFile:
     path = folder / "any.safetensors"
     sha256 = save_weights(path, network, WeightsInfo("any", network.config, "CC0"), dtype)
-    return Located("any", path, sha256)
+    return WeightsFile("any", path, sha256)
 
 
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
@@ -92,12 +86,17 @@ def test_graphs_agree_with_pytorch(
             assert agreement_db(expected.high_gain.numpy(), found.high_gain) >= AGREEMENT_DB
 
 
-def test_graphs_are_small_and_take_numbers_of_half_precision(tmp_path: Path) -> None:
+def test_graphs_are_small_and_take_numbers_of_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     network = random_network(TINY_SPECTRAL)
     located = saved(tmp_path, network, torch.float16)
     graph = read_graph(located.path, located.hash())
     assert len(graph) < 40_000
-    assert read_graph(located.path, located.hash()) == graph  # from the cache
+    (cached,) = cache_folder("graphs").glob(f"{located.hash()}-*.onnx")
+    assert cached.read_bytes() == read_graph(located.path, located.hash()) == graph
+    monkeypatch.setenv("HTMDSEP_CACHE", "/dev/null")  # where no folder can be made
+    assert read_graph(located.path, located.hash()) == graph
     mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
     found = load_run(located, network.config, Way("cpu", "fp32", "onnx"))(mixture).vocals
     halved, _ = load_weights(located.path)

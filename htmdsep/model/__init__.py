@@ -36,7 +36,6 @@ __all__ = [
     "config_from_dict",
     "config_to_dict",
     "initialise_like_keras",
-    "parameter_count",
 ]
 
 Network = HTMDNet | ConvTasNet | WaveUNet
@@ -52,11 +51,6 @@ def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
     if isinstance(config, ConvTasNetConfig):
         return ConvTasNet(config, layers)
     return WaveUNet(config)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable values (Keras's total adds the batch-norm statistics)."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()

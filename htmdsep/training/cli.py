@@ -10,7 +10,7 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.choice import pick_device
 from htmdsep.config import NetworkConfig, SpectralConfig
 from htmdsep.console import (
@@ -28,7 +28,7 @@ from htmdsep.training.references import REFERENCES
 from htmdsep.training.run import train_with
 from htmdsep.training.validation import WindowEstimator, score_estimates, separate_windows
 from htmdsep.version import __version__
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"
@@ -145,7 +145,7 @@ def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimato
     if weights in REFERENCES:
         return SpectralConfig(), REFERENCES[weights]
     place = torch.device(pick_device(device))
-    located = locate(Path(weights) if Path(weights).is_file() else weights)
+    located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config, partial(separate_windows, network, place)
 

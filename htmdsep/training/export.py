@@ -12,13 +12,12 @@ from typing import Any
 
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
 def export_weights(
@@ -74,7 +73,7 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     """
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
-    located = [locate(one) for one in weights]
+    located = [find_weights(one) for one in weights]
     loaded = [load_weights(one.path, expected_sha256=one.sha256) for one in located]
     network, info = loaded[0]
     for given, (_, other) in zip(weights, loaded, strict=True):

@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, Network, config_to_dict, initialise_like_keras
 from htmdsep.model.denoising import DenoisingNetwork
 from htmdsep.model.masking import MaskingNetwork
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 # Parts of the config that no part of the weights depends on
 FREE = {"segment_length", "input_level"}
@@ -80,7 +80,7 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
 
     Raises HtmdsepError where there are none, or where they are another network's.
     """
-    located = locate(weights)
+    located = find_weights(weights)
     known, info = load_weights(located.path, expected_sha256=located.sha256)
     wanted, found = config_to_dict(network.config), config_to_dict(info.config)
     odd = sorted(

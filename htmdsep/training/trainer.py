@@ -16,13 +16,13 @@ from tqdm import tqdm
 
 from htmdsep.console import Stop
 from htmdsep.errors import HtmdsepError
+from htmdsep.metrics.ratios import sdr
 from htmdsep.model import HTMDNet, Network, NetworkOutput
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import Batches, World, load
 from htmdsep.training.recipe import Recipe
-from htmdsep.training.scores import sdr
 from htmdsep.training.state import RunState, save_state
 from htmdsep.training.validation import SUNG_POWER, score_network
 

@@ -12,13 +12,15 @@ from torch import Tensor
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
 from htmdsep.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
 from htmdsep.levels import with_gains
+from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
+from htmdsep.metrics.silence import levels_at_silence
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
+from htmdsep.thresholds import SUNG_DBFS, power_of
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import LossSettings, supervise
-from htmdsep.training.scores import levels_at_silence, sdr, si_sdr
 
-SUNG_POWER = 1e-7  # mean square, -70 dBFS; quieter vocals count as none
+SUNG_POWER = power_of(SUNG_DBFS)  # mean square; quieter vocals count as none
 RATIOS = ("sdr", "si_sdr", "accompaniment_sdr", "accompaniment_si_sdr")
 
 # What is made of mixtures whose vocals are known; (windows, channels, time) all of them.
@@ -86,7 +88,8 @@ def score_estimates(
         sung = vocals.square().mean(dim=(1, 2)) > SUNG_POWER
         ratios.append(_ratios(mixtures, vocals, output.estimate)[sung])
         signals = torch.stack([output.estimate, mixtures])
-        silences.append(levels_at_silence(vocals, signals, sample_rate // 10))
+        levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)
+        silences.append(torch.from_numpy(levels).float())
         found = supervise(output, mixtures, vocals, loss)
         parts = torch.stack([found.total, found.final, found.masked])
         losses.append(parts.expand(len(vocals), -1))
@@ -100,7 +103,11 @@ def _ratios(mixtures: Tensor, vocals: Tensor, estimate: Tensor) -> Tensor:
     """Return RATIOS of (windows, channels, time), as (windows, 4)."""
     mixtures, vocals, estimate = (one.flatten(1) for one in (mixtures, vocals, estimate))
     pairs = ((vocals, estimate), (mixtures - vocals, mixtures - estimate))
-    return torch.stack([ratio(*pair) for pair in pairs for ratio in (sdr, si_sdr)], dim=1)
+    return torch.stack([ratio(*pair) for pair in pairs for ratio in (sdr, _si_sdr)], dim=1)
+
+
+def _si_sdr(target: Tensor, estimate: Tensor) -> Tensor:
+    return torch.from_numpy(si_sdr(target.numpy(), estimate.numpy(), FLOOR)).float()
 
 
 def _summary(ratios: Tensor) -> dict[str, float]:

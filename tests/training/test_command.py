@@ -18,8 +18,7 @@ from htmdsep.training import cli
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.recipe import OURS, PAPER, Recipe
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 def invoke(*arguments: object) -> tuple[int, str]:

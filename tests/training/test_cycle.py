@@ -29,8 +29,7 @@ from htmdsep.training.run import fit
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_network, separate_windows
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo, sha256
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights, sha256
 
 CPU = torch.device("cpu")
 

@@ -11,8 +11,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.cli import command
 from htmdsep.training.export import current_commit, describe_command, read_credits
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
 def written(path: Path, config: HTMDNetConfig, value: float) -> tuple[str, str]:
