@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -9,6 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+
+ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EFBIG,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+)  # Windows has no quota
 
 
 @contextmanager
@@ -26,9 +34,14 @@ def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
             temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
             cleanup.callback(temporary.unlink, missing_ok=True)
             temporaries.append(temporary)
-        yield temporaries
-        for temporary in temporaries:
-            _flush_to_disk(temporary)
+        try:
+            yield temporaries
+            for temporary in temporaries:
+                _flush_to_disk(temporary)
+        except OSError as error:
+            if error.errno in NO_ROOM and error.filename is None:  # writing tells no name
+                error.filename = str(targets[0])
+            raise
         _rename_all(temporaries, targets)
         cleanup.pop_all()
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from htmdsep.chunks import Segment, cut_segments, equal_blocks, overlap_add
-from htmdsep.edges import mute_silence, with_mirrored_edges, without_edges
+from htmdsep.edges import CONTEXT_SECONDS, mute_silence, with_mirrored_edges, without_edges
 from htmdsep.estimators import Estimator
 from htmdsep.high_band import add_high_band, stack_for_high_band
 from htmdsep.levels import with_gains
@@ -21,7 +21,6 @@ BLOCK_LENGTH = (
 )
 # Frames at the network's rate that are passed on at once: what comes after works on less memory
 PASSED_ON_LENGTH = 16_384
-CONTEXT_SECONDS = 1.5  # mirrored at either end of a stream
 # What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
 # clips (docs/recipe.md).
 SHIFTS_SEMITONES = (-2, -1, 1)

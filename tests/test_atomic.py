@@ -55,3 +55,12 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
         atomic_path(tmp_path / "file" / "a"),
     ):
         pass
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as raised, atomic_path(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "x")
+    with pytest.raises(OSError, match="reset") as raised, atomic_path(tmp_path / "x"):
+        raise OSError(104, "Connection reset by peer")
+    assert raised.value.filename is None

@@ -94,7 +94,8 @@ def cache_stems(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         paths = pool.map(lambda stem: _entry(stem, folder, sample_rate, channels), wanted)
-        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
+        hidden = None if progress else True  # None: on a terminal
+        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=hidden)
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
                 cached[stem.name] = map_stem(stem.name, path, channels)

@@ -7,8 +7,10 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.cli import command
+from htmdsep.training.export import current_commit, describe_command, read_credits
 from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
@@ -51,3 +53,29 @@ def test_what_cannot_be_averaged(tmp_path: Path, tiny_config: HTMDNetConfig) -> 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+
+
+def test_export_wants_credits(tmp_path: Path) -> None:
+    path = tmp_path / "credits.csv"
+    path.write_text("files,source,licence\nvoices/*,me,CC0\n")
+    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
+    path.write_text("\ufefffiles,source,licence\nvoices/*,me,CC0\n")  # as spreadsheets save it
+    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
+    for row in ("voices/*,me", "voices/*,,CC0", "voices/*,me,CC0,more"):
+        path.write_text(f"files,source,licence\na,b,c\n{row}\n")
+        with pytest.raises(HtmdsepError, match="row 2: give a source, a licence"):
+            read_credits(path)
+    path.write_text("files,source\nvoices/*,me\n")
+    with pytest.raises(HtmdsepError, match="columns source and licence"):
+        read_credits(path)
+    words = ["export", "x.pt", "y.safetensors", "--name=x", "--licence=CC0", f"--credits={path}"]
+    result = CliRunner().invoke(command, words)
+    assert result.exit_code == 1 and "columns source" in result.output
+
+
+def test_commands_are_told_without_folders() -> None:
+    told = describe_command(["run", "/music/my songs", "--out", "a/b"])
+    assert told == "htmdsep-train run 'my songs' --out a/b"
+    told = describe_command(["run", "music", "--out=/home/me/b", "--encoder=16"])
+    assert told == "htmdsep-train run music --out=b --encoder=16"
+    assert current_commit()

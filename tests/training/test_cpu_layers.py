@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import copy
-
 import pytest
 import torch
 from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig
-from htmdsep.training.kernels import use_fast_kernels
+from htmdsep.model.layers import PLAIN
+from htmdsep.training.cpu_layers import CPU_LAYERS, Decoder, Depthwise, Encoder
 
 
 def outputs_and_gradients(network: nn.Module, mixture: Tensor, *, bf16: bool) -> list[Tensor]:
@@ -27,12 +26,12 @@ def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def twins(config: HTMDNetConfig) -> tuple[HTMDNet, HTMDNet, Tensor]:
-    """Return a network, the same one with fast kernels, and mixtures (batch, 1, time)."""
-    torch.manual_seed(0)
-    plain = HTMDNet(config)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(fast)
-    return plain, fast, torch.randn(2, 1, 4096)
+    """Return a network of each kind of layers from one seed, and mixtures (batch, 1, time)."""
+    networks = []
+    for layers in (PLAIN, CPU_LAYERS):
+        torch.manual_seed(0)
+        networks.append(HTMDNet(config, layers))
+    return networks[0], networks[1], torch.randn(2, 1, 4096)
 
 
 def rms(values: Tensor) -> float:
@@ -40,7 +39,7 @@ def rms(values: Tensor) -> float:
 
 
 @pytest.mark.usefixtures("compiling")
-def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig) -> None:
+def test_cpu_layers_change_nothing(tiny_config: HTMDNetConfig) -> None:
     plain, fast, mixture = twins(tiny_config)
     ours = outputs_and_gradients(fast, mixture, bf16=False)
     wanted = outputs_and_gradients(plain, mixture, bf16=False)
@@ -52,7 +51,7 @@ def test_fast_kernels_change_nothing(tiny_config: HTMDNetConfig) -> None:
 
 
 @pytest.mark.usefixtures("compiling")
-def test_fast_kernels_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
+def test_cpu_layers_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
     plain, fast, mixture = twins(tiny_config)
     exact = outputs_and_gradients(plain, mixture, bf16=False)
     usual = outputs_and_gradients(plain, mixture, bf16=True)
@@ -66,9 +65,11 @@ def test_fast_kernels_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
 def test_the_fast_depthwise_convolution_reaches_beyond_its_signal(
     kernel: int, dilation: int
 ) -> None:
-    plain = nn.Conv1d(4, 4, kernel, dilation=dilation, padding="same", groups=4)
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(nn.Sequential(fast))
+    plain, fast = (
+        kind(4, 4, kernel, dilation=dilation, padding=dilation * (kernel // 2), groups=4)
+        for kind in (nn.Conv1d, Depthwise)
+    )
+    fast.load_state_dict(plain.state_dict())
     signal = torch.randn(2, 4, 50)  # fewer frames than some of the taps are away
     for convolution in (plain, fast):
         convolution(signal).square().sum().backward()
@@ -77,15 +78,16 @@ def test_the_fast_depthwise_convolution_reaches_beyond_its_signal(
         torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("kernel", "stride"), [(16, 8), (24, 8), (12, 8), (64, 16)])
-def test_fast_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> None:
+@pytest.mark.parametrize(("kernel", "stride"), [(16, 8), (24, 8), (12, 8), (64, 16), (9, 1)])
+def test_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> None:
     padding = (kernel - stride) // 2
-    plain = nn.Sequential(
-        nn.Conv1d(1, 6, kernel, stride, padding), nn.ConvTranspose1d(6, 1, kernel, stride, padding)
+    plain, fast = (
+        nn.Sequential(
+            encoder(1, 6, kernel, stride, padding), decoder(6, 1, kernel, stride, padding)
+        )
+        for encoder, decoder in ((nn.Conv1d, nn.ConvTranspose1d), (Encoder, Decoder))
     )
-    fast = copy.deepcopy(plain)
-    use_fast_kernels(fast)
-    assert all("forward" in vars(layer) for layer in fast)
+    fast.load_state_dict(plain.state_dict())
     mixture = torch.randn(3, 1, 40 * stride)
     for layers in (plain, fast):
         layers(mixture).square().sum().backward()
@@ -94,13 +96,9 @@ def test_fast_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> 
         torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_fast_kernels_survive_a_copy(tiny_config: HTMDNetConfig) -> None:
-    network = HTMDNet(tiny_config).eval()
-    use_fast_kernels(network)
-    copied = copy.deepcopy(network)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.zero_()
-    mixture = torch.randn(1, 1, 4096)
-    assert network(mixture).masked_estimate.abs().sum() == 0
-    assert copied(mixture).masked_estimate.abs().sum() > 0
+def test_weights_are_drawn_and_named_alike(tiny_config: HTMDNetConfig) -> None:
+    plain, fast, _ = twins(tiny_config)
+    drawn, others = plain.state_dict(), fast.state_dict()
+    assert list(drawn) == list(others)
+    assert all(torch.equal(drawn[name], others[name]) for name in drawn)
+    assert {type(module) for module in fast.modules()} >= set(CPU_LAYERS)

@@ -1,13 +1,19 @@
-"""Batches prepared ahead by worker processes, each batch known by its step."""
+"""Processes: those that train one network together (`torchrun`), and their workers for batches."""
 
 from __future__ import annotations
 
+import os
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch import distributed as dist
+from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader, Dataset
 
 from htmdsep.console import ENDING_SIGNALS
@@ -15,6 +21,49 @@ from htmdsep.console import ENDING_SIGNALS
 Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
 QUEUED = 6  # batches ahead, a worker
 MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
+PATIENCE = timedelta(hours=12)  # with the main process, which decodes and validates alone
+
+
+@dataclass(frozen=True)
+class World:
+    """This process's rank among `size`."""
+
+    rank: int = 0
+    size: int = 1
+
+    @property
+    def is_main(self) -> bool:
+        """Tell whether this process validates, reports and saves."""
+        return self.rank == 0
+
+    def parallel(self, network: nn.Module) -> nn.Module:
+        """Return the network, averaging gradients over the processes in every backward pass."""
+        return DistributedDataParallel(network) if self.size > 1 else network
+
+    def broadcast(self, *values: float) -> list[float]:
+        """Return the main process's values in every process."""
+        if self.size == 1:
+            return list(values)
+        shared = torch.tensor(values, dtype=torch.float64)
+        if dist.get_backend() == "nccl":
+            shared = shared.cuda()
+        dist.broadcast(shared, 0)
+        return [float(value) for value in shared]
+
+
+@contextmanager
+def join_processes(device: torch.device) -> Iterator[World]:
+    """Join the processes that `torchrun` started, or be alone."""
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield World()
+        return
+    backend = "nccl" if device.type == "cuda" else "gloo"
+    dist.init_process_group(backend, timeout=PATIENCE)
+    try:
+        yield World(dist.get_rank(), size)
+    finally:
+        dist.destroy_process_group()
 
 
 class Batches(Protocol):
