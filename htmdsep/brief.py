@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from htmdsep.audio import open_audio
 from htmdsep.batch import Plan
 from htmdsep.catalogue import locate
 from htmdsep.devices import pick_device
@@ -14,6 +13,7 @@ from htmdsep.fleet.outcome import FAILURES
 from htmdsep.fleet.places import is_url
 from htmdsep.precision import pick_precision
 from htmdsep.processor import starts_at_once
+from htmdsep.reader import open_audio
 from htmdsep.weightsfile import read_info
 
 if TYPE_CHECKING:
@@ -49,6 +49,6 @@ def _seconds(name: str, settings: Settings) -> float | None:
     start, duration = settings.start_seconds, settings.duration_seconds
     try:
         with open_audio(Path(name), start_seconds=start, duration_seconds=duration) as reader:
-            return None if reader.frames is None else reader.frames / reader.sample_rate
+            return None if reader.frames is None else reader.frames / reader.header.sample_rate
     except FAILURES:  # which are told with the song
         return None

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import click
 
-from htmdsep.atomic import atomic_path
 from htmdsep.catalogue import bundled_folder, record_hash
+from htmdsep.files import atomic_path, sha256
 from htmdsep.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
 from htmdsep.separator import Separator
-from htmdsep.weightsfile import read_info, sha256
+from htmdsep.weightsfile import read_info
 
 
 @click.command()

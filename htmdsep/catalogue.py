@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from platformdirs import user_cache_path
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.options import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ class Located:
 
     def hash(self) -> str:
         """Return the file's SHA-256."""
-        from htmdsep.weightsfile import sha256
+        from htmdsep.files import sha256
 
         return self.sha256 or sha256(self.path)
 

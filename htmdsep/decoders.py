@@ -1,19 +1,18 @@
-"""The two decoders: libsndfile for uncompressed files and Ogg, FFmpeg's libraries for the rest.
+"""The two decoders: libsndfile for uncompressed files and Ogg Vorbis, FFmpeg's for the rest.
 
-libsndfile stops without a word where an MP3's or a FLAC's header announces less than the file
-holds, or at the second of several chained Ogg streams (measured with 1.2.2), and its MP3 decoder
-writes to standard error; FFmpeg tells of every frame it decodes. FFmpeg in turn loses samples at
-the end of some Vorbis files (128 of 44 100, measured with PyAV 18.1).
+FFmpeg tells the time of every frame it decodes, so that damage shows. libsndfile tells none: an
+Ogg file's pages are looked through first, and whatever is not whole goes to FFmpeg, which in turn
+is off by up to a packet at the end of some whole Vorbis files (measured with PyAV 18.1).
 """
 
 from __future__ import annotations
 
-import mmap
-import os
 import re
+from collections import deque
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from itertools import chain, repeat
 from pathlib import Path
 from typing import BinaryIO
 
@@ -24,108 +23,135 @@ from av.audio.frame import AudioFrame
 
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
+from htmdsep.lengths import AudioHeader, Timeline
+from htmdsep.ogg import MAGIC as OGG_MAGIC
+from htmdsep.ogg import Link, Part, read_links
 from htmdsep.options import Subtype
-from htmdsep.riff import SIZES_UNKNOWN, holds_more
+from htmdsep.riff import SIZES_UNKNOWN, bytes_left
+from htmdsep.stamps import (
+    COUNTED,
+    announced_frames,
+    flac_start,
+    frame_start,
+    lost_frames,
+    packet_start,
+)
+from htmdsep.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
 
+BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 # The first bytes of WAV, RF64, BW64, big-endian WAV, Wave64, AIFF, AU (both orders) and CAF.
 UNCOMPRESSED_MAGIC = (
     b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
 )  # fmt: skip
-OGG_MAGIC = b"OggS"
-OGG_FIRST_PAGE = b"OggS\x00\x02"  # with which every stream in an Ogg file begins
-LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd")
-REPAIR = "copy or download it again, or re-encode it"
-MAX_TRAILING = 8  # packets that a tag or a cut may spoil at the end: 0.2 s of MP3 or AAC
-MAX_DAMAGED_SHARE = 0.01  # of a lossy file's packets; beyond it the file is refused
+# What FFmpeg does not look for behind an ID3v2 tag, by its first bytes.
+BEHIND_ID3 = {b"RIFF": "wav", b"FORM": "aiff", b"wvpk": "wv", b"MAC ": "ape"}
+# No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
+NO_PROTOCOL = {"protocol_whitelist": "none"}
+LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
+DEEP: dict[str, Subtype] = {
+    "PCM_24": "PCM_24", "PCM_32": "PCM_24", "FLOAT": "FLOAT", "DOUBLE": "FLOAT",
+}  # fmt: skip
+KEPT_LESS = {
+    "PCM_32": "its 32-bit integers are read as 24 bits",
+    "DOUBLE": "its 64-bit floats are read as 32 bits",
+}
+# Channels of Vorbis in the order of WAV, by their number
+VORBIS_ORDER = {
+    3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 5, 3, 4), 7: (0, 2, 1, 6, 5, 3, 4),
+    8: (0, 2, 1, 7, 5, 6, 3, 4),
+}  # fmt: skip
+SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
+LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
-
-@dataclass
-class Decoded:
-    """An open audio file: its format, and its samples as they come."""
-
-    sample_rate: int  # Hz
-    channels: int
-    frames: int | None  # as announced; None where unknown
-    exact: bool  # whether the announced number is meant exactly
-    subtype: Subtype  # the output depth that keeps what the file holds
-    blocks: Iterator[np.ndarray]  # (frames, channels) float32
-    tags: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)  # what a user should know, one line each
+Opened = tuple[AudioHeader, Iterator[np.ndarray]]
 
 
 @contextmanager
-def decode(path: Path, block_length: int) -> Iterator[Decoded]:
-    """Open an audio file, with the decoder that fits its first bytes.
+def decode(
+    path: Path, stream: int = 0
+) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray], list[str]]]:
+    """Open one audio stream of a file: yield its header, its (frames, channels) blocks, its notes.
 
-    Raises HtmdsepError where neither decoder knows it, and OSError where it cannot be opened.
+    Blocks are float32; the list of notes is complete when the last block has come. Raises
+    HtmdsepError where neither decoder knows the file, and OSError where it cannot be opened.
     """
-    with path.open("rb") as file:
-        magic = file.read(4)
-        if not magic:
-            raise HtmdsepError("the file is empty (0 bytes); copy or download it again")
-        if magic in UNCOMPRESSED_MAGIC or (magic == OGG_MAGIC and _is_single_ogg(file)):
-            try:
-                sound = soundfile.SoundFile(native_path(path))
-            except (soundfile.LibsndfileError, TypeError):
-                # A compressed stream in a WAV or CAF, which FFmpeg may know; or an ending of
-                # .raw, for which soundfile wants to be told what it reads.
-                pass
-            else:
-                with sound:
-                    decoded = _decode_soundfile(sound, block_length)
-                    if magic == b"RIFF" and holds_more(file):
-                        decoded.notes.append(
-                            "its header announces less than the file holds, and only that is "
-                            "read; mend the header to have all of it"
-                        )
-                    yield decoded
-                    return
-        file.seek(0)
-        try:
-            # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
-            container = av.open(file, "r", metadata_errors="replace")
-        except av.FFmpegError as error:
-            raise HtmdsepError(
-                f"no audio that can be decoded ({_reason(error)}); is it an audio file? if so, "
-                "convert it to WAV or FLAC"
-            ) from error
-        with container:
-            if not container.streams.audio:
-                raise HtmdsepError("it holds no audio stream; name a file with sound")
-            yield _decode_av(container, block_length)
+    with ExitStack() as stack:
+        file = stack.enter_context(path.open("rb"))
+        notes: list[str] = []
+        header, blocks = _open(file, stream, notes, stack)
+        yield header, equal_blocks(blocks, BLOCK_LENGTH), notes
 
 
-def native_path(path: Path) -> Path | bytes:
-    """Return a path as soundfile takes it whatever bytes the name holds."""
-    return os.fsencode(path) if os.name == "posix" else path
+def _open(file: BinaryIO, stream: int, notes: list[str], stack: ExitStack) -> Opened:
+    head = file.read(ID3_HEADER_LENGTH)
+    magic = head[:4]
+    if not magic:
+        raise HtmdsepError("the file is empty (0 bytes); copy or download it again")
+    if magic == OGG_MAGIC and stream == 0 and (links := read_links(file)):
+        return _open_ogg(file, links, notes, stack)
+    if magic in UNCOMPRESSED_MAGIC and stream == 0:
+        sound = _open_soundfile(Part(file, 0, file.seek(0, 2)), stack)
+        if sound is not None and sound.frames:
+            return _read_uncompressed(file, magic, sound, notes, stack)
+    container_format = None
+    if tagged := id3_length(head):
+        file.seek(tagged)
+        container_format = BEHIND_ID3.get(file.read(4))
+    header, blocks = _open_av(file, stream, notes, stack, container_format)
+    if head[:4] == b"RIFF" and head[8:] == b"WA" and header.frames is not None:
+        notes.append("its header announces no audio; it was read to its end")
+        header = replace(header, frames=None)
+    return header, blocks
 
 
-def _decode_soundfile(sound: soundfile.SoundFile, block_length: int) -> Decoded:
-    deep: dict[str, Subtype] = {
-        "PCM_24": "PCM_24",
-        "PCM_32": "PCM_24",
-        "FLOAT": "FLOAT",
-        "DOUBLE": "FLOAT",
-    }
+def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
+    """Open a file with libsndfile; None for a codec in it that only FFmpeg may know."""
+    try:
+        return stack.enter_context(soundfile.SoundFile(part))
+    except soundfile.LibsndfileError:
+        return None
 
-    def blocks() -> Iterator[np.ndarray]:
-        try:
-            while len(block := sound.read(block_length, dtype="float32", always_2d=True)):
-                yield block
-        except soundfile.LibsndfileError as error:
-            raise HtmdsepError(
-                f"damaged after {sound.tell()} frames ({error}); {REPAIR}"
-            ) from error
 
-    return Decoded(
+def _read_uncompressed(
+    file: BinaryIO, magic: bytes, sound: soundfile.SoundFile, notes: list[str], stack: ExitStack
+) -> Opened:
+    tags = {name: text for name, text in sound.copy_metadata().items() if text}
+    frames = _announced_frames(sound)
+    try:
+        container = _open_container(file, stack)
+    except HtmdsepError:
+        pass  # a kind that FFmpeg does not know
+    else:
+        tags |= clean_tags(container.metadata)
+        audio = container.streams.audio[0] if container.streams.audio else None
+        frames = max(frames, (audio and announced_frames(container, audio, file)) or 0)
+    if magic == b"RIFF" and (left := bytes_left(file)):
+        notes.append(
+            f"its header announces less than the file holds: {left} bytes follow that are not "
+            "read; mend the header, or split the file, to have all of it"
+        )
+    if sound.subtype in KEPT_LESS:
+        notes.append(KEPT_LESS[sound.subtype])
+    header = AudioHeader(
         sample_rate=sound.samplerate,
         channels=sound.channels,
-        frames=_announced_frames(sound),
+        frames=frames,
         exact=True,
-        subtype=deep.get(sound.subtype, "PCM_16"),
-        blocks=blocks(),
-        tags={name: text for name, text in sound.copy_metadata().items() if text},
+        subtype=DEEP.get(sound.subtype, "PCM_16"),
+        tags=tags,
     )
+    return header, _soundfile_blocks(sound)
+
+
+def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
+    try:
+        while len(block := sound.read(BLOCK_LENGTH, dtype="float32", always_2d=True)):
+            yield block
+    except soundfile.LibsndfileError as error:
+        raise HtmdsepError(
+            f"damaged after {sound.tell()} frames ({error}); copy or download it again, or "
+            "re-encode it"
+        ) from error
 
 
 def _announced_frames(sound: soundfile.SoundFile) -> int:
@@ -139,117 +165,189 @@ def _announced_frames(sound: soundfile.SoundFile) -> int:
     return frames
 
 
-def _decode_av(container: av.container.InputContainer, block_length: int) -> Decoded:
-    stream = container.streams.audio[0]
+def _open_ogg(file: BinaryIO, links: list[Link], notes: list[str], stack: ExitStack) -> Opened:
+    """Open a chain of songs as one; every song has a decoder of its own."""
+    header, blocks = _open_link(file, links[0], notes, stack)
+    if not links[-1].is_ended:
+        notes.append("it may be cut: its last page is not marked as the end")
+    if len(links) == 1:
+        return header, blocks
+
+    def chained() -> Iterator[np.ndarray]:
+        yield from blocks
+        for link in links[1:]:
+            with ExitStack() as inner:
+                following, more = _open_link(file, link, notes, inner)
+                _check_same(header, following.sample_rate, following.channels)
+                yield from more
+
+    return replace(header, frames=None), chained()
+
+
+def _open_link(file: BinaryIO, link: Link, notes: list[str], stack: ExitStack) -> Opened:
+    part = Part(file, link.start, link.end)
+    if link.content.startswith(b"\x01vorbis") and link.streams == 1 and link.is_whole:
+        sound = _open_soundfile(part, stack)
+        if sound is not None and sound.frames:
+            # FFmpeg reads all values of a tag, libsndfile the first.
+            container = _open_container(Part(file, link.start, link.end), stack)
+            header = AudioHeader(
+                sample_rate=sound.samplerate,
+                channels=sound.channels,
+                frames=int(sound.frames),
+                exact=True,
+                subtype="PCM_16",
+                tags=_tags(container, container.streams.audio[0]),
+            )
+            order = list(VORBIS_ORDER.get(sound.channels, range(sound.channels)))
+            return header, (block[:, order] for block in _soundfile_blocks(sound))
+        part.seek(0)
+    return _open_av(part, 0, notes, stack)
+
+
+def _open_container(
+    file: BinaryIO | Part, stack: ExitStack, container_format: str | None = None
+) -> av.container.InputContainer:
+    file.seek(0)
+    try:
+        # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
+        return stack.enter_context(
+            av.open(
+                file,
+                "r",
+                format=container_format,
+                options=NO_PROTOCOL,
+                metadata_errors="surrogateescape",
+            )
+        )
+    except (av.FFmpegError, ValueError) as error:
+        raise HtmdsepError(
+            f"no audio that can be decoded ({_reason(error)}); is it an audio file? if so, "
+            "convert it to WAV or FLAC"
+        ) from error
+
+
+def _open_av(
+    file: BinaryIO | Part,
+    number: int,
+    notes: list[str],
+    stack: ExitStack,
+    container_format: str | None = None,
+) -> Opened:
+    container = _open_container(file, stack, container_format)
+    streams = container.streams.audio
+    if not streams:
+        raise HtmdsepError("it holds no audio stream; name a file with sound")
+    if number >= len(streams):
+        raise HtmdsepError(
+            f"it holds {len(streams)} audio streams; a MUSDB18 stem file has 5: mixture, drums, "
+            "bass, other, vocals"
+        )
+    stream = streams[number]
     codec = stream.codec_context
     if codec is None:  # PyAV's types do not tell
         raise HtmdsepError("its audio is of a kind unknown here; convert it to WAV or FLAC")
-    lossless = _is_lossless(codec)
-    deep = codec.format is not None and codec.format.bytes > 2
-    frames = None
-    if stream.duration is not None and stream.time_base is not None and codec.sample_rate:
-        frames = round(stream.duration * stream.time_base * codec.sample_rate)
-    decoded = Decoded(
-        sample_rate=codec.sample_rate or 0,
+    if not codec.sample_rate or not codec.layout.nb_channels:
+        raise HtmdsepError(
+            "no audio that can be decoded (no packet tells a sample rate); is it an audio file?"
+        )
+    header = AudioHeader(
+        sample_rate=codec.sample_rate,
         channels=codec.layout.nb_channels,
-        frames=frames,
-        exact=codec.codec.name == "flac",
-        subtype="PCM_24" if lossless and deep else "PCM_16",
-        blocks=iter(()),
-        tags={**_lower(container.metadata), **_lower(stream.metadata)},
+        frames=announced_frames(container, stream, file),
+        exact=codec.name == "flac" and container.format.name == "flac",
+        subtype=_subtype(codec),
+        tags=_tags(container, stream),
     )
-    decoded.blocks = equal_blocks(_av_blocks(container, stream, decoded), block_length)
-    return decoded
+    notes += _stream_notes(container, stream)
+    return header, _av_blocks(container, stream, header, notes)
+
+
+def _tags(container: av.container.InputContainer, stream: av.AudioStream) -> dict[str, str]:
+    return clean_tags({**container.metadata, **stream.metadata})
+
+
+def _subtype(codec: av.AudioCodecContext) -> Subtype:
+    lossless = codec.name in LOSSLESS_CODECS or codec.name.startswith("pcm_")
+    if lossless and codec.format is not None and codec.format.bytes > 2:
+        return "FLOAT" if codec.format.name.startswith(("flt", "dbl")) else "PCM_24"
+    return "PCM_16"
+
+
+def _stream_notes(container: av.container.InputContainer, stream: av.AudioStream) -> list[str]:
+    """Tell of what is in a file and will not be in the stems."""
+    notes = []
+    if len(container.streams.audio) > 1 and stream.index == container.streams.audio[0].index:
+        notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
+    if container.start_time is None or stream.start_time is None or stream.time_base is None:
+        return notes
+    late = float(stream.start_time * stream.time_base) - container.start_time / av.time_base
+    if late > LATE_SECONDS:
+        notes.append(
+            f"its sound begins {late:.3f} s after its other streams; the stems begin with it"
+        )
+    return notes
 
 
 def _av_blocks(
-    container: av.container.InputContainer, stream: av.AudioStream, decoded: Decoded
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    header: AudioHeader,
+    notes: list[str],
 ) -> Iterator[np.ndarray]:
-    """Yield each frame as float32; a frame that differs in rate or channels is an error."""
+    """Yield every frame as float32, at its own time."""
+    longest = container.duration and round(container.duration * header.sample_rate / av.time_base)
+    timeline = Timeline(header, longest)
     to_float = av.AudioResampler(format="flt")
-    for frame in _av_frames(container, stream, decoded):
-        layout = (frame.sample_rate, frame.layout.nb_channels)
-        if layout != (decoded.sample_rate, decoded.channels):
-            raise HtmdsepError(
-                f"the stream changes from {decoded.sample_rate} Hz, {decoded.channels} channels to "
-                f"{layout[0]} Hz, {layout[1]} channels; cut it there and separate the parts"
-            )
-        if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
-            planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
-            yield np.stack(planes, axis=1)[: frame.samples]  # (frames, channels)
-            continue
-        for converted in to_float.resample(frame):
-            yield converted.to_ndarray().reshape(-1, decoded.channels)  # (frames, channels)
-
-
-def _av_frames(
-    container: av.container.InputContainer, stream: av.AudioStream, decoded: Decoded
-) -> Iterator[AudioFrame]:
-    """Decode packet by packet, leaving out damaged ones of lossy codecs as players do.
-
-    What a lossy file ends in may be a tag or a cut packet: the caller compares the lengths.
-    """
-    packets = damaged = pending = frames = 0
-    first_damage = None
-    lossless = _is_lossless(stream.codec_context)
-    for packet in _av_packets(container, stream):
-        packets += 1
+    # Of packets in files without timestamps, where FFmpeg takes a damaged stretch for one packet
+    sizes = deque[int](maxlen=SIZES_KEPT) if container.format.name in COUNTED else None
+    for packet in _packets(container, stream):
         try:
-            decoded_frames = packet.decode()
-        except av.FFmpegError as error:
-            pending += 1
-            first_damage = frames if first_damage is None else first_damage
-            if lossless and (decoded.frames is None or frames >= decoded.frames):
-                raise HtmdsepError(
-                    f"damaged after {frames} frames ({_reason(error)}); {REPAIR}"
-                ) from error
+            frames = packet.decode()
+        except av.FFmpegError:
+            timeline.damage(packet_start(packet, header))
+            if sizes is not None:
+                timeline.delay(lost_frames(packet, sizes, header))
             continue
-        for frame in decoded_frames:
+        if sizes is not None:
+            sizes.append(packet.size)
+        starts = chain([flac_start(packet)], repeat(None))
+        for frame, start in zip(frames, starts, strict=False):
             assert isinstance(frame, AudioFrame)
-            if lossless and pending:
-                raise HtmdsepError(f"damaged after {frames} frames; {REPAIR}")
-            damaged, pending = damaged + pending, 0
-            frames += frame.samples
-            yield frame
-    if lossless and pending and not decoded.exact:
-        raise HtmdsepError(f"damaged or cut after {frames} frames; {REPAIR}")
-    if pending > MAX_TRAILING:
-        damaged += pending
-    if damaged > MAX_DAMAGED_SHARE * packets:
-        raise HtmdsepError(f"{damaged} of {packets} packets are damaged; {REPAIR}")
-    if damaged and first_damage is not None:
-        decoded.notes.append(
-            f"{damaged} damaged packets were left out, the first after "
-            f"{first_damage / decoded.sample_rate:.3f} s"
-        )
+            _check_same(header, frame.sample_rate, frame.layout.nb_channels)
+            samples = _samples(frame, to_float, header.channels)
+            yield from timeline.place(samples, frame_start(frame, start, header))
+    notes += timeline.notes()
 
 
-def _av_packets(
+def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> np.ndarray:
+    """Return a frame's samples as (frames, channels) float32."""
+    if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
+        planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
+        return np.stack(planes, axis=1)[: frame.samples]
+    parts = [part.to_ndarray().reshape(-1, channels) for part in to_float.resample(frame)]
+    return np.concatenate(parts)
+
+
+def _packets(
     container: av.container.InputContainer, stream: av.AudioStream
 ) -> Iterator[av.Packet[av.AudioStream]]:
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:
         raise HtmdsepError(
-            f"damaged, or of a kind unknown here ({_reason(error)}); {REPAIR}"
+            f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, "
+            "or re-encode it"
         ) from error
 
 
-def _is_lossless(codec: av.AudioCodecContext) -> bool:
-    return codec.codec.name in LOSSLESS_CODECS or codec.codec.name.startswith("pcm_")
+def _check_same(header: AudioHeader, sample_rate: int, channels: int) -> None:
+    if (sample_rate, channels) != (header.sample_rate, header.channels):
+        raise HtmdsepError(
+            f"the stream changes from {header.sample_rate} Hz, {header.channels} channels to "
+            f"{sample_rate} Hz, {channels} channels; cut it there and separate the parts"
+        )
 
 
-def _is_single_ogg(file: BinaryIO) -> bool:
-    """Tell whether an Ogg file holds one stream, neither chained nor multiplexed."""
-    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-        return data.find(OGG_FIRST_PAGE, 1) < 0
-
-
-def _lower(metadata: dict[str, str]) -> dict[str, str]:
-    """Return tags by names in small letters; FFmpeg calls a track's number by a name of its own."""
-    names = {"track": "tracknumber"}
-    return {names.get(name.lower(), name.lower()): text for name, text in metadata.items()}
-
-
-def _reason(error: av.FFmpegError) -> str:
-    return str(error.strerror or error).rstrip(".")
+def _reason(error: Exception) -> str:
+    return str(getattr(error, "strerror", None) or error).rstrip(".")

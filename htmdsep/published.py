@@ -17,8 +17,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 
 _COMMIT = "8f9a2943c951ec990f18112d01e0619b0ee89113"
 _MOST_BYTES = 200_000_000  # a file of 4.5 million float32 has 18.5 MB, 55 MB with Adam's state

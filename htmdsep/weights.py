@@ -9,11 +9,11 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from htmdsep.atomic import atomic_path
 from htmdsep.config import config_to_dict
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path, sha256
 from htmdsep.model import Network, build_network
-from htmdsep.weightsfile import FORMAT, WeightsInfo, read_info, read_tensors, sha256
+from htmdsep.weightsfile import FORMAT, WeightsInfo, read_info, read_tensors
 
 
 def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype) -> str:

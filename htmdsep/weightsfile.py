@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from math import prod
@@ -14,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 
 from htmdsep.config import NetworkConfig, config_from_dict
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 
 FORMAT = "htmdsep-1"
 
@@ -79,12 +79,3 @@ def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np
     if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
         raise HtmdsepError(f"{path} holds weights that are not finite")
     return tensors
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

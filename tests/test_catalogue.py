@@ -10,10 +10,11 @@ import pytest
 from htmdsep import catalogue
 from htmdsep.catalogue import available, locate, record_hash
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import HTMDNet
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import read_info, sha256
+from htmdsep.weightsfile import read_info
 
 
 @pytest.fixture

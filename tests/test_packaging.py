@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 from htmdsep.catalogue import available, bundled_folder
+from htmdsep.files import sha256
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weightsfile import sha256
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"

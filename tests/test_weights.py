@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import HTMDNet, config_to_dict, parameter_count
 from htmdsep.weights import load_weights, save_weights
 from htmdsep.weightsfile import (
@@ -15,7 +16,6 @@ from htmdsep.weightsfile import (
     WeightsInfo,
     count_parameters,
     read_info,
-    sha256,
 )
 from tests.networks import TINY
 

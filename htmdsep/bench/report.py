@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
 from htmdsep.catalogue import locate
@@ -21,6 +20,7 @@ from htmdsep.chunks import hop_for
 from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
+from htmdsep.reader import open_audio
 from htmdsep.weights import load_weights
 
 
@@ -107,7 +107,7 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> Song:
     """Return how long the network alone takes for a song, by its speed at the trained length."""
     with open_audio(path) as reader:
         frames = sum(map(len, reader.blocks()))
-        seconds, channels = frames / reader.sample_rate, reader.channels
+        seconds, channels = frames / reader.header.sample_rate, reader.header.channels
     config = network.config
     length = round(seconds * config.sample_rate)
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)

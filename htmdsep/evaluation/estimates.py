@@ -8,8 +8,8 @@ import numpy as np
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, read_audio
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import StemName
-from htmdsep.training.layouts import AUDIO_SUFFIXES
 
 # What other programs call the stems: Spleeter and museval, Demucs, others.
 NAMES: dict[StemName, tuple[str, ...]] = {
@@ -45,7 +45,7 @@ def _stems(folder: Path, stem: StemName) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.stem in NAMES[stem] and path.suffix.lower() in AUDIO_SUFFIXES
+        if path.stem in NAMES[stem] and path.suffix.lower() in AUDIO_ENDINGS
     )
 
 

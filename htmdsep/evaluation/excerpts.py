@@ -11,7 +11,7 @@ import numpy as np
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import System, estimate_excerpt
-from htmdsep.training.layouts import Song
+from htmdsep.folders import Song
 
 DURATION_SECONDS = 20.0
 CONTEXT_SECONDS = 5.0  # separated before and after, so that the borders are as in the whole song

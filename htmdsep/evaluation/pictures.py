@@ -11,10 +11,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from htmdsep.atomic import atomic_path
 from htmdsep.evaluation.collected import Results
 from htmdsep.evaluation.excerpts import Drawn
 from htmdsep.evaluation.scores import Procedure, Setting
+from htmdsep.files import atomic_path
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

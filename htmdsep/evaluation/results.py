@@ -16,11 +16,10 @@ from typing import Any
 
 import numpy as np
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.scores import Procedure, Score, Setting
+from htmdsep.files import ANY_BYTES, atomic_path
 from htmdsep.options import STEM_NAMES, StemName
-from htmdsep.training.logbook import ANY_BYTES
 from htmdsep.version import __version__
 
 COLUMNS = ("song", "system", *(field.name for field in fields(Score)))

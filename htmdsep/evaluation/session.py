@@ -13,7 +13,6 @@ from typing import Any, Literal
 
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.collected import SCORED, Results, read_results, summary_document
@@ -30,9 +29,9 @@ from htmdsep.evaluation.systems import (
     network_systems,
 )
 from htmdsep.evaluation.tables import summary_markdown
+from htmdsep.files import ANY_BYTES, atomic_path
+from htmdsep.folders import Song, find_test_songs
 from htmdsep.options import StereoMode
-from htmdsep.training.layouts import Song, find_test_songs
-from htmdsep.training.logbook import ANY_BYTES
 
 PICTURES = ("4", "5")  # the slides' Results IV and V
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from htmdsep.atomic import atomic_path
+from htmdsep.files import atomic_path
 from htmdsep.graph import onnx_graph
 from htmdsep.model import Network, config_to_dict
 from htmdsep.version import __version__

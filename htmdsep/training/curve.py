@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from htmdsep.atomic import atomic_path
+from htmdsep.files import atomic_path
 from htmdsep.training.logbook import is_vocals_ratio
 
 

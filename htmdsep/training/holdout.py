@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.layouts import Library, Song, Stem, matches
+from htmdsep.folders import Library, Song, Stem, matches
 
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file

@@ -6,9 +6,7 @@ import csv
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from htmdsep.atomic import atomic_path
-
-ANY_BYTES = "surrogateescape"  # names of files may be no text
+from htmdsep.files import ANY_BYTES, atomic_path
 
 
 def read_rows(path: Path) -> list[dict[str, str]]:

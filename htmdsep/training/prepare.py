@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
+from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
+from htmdsep.training.cache import CachedStem, cache_stems
 from htmdsep.training.excerpts import make_pool
 from htmdsep.training.holdout import HeldOut, describe, hold_out
-from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.loading import Batches
 from htmdsep.training.mixing import RandomMixes, Sources
 from htmdsep.training.segments import SongSegments

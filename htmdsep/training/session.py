@@ -13,9 +13,9 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from htmdsep.atomic import make_folder
 from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import make_folder
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.precision import has_bf16
 from htmdsep.training.arguments import Arguments

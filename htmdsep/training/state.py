@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.optimisers import Optimisers

@@ -15,8 +15,8 @@ from htmdsep.evaluation.estimates import find_estimate, fit_estimate
 from htmdsep.evaluation.results import COLUMNS, Folder
 from htmdsep.evaluation.scores import score_segments, score_v4
 from htmdsep.evaluation.signals import MONO_RATE, Signals, read_song
+from htmdsep.folders import find_test_songs
 from htmdsep.separator import Stems
-from htmdsep.training.layouts import find_test_songs
 from tests.evaluation.references import museval_file
 from tests.evaluation.signals import RATE, song
 from tests.sounds import tone

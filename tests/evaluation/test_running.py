@@ -29,8 +29,8 @@ from htmdsep.evaluation.systems import (
     labelled,
     network_systems,
 )
+from htmdsep.folders import find_test_songs
 from htmdsep.separator import Separator, Stems
-from htmdsep.training.layouts import find_test_songs
 from htmdsep.weights import load_weights
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, HTMDNetConfig
 from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
@@ -22,7 +23,7 @@ from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score, separate_windows
 from htmdsep.training.world import World
 from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo, sha256
+from htmdsep.weightsfile import WeightsInfo
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import Library, Song, Stem
 from htmdsep.training.holdout import describe, hold_out, packaged_recipes
-from htmdsep.training.layouts import Library, Song, Stem
 
 
 def library(songs: int = 0, voices: int = 0, accompaniments: int = 0) -> Library:

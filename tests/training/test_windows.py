@@ -9,11 +9,11 @@ import torch
 from torch import Tensor, nn
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import Song, Stem
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.separator import Separator
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import HeldOut
-from htmdsep.training.layouts import Song, Stem
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import prepare
 from htmdsep.training.references import ideal_ratio_mask, mixture_itself

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.atomic import atomic_path, atomic_paths
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path, atomic_paths
 
 
 def files_below(folder: Path) -> set[str]:

@@ -1,0 +1,145 @@
+"""The times that FFmpeg tells of packets, frames and whole files, in frames of the stream."""
+
+from __future__ import annotations
+
+import re
+import struct
+from collections.abc import Sequence
+from typing import BinaryIO
+
+import av
+from av.audio.frame import AudioFrame
+
+from htmdsep.lengths import AudioHeader
+from htmdsep.ogg import Part
+from htmdsep.tags import ID3_HEADER_LENGTH, id3_length
+
+# Containers whose files announce no length: FFmpeg guesses one from the bit rate, or takes the
+# last timestamp that is there.
+GUESSED = frozenset({
+    "aac", "ac3", "adts", "amr", "dts", "dtshd", "eac3", "loas", "mlp", "mpeg", "mpegts",
+    "mpegvideo", "ogg", "truehd",
+})  # fmt: skip
+FIRST_FRAME = 4_096  # bytes behind an MP3's tag in which its first frame lies
+AVI_HEADER = 1 << 16  # bytes in which the header of an AVI lies
+COUNTED = frozenset({"aac", "ac3", "eac3", "mp3"})  # whose timestamps only count the packets
+MOST_LOST = 16  # packets, 0.4 s of MP3
+DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
+
+
+def announced_frames(
+    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO | Part
+) -> int | None:
+    """Return how many frames a file says that it holds, None where it does not say."""
+    rate, name = stream.codec_context.sample_rate, container.format.name
+    if name in GUESSED:
+        return None
+    if name == "mp3":
+        return _mp3_frames(stream, file)
+    if name == "avi" and (seconds := _avi_seconds(file)):
+        return round(seconds * rate)
+    if stream.duration is not None and stream.time_base is not None:
+        return round(stream.duration * stream.time_base * rate)
+    if found := DURATION_TAG.match(stream.metadata.get("DURATION", "")):
+        hours, minutes, seconds = map(float, found.groups())
+        return round((hours * 3600 + minutes * 60 + seconds) * rate)
+    if container.duration is not None and len(container.streams) == 1:
+        return round(container.duration * rate / av.time_base)
+    return None
+
+
+def frame_start(frame: AudioFrame, otherwise: float | None, header: AudioHeader) -> float | None:
+    """Return when a frame begins: by its timestamp, or otherwise as told."""
+    if frame.pts is None or frame.time_base is None:
+        return otherwise
+    return float(frame.pts * frame.time_base * header.sample_rate)
+
+
+def packet_start(packet: av.Packet[av.AudioStream], header: AudioHeader) -> float | None:
+    """Return when a packet begins, None where nothing tells."""
+    if packet.pts is None or packet.time_base is None:
+        return None
+    return float(packet.pts * packet.time_base * header.sample_rate)
+
+
+def lost_frames(
+    packet: av.Packet[av.AudioStream], sizes: Sequence[int], header: AudioHeader
+) -> float:
+    """Return how many frames a damaged stretch stood for, beyond the one packet it is taken for.
+
+    A stretch that would be long is no audio: a tag or a picture between files that were joined.
+    """
+    packets = round(packet.size * len(sizes) / max(1, sum(sizes)))
+    if not 1 < packets <= MOST_LOST or not packet.duration or packet.time_base is None:
+        return 0.0
+    return float((packets - 1) * packet.duration * packet.time_base * header.sample_rate)
+
+
+def flac_start(packet: av.Packet[av.AudioStream]) -> float | None:
+    """Return the sample number in a FLAC frame's header, None for packets with a timestamp.
+
+    FFmpeg gives none behind damage until it has found its place again.
+    """
+    codec = packet.stream.codec_context
+    if packet.pts is not None or codec.name != "flac" or packet.size < 12 or not codec.extradata:
+        return None
+    head = bytes(packet)[:12]
+    number = _coded_number(head[4:])
+    if number is None or head[0] != 0xFF or head[1] & 0xFE != 0xF8:
+        return None
+    # With one block size for all the number counts blocks, else samples.
+    block_size = int.from_bytes(codec.extradata[:2], "big")
+    return float(number if head[1] & 1 else number * block_size)
+
+
+def _coded_number(data: bytes) -> int | None:
+    """Decode a number in UTF-8's manner, of up to 36 bits."""
+    length = 8 - (~data[0] & 0xFF).bit_length()  # leading ones
+    if length == 0:
+        return data[0]
+    if length == 1 or length > 7:
+        return None
+    number = data[0] & (0x7F >> length)
+    for byte in data[1:length]:
+        if byte & 0xC0 != 0x80:
+            return None
+        number = number << 6 | byte & 0x3F
+    return number
+
+
+def _mp3_frames(stream: av.AudioStream, file: BinaryIO | Part) -> int | None:
+    """Return the frames that an MP3's Xing, Info or VBRI header announces, None without one.
+
+    FFmpeg takes its own guess where the file's size does not fit the header.
+    """
+    data = _peek(file, id3_length(_peek(file, 0, ID3_HEADER_LENGTH)), FIRST_FRAME)
+    packet_length = stream.codec_context.frame_size or 1_152
+    if (place := data.find(b"VBRI")) >= 0:
+        return int.from_bytes(data[place + 14 : place + 18], "big") * packet_length
+    place = max(data.find(b"Xing"), data.find(b"Info"))
+    if place < 0 or not data[place + 7] & 1:
+        return None
+    frames = int.from_bytes(data[place + 8 : place + 12], "big") * packet_length
+    trimmed = int.from_bytes(data[place + 141 : place + 144], "big")  # by LAME: 12 bits each
+    return max(0, frames - (trimmed >> 12) - (trimmed & 0xFFF))
+
+
+def _avi_seconds(file: BinaryIO | Part) -> float | None:
+    """Return the length that an AVI's header gives its first audio stream; FFmpeg corrects it."""
+    data = _peek(file, 0, AVI_HEADER)
+    place = data.find(b"strh")
+    while place >= 0:
+        if data[place + 8 : place + 12] == b"auds" and len(data) >= place + 44:
+            scale, rate, _, length = struct.unpack_from("<IIII", data, place + 28)
+            return float(length * scale / rate) if rate else None
+        place = data.find(b"strh", place + 4)
+    return None
+
+
+def _peek(file: BinaryIO | Part, start: int, size: int) -> bytes:
+    """Read from a place without moving the file: FFmpeg reads on from where it was."""
+    before = file.tell()
+    file.seek(start)
+    data = file.read(size) or b""
+    file.seek(before)
+    return data
