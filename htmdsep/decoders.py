@@ -14,7 +14,6 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from itertools import chain, repeat
 from pathlib import Path
-from typing import BinaryIO
 
 import av
 import numpy as np
@@ -25,9 +24,10 @@ from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.lengths import AudioHeader, Timeline
 from htmdsep.ogg import MAGIC as OGG_MAGIC
-from htmdsep.ogg import Link, Part, read_links
+from htmdsep.ogg import Link, read_links
 from htmdsep.options import Subtype
-from htmdsep.riff import SIZES_UNKNOWN, bytes_left
+from htmdsep.parts import Part, Source
+from htmdsep.riff import SIZES_UNKNOWN, data_notes
 from htmdsep.stamps import (
     COUNTED,
     announced_frames,
@@ -43,8 +43,7 @@ BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 UNCOMPRESSED_MAGIC = (
     b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
 )  # fmt: skip
-# What FFmpeg does not look for behind an ID3v2 tag, by its first bytes.
-BEHIND_ID3 = {b"RIFF": "wav", b"FORM": "aiff", b"wvpk": "wv", b"MAC ": "ape"}
+BEHIND_ID3 = (*UNCOMPRESSED_MAGIC, b"wvpk", b"MAC ")  # what FFmpeg does not look for there
 # No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
 NO_PROTOCOL = {"protocol_whitelist": "none"}
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
@@ -82,26 +81,35 @@ def decode(
         yield header, equal_blocks(blocks, BLOCK_LENGTH), notes
 
 
-def _open(file: BinaryIO, stream: int, notes: list[str], stack: ExitStack) -> Opened:
-    head = file.read(ID3_HEADER_LENGTH)
+def _open(file: Source, stream: int, notes: list[str], stack: ExitStack) -> Opened:
+    head = file.read(ID3_HEADER_LENGTH) or b""
     magic = head[:4]
     if not magic:
         raise HtmdsepError("the file is empty (0 bytes); copy or download it again")
     if magic == OGG_MAGIC and stream == 0 and (links := read_links(file)):
         return _open_ogg(file, links, notes, stack)
-    if magic in UNCOMPRESSED_MAGIC and stream == 0:
-        sound = _open_soundfile(Part(file, 0, file.seek(0, 2)), stack)
-        if sound is not None and sound.frames:
-            return _read_uncompressed(file, magic, sound, notes, stack)
-    container_format = None
     if tagged := id3_length(head):
         file.seek(tagged)
-        container_format = BEHIND_ID3.get(file.read(4))
-    header, blocks = _open_av(file, stream, notes, stack, container_format)
-    if head[:4] == b"RIFF" and head[8:] == b"WA" and header.frames is not None:
-        notes.append("its header announces no audio; it was read to its end")
-        header = replace(header, frames=None)
-    return header, blocks
+        if (file.read(4) or b"") in BEHIND_ID3:
+            return _open_tagged(file, tagged, notes, stack)
+    if magic in UNCOMPRESSED_MAGIC and stream == 0:
+        if magic == b"RIFF" and head[8:] == b"WA":
+            notes += data_notes(file)
+        sound = _open_soundfile(Part(file, 0, file.seek(0, 2)), stack)
+        if sound is not None and sound.frames:
+            return _read_uncompressed(file, sound, notes, stack)
+    return _open_av(file, stream, notes, stack)
+
+
+def _open_tagged(file: Source, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
+    """Open what lies behind an ID3v2 tag where FFmpeg does not look for it."""
+    part = Part(file, tagged, file.seek(0, 2))
+    header, blocks = _open(part, 0, notes, stack)
+    try:
+        tags = clean_tags(_open_container(file, stack, "mp3").metadata)
+    except HtmdsepError:
+        return header, blocks
+    return replace(header, tags=tags | dict(header.tags)), blocks
 
 
 def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
@@ -113,7 +121,7 @@ def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
 
 
 def _read_uncompressed(
-    file: BinaryIO, magic: bytes, sound: soundfile.SoundFile, notes: list[str], stack: ExitStack
+    file: Source, sound: soundfile.SoundFile, notes: list[str], stack: ExitStack
 ) -> Opened:
     tags = {name: text for name, text in sound.copy_metadata().items() if text}
     frames = _announced_frames(sound)
@@ -125,11 +133,6 @@ def _read_uncompressed(
         tags |= clean_tags(container.metadata)
         audio = container.streams.audio[0] if container.streams.audio else None
         frames = max(frames, (audio and announced_frames(container, audio, file)) or 0)
-    if magic == b"RIFF" and (left := bytes_left(file)):
-        notes.append(
-            f"its header announces less than the file holds: {left} bytes follow that are not "
-            "read; mend the header, or split the file, to have all of it"
-        )
     if sound.subtype in KEPT_LESS:
         notes.append(KEPT_LESS[sound.subtype])
     header = AudioHeader(
@@ -165,7 +168,7 @@ def _announced_frames(sound: soundfile.SoundFile) -> int:
     return frames
 
 
-def _open_ogg(file: BinaryIO, links: list[Link], notes: list[str], stack: ExitStack) -> Opened:
+def _open_ogg(file: Source, links: list[Link], notes: list[str], stack: ExitStack) -> Opened:
     """Open a chain of songs as one; every song has a decoder of its own."""
     header, blocks = _open_link(file, links[0], notes, stack)
     if not links[-1].is_ended:
@@ -184,7 +187,7 @@ def _open_ogg(file: BinaryIO, links: list[Link], notes: list[str], stack: ExitSt
     return replace(header, frames=None), chained()
 
 
-def _open_link(file: BinaryIO, link: Link, notes: list[str], stack: ExitStack) -> Opened:
+def _open_link(file: Source, link: Link, notes: list[str], stack: ExitStack) -> Opened:
     part = Part(file, link.start, link.end)
     if link.content.startswith(b"\x01vorbis") and link.streams == 1 and link.is_whole:
         sound = _open_soundfile(part, stack)
@@ -199,14 +202,20 @@ def _open_link(file: BinaryIO, link: Link, notes: list[str], stack: ExitStack) -
                 subtype="PCM_16",
                 tags=_tags(container, container.streams.audio[0]),
             )
-            order = list(VORBIS_ORDER.get(sound.channels, range(sound.channels)))
-            return header, (block[:, order] for block in _soundfile_blocks(sound))
+            return header, _in_wav_order(_soundfile_blocks(sound), sound.channels)
         part.seek(0)
     return _open_av(part, 0, notes, stack)
 
 
+def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
+    """Put Vorbis's channels into the order of WAV."""
+    order = VORBIS_ORDER.get(channels)
+    for block in blocks:
+        yield block if order is None else np.ascontiguousarray(block[:, order])
+
+
 def _open_container(
-    file: BinaryIO | Part, stack: ExitStack, container_format: str | None = None
+    file: Source, stack: ExitStack, container_format: str | None = None
 ) -> av.container.InputContainer:
     file.seek(0)
     try:
@@ -228,7 +237,7 @@ def _open_container(
 
 
 def _open_av(
-    file: BinaryIO | Part,
+    file: Source,
     number: int,
     notes: list[str],
     stack: ExitStack,
@@ -317,6 +326,7 @@ def _av_blocks(
             _check_same(header, frame.sample_rate, frame.layout.nb_channels)
             samples = _samples(frame, to_float, header.channels)
             yield from timeline.place(samples, frame_start(frame, start, header))
+    yield from timeline.finish()
     notes += timeline.notes()
 
 

@@ -49,6 +49,7 @@ class Timeline:
         self._late = 0.0  # what timestamps lack
         self._expected = 0.0  # the timestamp of a piece that follows the last without a gap
         self._last_length = 0
+        self._doubtful: tuple[np.ndarray, float] | None = None  # a piece that waits
         self._holes: list[tuple[int, int]] = []  # where, and how many frames
         self._repeats: list[tuple[int, int]] = []
         self._restarts: list[int] = []  # where timestamps began anew
@@ -70,19 +71,41 @@ class Timeline:
         """Yield (frames, channels) samples that start at a timestamp in frames, None if unknown.
 
         Silence comes before them where something is missing, and what was there already is cut
-        off.
+        off. A piece whose timestamp jumps waits for the next: where that is as if nothing had
+        happened, the timestamp was wrong.
         """
         self._trailing = 0
         start = self._expected if start is None else start + self._late
         if self._offset is None:
             self._offset = self._expected = start
-        shortest = min(len(samples), self._last_length or len(samples))
+        if self._doubtful is not None:
+            waiting, jumped = self._doubtful
+            self._doubtful = None
+            is_back = not self._jumps(start, self._expected + len(waiting), len(samples))
+            yield from self._put(waiting, self._expected if is_back else jumped)
+        if self._jumps(start, self._expected, len(samples)):
+            self._doubtful = samples, start
+        else:
+            yield from self._put(samples, start)
+
+    def finish(self) -> Iterator[np.ndarray]:
+        """Yield what still waits."""
+        if self._doubtful is not None:
+            yield from self._put(*self._doubtful)
+            self._doubtful = None
+
+    def _jumps(self, start: float, expected: float, length: int) -> bool:
+        shortest = min(length, self._last_length or length)
         least = max(LEAST_JUMP_SECONDS * self._header.sample_rate, shortest / 2)
-        if abs(start - self._expected) > least:
-            shift = round(start - self._offset) - self._position
+        return abs(start - expected) > least
+
+    def _put(self, samples: np.ndarray, start: float) -> Iterator[np.ndarray]:
+        end = start + len(samples)
+        if self._jumps(start, self._expected, len(samples)):
+            shift = round(start - (self._offset or 0.0)) - self._position
             yield from self._silence(shift, start)
             samples = samples[self._repeated(shift, start, len(samples)) :]
-        self._expected = start + len(samples)
+        self._expected = end
         self._last_length = len(samples)
         self._position += len(samples)
         if len(samples):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import BinaryIO, NamedTuple
+from typing import NamedTuple
+
+from htmdsep.parts import Source
 
 MAGIC = b"OggS"
 HEADER = struct.Struct("<4sBBqIIIB")  # magic, version, flags, granule, serial, number, CRC, lacing
@@ -39,7 +40,7 @@ class Link:
     is_ended: bool = False  # whether a page says that it is the last
 
 
-def read_links(file: BinaryIO) -> list[Link]:
+def read_links(file: Source) -> list[Link]:
     """Walk through all pages of a file and return its songs, in order."""
     links: list[Link] = []
     numbers: dict[int, int] = {}  # by serial, the page expected next
@@ -61,7 +62,7 @@ def read_links(file: BinaryIO) -> list[Link]:
     return links
 
 
-def _pages(file: BinaryIO) -> Iterator[Page]:
+def _pages(file: Source) -> Iterator[Page]:
     """Yield every page whose checksum is right, looking for the next where one is not."""
     start = 0
     while (start := _find(file, start)) >= 0:
@@ -73,11 +74,11 @@ def _pages(file: BinaryIO) -> Iterator[Page]:
         start = page.end
 
 
-def _find(file: BinaryIO, start: int) -> int:
+def _find(file: Source, start: int) -> int:
     """Return where the next page begins, -1 where none does."""
     while True:
         file.seek(start)
-        data = file.read(SEARCHED)
+        data = file.read(SEARCHED) or b""
         found = data.find(MAGIC)
         if found >= 0:
             return start + found
@@ -86,14 +87,14 @@ def _find(file: BinaryIO, start: int) -> int:
         start += SEARCHED - len(MAGIC) + 1
 
 
-def _read_page(file: BinaryIO, start: int) -> Page | None:
+def _read_page(file: Source, start: int) -> Page | None:
     file.seek(start)
-    head = file.read(HEADER.size)
+    head = file.read(HEADER.size) or b""
     if len(head) < HEADER.size:
         return None
     _, _, flags, _, serial, number, checksum, segments = HEADER.unpack(head)
-    lacing = file.read(segments)
-    content = file.read(sum(lacing))
+    lacing = file.read(segments) or b""
+    content = file.read(sum(lacing)) or b""
     if len(lacing) < segments or len(content) < sum(lacing):
         return None
     if _checksum(head[:22] + bytes(4) + head[26:] + lacing + content) != checksum:
@@ -106,34 +107,3 @@ def _checksum(data: bytes) -> int:
     """Return Ogg's CRC-32: zlib's, with every bit order reversed, from 0 and not inverted."""
     found = zlib.crc32(data.translate(REVERSED_BITS), 0xFFFFFFFF) ^ 0xFFFFFFFF
     return int.from_bytes(found.to_bytes(4, "little").translate(REVERSED_BITS), "big")
-
-
-class Part(io.RawIOBase):
-    """A stretch of a file, as a file of its own and without a name."""
-
-    def __init__(self, file: BinaryIO, start: int, end: int) -> None:
-        super().__init__()
-        self._file, self._start, self._end = file, start, end
-        self._position = start
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: bytearray | memoryview) -> int:  # type: ignore[override]
-        view = memoryview(buffer).cast("B")
-        self._file.seek(self._position)
-        data = self._file.read(min(len(view), max(0, self._end - self._position)))
-        view[: len(data)] = data
-        self._position += len(data)
-        return len(data)
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        origin = {io.SEEK_SET: self._start, io.SEEK_CUR: self._position, io.SEEK_END: self._end}
-        self._position = max(self._start, origin[whence] + offset)
-        return self.tell()
-
-    def tell(self) -> int:
-        return self._position - self._start

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import struct
 from collections.abc import Sequence
-from typing import BinaryIO
 
 import av
 from av.audio.frame import AudioFrame
 
 from htmdsep.lengths import AudioHeader
-from htmdsep.ogg import Part
+from htmdsep.parts import Source
 from htmdsep.tags import ID3_HEADER_LENGTH, id3_length
 
 # Containers whose files announce no length: FFmpeg guesses one from the bit rate, or takes the
@@ -28,7 +27,7 @@ DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
 
 
 def announced_frames(
-    container: av.container.InputContainer, stream: av.AudioStream, file: BinaryIO | Part
+    container: av.container.InputContainer, stream: av.AudioStream, file: Source
 ) -> int | None:
     """Return how many frames a file says that it holds, None where it does not say."""
     rate, name = stream.codec_context.sample_rate, container.format.name
@@ -40,12 +39,17 @@ def announced_frames(
         return round(seconds * rate)
     if stream.duration is not None and stream.time_base is not None:
         return round(stream.duration * stream.time_base * rate)
+    seconds = None
     if found := DURATION_TAG.match(stream.metadata.get("DURATION", "")):
-        hours, minutes, seconds = map(float, found.groups())
-        return round((hours * 3600 + minutes * 60 + seconds) * rate)
-    if container.duration is not None and len(container.streams) == 1:
-        return round(container.duration * rate / av.time_base)
-    return None
+        hours, minutes, rest = map(float, found.groups())
+        seconds = hours * 3600 + minutes * 60 + rest
+    elif container.duration is not None and len(container.streams) == 1:
+        seconds = container.duration / av.time_base
+    if seconds is None:
+        return None
+    # Matroska tells when a stream ends, which may begin late.
+    begin = max(0.0, float((stream.start_time or 0) * (stream.time_base or 0)))
+    return max(0, round((seconds - begin) * rate))
 
 
 def frame_start(frame: AudioFrame, otherwise: float | None, header: AudioHeader) -> float | None:
@@ -107,7 +111,7 @@ def _coded_number(data: bytes) -> int | None:
     return number
 
 
-def _mp3_frames(stream: av.AudioStream, file: BinaryIO | Part) -> int | None:
+def _mp3_frames(stream: av.AudioStream, file: Source) -> int | None:
     """Return the frames that an MP3's Xing, Info or VBRI header announces, None without one.
 
     FFmpeg takes its own guess where the file's size does not fit the header.
@@ -124,7 +128,7 @@ def _mp3_frames(stream: av.AudioStream, file: BinaryIO | Part) -> int | None:
     return max(0, frames - (trimmed >> 12) - (trimmed & 0xFFF))
 
 
-def _avi_seconds(file: BinaryIO | Part) -> float | None:
+def _avi_seconds(file: Source) -> float | None:
     """Return the length that an AVI's header gives its first audio stream; FFmpeg corrects it."""
     data = _peek(file, 0, AVI_HEADER)
     place = data.find(b"strh")
@@ -136,7 +140,7 @@ def _avi_seconds(file: BinaryIO | Part) -> float | None:
     return None
 
 
-def _peek(file: BinaryIO | Part, start: int, size: int) -> bytes:
+def _peek(file: Source, start: int, size: int) -> bytes:
     """Read from a place without moving the file: FFmpeg reads on from where it was."""
     before = file.tell()
     file.seek(start)
