@@ -7,8 +7,7 @@ is off by up to a packet at the end of some whole Vorbis files (measured with Py
 
 from __future__ import annotations
 
-import re
-from collections import deque
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -22,18 +21,18 @@ from av.audio.frame import AudioFrame
 
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.lengths import AudioHeader, Timeline
+from htmdsep.lengths import AudioHeader, Timeline, check_length
 from htmdsep.ogg import MAGIC as OGG_MAGIC
 from htmdsep.ogg import Link, read_links
 from htmdsep.options import Subtype
-from htmdsep.parts import Part, Source
-from htmdsep.riff import SIZES_UNKNOWN, data_notes
+from htmdsep.parts import Part, whole
+from htmdsep.sizes import DataSize, data_size
 from htmdsep.stamps import (
     COUNTED,
+    PacketCounter,
     announced_frames,
     flac_start,
     frame_start,
-    lost_frames,
     packet_start,
 )
 from htmdsep.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
@@ -59,7 +58,6 @@ VORBIS_ORDER = {
     3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 5, 3, 4), 7: (0, 2, 1, 6, 5, 3, 4),
     8: (0, 2, 1, 7, 5, 6, 3, 4),
 }  # fmt: skip
-SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
 LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
 Opened = tuple[AudioHeader, Iterator[np.ndarray]]
@@ -75,13 +73,14 @@ def decode(
     HtmdsepError where neither decoder knows the file, and OSError where it cannot be opened.
     """
     with ExitStack() as stack:
-        file = stack.enter_context(path.open("rb"))
+        opened = stack.enter_context(path.open("rb"))
+        file = whole(opened)
         notes: list[str] = []
         header, blocks = _open(file, stream, notes, stack)
         yield header, equal_blocks(blocks, BLOCK_LENGTH), notes
 
 
-def _open(file: Source, stream: int, notes: list[str], stack: ExitStack) -> Opened:
+def _open(file: Part, stream: int, notes: list[str], stack: ExitStack) -> Opened:
     head = file.read(ID3_HEADER_LENGTH) or b""
     magic = head[:4]
     if not magic:
@@ -93,17 +92,23 @@ def _open(file: Source, stream: int, notes: list[str], stack: ExitStack) -> Open
         if (file.read(4) or b"") in BEHIND_ID3:
             return _open_tagged(file, tagged, notes, stack)
     if magic in UNCOMPRESSED_MAGIC and stream == 0:
-        if magic == b"RIFF" and head[8:] == b"WA":
-            notes += data_notes(file)
-        sound = _open_soundfile(Part(file, 0, file.seek(0, 2)), stack)
+        is_wave = magic != b"RIFF" or head[8:] == b"WA"
+        size = data_size(file, magic) if is_wave else None
+        notes += size.notes() if size else []
+        sound = _open_soundfile(file, stack)
         if sound is not None and sound.frames:
-            return _read_uncompressed(file, sound, notes, stack)
+            return _read_uncompressed(file, sound, size, notes, stack)
+        if size is not None and size.held < size.announced:
+            notes.append(
+                f"truncated: its header announces {size.announced} bytes of audio, it holds "
+                f"{size.held}"
+            )
     return _open_av(file, stream, notes, stack)
 
 
-def _open_tagged(file: Source, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
+def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
     """Open what lies behind an ID3v2 tag where FFmpeg does not look for it."""
-    part = Part(file, tagged, file.seek(0, 2))
+    part = Part(file, [(tagged, file.seek(0, os.SEEK_END))])
     header, blocks = _open(part, 0, notes, stack)
     try:
         tags = clean_tags(_open_container(file, stack, "mp3").metadata)
@@ -113,26 +118,28 @@ def _open_tagged(file: Source, tagged: int, notes: list[str], stack: ExitStack) 
 
 
 def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
-    """Open a file with libsndfile; None for a codec in it that only FFmpeg may know."""
+    """Open a file with libsndfile, at a place of its own; None for what FFmpeg may know."""
     try:
-        return stack.enter_context(soundfile.SoundFile(part))
+        return stack.enter_context(soundfile.SoundFile(whole(part)))
     except soundfile.LibsndfileError:
         return None
 
 
 def _read_uncompressed(
-    file: Source, sound: soundfile.SoundFile, notes: list[str], stack: ExitStack
+    file: Part,
+    sound: soundfile.SoundFile,
+    size: DataSize | None,
+    notes: list[str],
+    stack: ExitStack,
 ) -> Opened:
     tags = {name: text for name, text in sound.copy_metadata().items() if text}
-    frames = _announced_frames(sound)
     try:
-        container = _open_container(file, stack)
+        tags |= clean_tags(_open_container(file, stack).metadata)
     except HtmdsepError:
         pass  # a kind that FFmpeg does not know
-    else:
-        tags |= clean_tags(container.metadata)
-        audio = container.streams.audio[0] if container.streams.audio else None
-        frames = max(frames, (audio and announced_frames(container, audio, file)) or 0)
+    frames = int(sound.frames)
+    if size is not None and size.held and size.announced != size.held:
+        frames = frames * size.announced // size.held
     if sound.subtype in KEPT_LESS:
         notes.append(KEPT_LESS[sound.subtype])
     header = AudioHeader(
@@ -157,18 +164,7 @@ def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
         ) from error
 
 
-def _announced_frames(sound: soundfile.SoundFile) -> int:
-    """Return the frames that the header promises; libsndfile's own number is cut to the file."""
-    found = re.search(
-        r"^(?:data|SSND) *: (\d+) \(should be (\d+)\)", sound.extra_info, re.MULTILINE
-    )
-    frames = int(sound.frames)
-    if found and int(found[1]) not in SIZES_UNKNOWN and int(found[2]):
-        return frames * int(found[1]) // int(found[2])
-    return frames
-
-
-def _open_ogg(file: Source, links: list[Link], notes: list[str], stack: ExitStack) -> Opened:
+def _open_ogg(file: Part, links: list[Link], notes: list[str], stack: ExitStack) -> Opened:
     """Open a chain of songs as one; every song has a decoder of its own."""
     header, blocks = _open_link(file, links[0], notes, stack)
     if not links[-1].is_ended:
@@ -177,23 +173,34 @@ def _open_ogg(file: Source, links: list[Link], notes: list[str], stack: ExitStac
         return header, blocks
 
     def chained() -> Iterator[np.ndarray]:
-        yield from blocks
+        yield from _counted(header, blocks, notes)
         for link in links[1:]:
             with ExitStack() as inner:
                 following, more = _open_link(file, link, notes, inner)
                 _check_same(header, following.sample_rate, following.channels)
-                yield from more
+                yield from _counted(following, more, notes)
 
     return replace(header, frames=None), chained()
 
 
-def _open_link(file: Source, link: Link, notes: list[str], stack: ExitStack) -> Opened:
-    part = Part(file, link.start, link.end)
+def _counted(
+    header: AudioHeader, blocks: Iterator[np.ndarray], notes: list[str]
+) -> Iterator[np.ndarray]:
+    """Pass blocks on, and compare their length with the header's."""
+    held = 0
+    for block in blocks:
+        held += len(block)
+        yield block
+    notes += check_length(header, held)
+
+
+def _open_link(file: Part, link: Link, notes: list[str], stack: ExitStack) -> Opened:
+    part = Part(file, link.stretches)
     if link.content.startswith(b"\x01vorbis") and link.streams == 1 and link.is_whole:
         sound = _open_soundfile(part, stack)
         if sound is not None and sound.frames:
             # FFmpeg reads all values of a tag, libsndfile the first.
-            container = _open_container(Part(file, link.start, link.end), stack)
+            container = _open_container(part, stack)
             header = AudioHeader(
                 sample_rate=sound.samplerate,
                 channels=sound.channels,
@@ -215,7 +222,7 @@ def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.nd
 
 
 def _open_container(
-    file: Source, stack: ExitStack, container_format: str | None = None
+    file: Part, stack: ExitStack, container_format: str | None = None
 ) -> av.container.InputContainer:
     file.seek(0)
     try:
@@ -237,7 +244,7 @@ def _open_container(
 
 
 def _open_av(
-    file: Source,
+    file: Part,
     number: int,
     notes: list[str],
     stack: ExitStack,
@@ -308,18 +315,20 @@ def _av_blocks(
     longest = container.duration and round(container.duration * header.sample_rate / av.time_base)
     timeline = Timeline(header, longest)
     to_float = av.AudioResampler(format="flt")
-    # Of packets in files without timestamps, where FFmpeg takes a damaged stretch for one packet
-    sizes = deque[int](maxlen=SIZES_KEPT) if container.format.name in COUNTED else None
+    counter = PacketCounter() if container.format.name in COUNTED else None
     for packet in _packets(container, stream):
+        if counter is not None and (skipped := counter.skipped(packet)):
+            timeline.damage(packet_start(packet, header))
+            timeline.delay(counter.frames(skipped, packet, header))
         try:
             frames = packet.decode()
         except av.FFmpegError:
             timeline.damage(packet_start(packet, header))
-            if sizes is not None:
-                timeline.delay(lost_frames(packet, sizes, header))
+            if counter is not None:
+                timeline.delay(counter.frames(packet.size, packet, header, counted=1))
             continue
-        if sizes is not None:
-            sizes.append(packet.size)
+        if counter is not None:
+            counter.add(packet)
         starts = chain([flac_start(packet)], repeat(None))
         for frame, start in zip(frames, starts, strict=False):
             assert isinstance(frame, AudioFrame)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from htmdsep.parts import Source
+from htmdsep.parts import Part
 
 MAGIC = b"OggS"
 HEADER = struct.Struct("<4sBBqIIIB")  # magic, version, flags, granule, serial, number, CRC, lacing
@@ -30,17 +30,16 @@ class Page(NamedTuple):
 
 @dataclass
 class Link:
-    """One song of a chain: the pages from one beginning to the next."""
+    """One song of a chain: the whole pages from one beginning to the next."""
 
-    start: int  # byte of the file
-    end: int
     content: bytes  # of the first page: which codec it is
+    stretches: list[tuple[int, int]]  # of the file, in bytes: pages without anything between
     streams: int = 1
     is_whole: bool = True  # no page is missing or damaged
     is_ended: bool = False  # whether a page says that it is the last
 
 
-def read_links(file: Source) -> list[Link]:
+def read_links(file: Part) -> list[Link]:
     """Walk through all pages of a file and return its songs, in order."""
     links: list[Link] = []
     numbers: dict[int, int] = {}  # by serial, the page expected next
@@ -49,20 +48,24 @@ def read_links(file: Source) -> list[Link]:
         if page.flags & FIRST and is_beginning:
             links[-1].streams += 1  # streams of one song begin together
         elif page.flags & FIRST:
-            links.append(Link(page.start, page.start, page.content))
+            links.append(Link(page.content, [(page.start, page.start)]))
         if not links:
             continue
         link = links[-1]
         is_beginning = bool(page.flags & FIRST)
+        start, end = link.stretches[-1]
+        if page.start == end:
+            link.stretches[-1] = start, page.end
+        else:
+            link.stretches.append((page.start, page.end))
         is_next = is_beginning or numbers.get(page.serial) == page.number
-        link.is_whole &= is_next and page.start == link.end
+        link.is_whole &= is_next and page.start == end
         link.is_ended |= bool(page.flags & LAST)
         numbers[page.serial] = page.number + 1
-        link.end = page.end
     return links
 
 
-def _pages(file: Source) -> Iterator[Page]:
+def _pages(file: Part) -> Iterator[Page]:
     """Yield every page whose checksum is right, looking for the next where one is not."""
     start = 0
     while (start := _find(file, start)) >= 0:
@@ -74,7 +77,7 @@ def _pages(file: Source) -> Iterator[Page]:
         start = page.end
 
 
-def _find(file: Source, start: int) -> int:
+def _find(file: Part, start: int) -> int:
     """Return where the next page begins, -1 where none does."""
     while True:
         file.seek(start)
@@ -87,7 +90,7 @@ def _find(file: Source, start: int) -> int:
         start += SEARCHED - len(MAGIC) + 1
 
 
-def _read_page(file: Source, start: int) -> Page | None:
+def _read_page(file: Part, start: int) -> Page | None:
     file.seek(start)
     head = file.read(HEADER.size) or b""
     if len(head) < HEADER.size:

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Sequence
+from collections import deque
 
 import av
 from av.audio.frame import AudioFrame
 
 from htmdsep.lengths import AudioHeader
-from htmdsep.parts import Source
+from htmdsep.parts import Part
 from htmdsep.tags import ID3_HEADER_LENGTH, id3_length
 
 # Containers whose files announce no length: FFmpeg guesses one from the bit rate, or takes the
 # last timestamp that is there.
 GUESSED = frozenset({
     "aac", "ac3", "adts", "amr", "dts", "dtshd", "eac3", "loas", "mlp", "mpeg", "mpegts",
-    "mpegvideo", "ogg", "truehd",
+    "mpegvideo", "truehd",
 })  # fmt: skip
 FIRST_FRAME = 4_096  # bytes behind an MP3's tag in which its first frame lies
 AVI_HEADER = 1 << 16  # bytes in which the header of an AVI lies
 COUNTED = frozenset({"aac", "ac3", "eac3", "mp3"})  # whose timestamps only count the packets
+SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
 MOST_LOST = 16  # packets, 0.4 s of MP3
 DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
 
 
 def announced_frames(
-    container: av.container.InputContainer, stream: av.AudioStream, file: Source
+    container: av.container.InputContainer, stream: av.AudioStream, file: Part
 ) -> int | None:
     """Return how many frames a file says that it holds, None where it does not say."""
     rate, name = stream.codec_context.sample_rate, container.format.name
@@ -66,17 +67,40 @@ def packet_start(packet: av.Packet[av.AudioStream], header: AudioHeader) -> floa
     return float(packet.pts * packet.time_base * header.sample_rate)
 
 
-def lost_frames(
-    packet: av.Packet[av.AudioStream], sizes: Sequence[int], header: AudioHeader
-) -> float:
-    """Return how many frames a damaged stretch stood for, beyond the one packet it is taken for.
+class PacketCounter:
+    """Tells how long damaged stretches are in files whose timestamps only count the packets."""
 
-    A stretch that would be long is no audio: a tag or a picture between files that were joined.
-    """
-    packets = round(packet.size * len(sizes) / max(1, sum(sizes)))
-    if not 1 < packets <= MOST_LOST or not packet.duration or packet.time_base is None:
-        return 0.0
-    return float((packets - 1) * packet.duration * packet.time_base * header.sample_rate)
+    def __init__(self) -> None:
+        self._sizes = deque[int](maxlen=SIZES_KEPT)
+        self._next: int | None = None  # byte at which the next packet should begin
+
+    def add(self, packet: av.Packet[av.AudioStream]) -> None:
+        """Take note of a packet that was decoded."""
+        if packet.size:
+            self._sizes.append(packet.size)
+
+    def skipped(self, packet: av.Packet[av.AudioStream]) -> int:
+        """Return how many bytes before a packet belong to none, if they may have held one."""
+        before, self._next = self._next, None
+        if packet.pos is None:
+            return 0
+        self._next = packet.pos + packet.size
+        gap = 0 if before is None else packet.pos - before
+        return gap if self._sizes and 2 * gap * len(self._sizes) > sum(self._sizes) else 0
+
+    def frames(
+        self, size: int, packet: av.Packet[av.AudioStream], header: AudioHeader, counted: int = 0
+    ) -> float:
+        """Return how many frames a stretch of bytes stood for, beyond packets that were counted.
+
+        A stretch that would be long is no audio: a tag or a picture between files that were
+        joined.
+        """
+        packets = round(size * len(self._sizes) / max(1, sum(self._sizes)))
+        if packets > MOST_LOST or not packet.duration or packet.time_base is None:
+            return 0.0
+        lost = max(0, packets - counted) * packet.duration * packet.time_base
+        return float(lost * header.sample_rate)
 
 
 def flac_start(packet: av.Packet[av.AudioStream]) -> float | None:
@@ -111,7 +135,7 @@ def _coded_number(data: bytes) -> int | None:
     return number
 
 
-def _mp3_frames(stream: av.AudioStream, file: Source) -> int | None:
+def _mp3_frames(stream: av.AudioStream, file: Part) -> int | None:
     """Return the frames that an MP3's Xing, Info or VBRI header announces, None without one.
 
     FFmpeg takes its own guess where the file's size does not fit the header.
@@ -128,7 +152,7 @@ def _mp3_frames(stream: av.AudioStream, file: Source) -> int | None:
     return max(0, frames - (trimmed >> 12) - (trimmed & 0xFFF))
 
 
-def _avi_seconds(file: Source) -> float | None:
+def _avi_seconds(file: Part) -> float | None:
     """Return the length that an AVI's header gives its first audio stream; FFmpeg corrects it."""
     data = _peek(file, 0, AVI_HEADER)
     place = data.find(b"strh")
@@ -140,7 +164,7 @@ def _avi_seconds(file: Source) -> float | None:
     return None
 
 
-def _peek(file: Source, start: int, size: int) -> bytes:
+def _peek(file: Part, start: int, size: int) -> bytes:
     """Read from a place without moving the file: FFmpeg reads on from where it was."""
     before = file.tell()
     file.seek(start)

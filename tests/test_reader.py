@@ -11,7 +11,7 @@ import soundfile
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.reader import AudioReader, open_audio
-from htmdsep.riff import SIZES_UNKNOWN
+from htmdsep.sizes import SIZES_UNKNOWN
 from tests.sounds import (
     flac_bytes,
     frames_of,
