@@ -21,7 +21,7 @@ from av.audio.frame import AudioFrame
 
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.lengths import AudioHeader, Timeline, check_length
+from htmdsep.lengths import LONGEST_HOLE_SECONDS, AudioHeader, Timeline, check_length
 from htmdsep.ogg import MAGIC as OGG_MAGIC
 from htmdsep.ogg import Link, read_links
 from htmdsep.options import Subtype
@@ -34,6 +34,7 @@ from htmdsep.stamps import (
     flac_start,
     frame_start,
     packet_start,
+    start_seconds,
 )
 from htmdsep.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
 
@@ -45,9 +46,14 @@ UNCOMPRESSED_MAGIC = (
 BEHIND_ID3 = (*UNCOMPRESSED_MAGIC, b"wvpk", b"MAC ")  # what FFmpeg does not look for there
 # No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
 NO_PROTOCOL = {"protocol_whitelist": "none"}
+CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and passes over
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
 DEEP: dict[str, Subtype] = {
     "PCM_24": "PCM_24", "PCM_32": "PCM_24", "FLOAT": "FLOAT", "DOUBLE": "FLOAT",
+}  # fmt: skip
+SAMPLE_BYTES = {
+    "PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4,
+    "FLOAT": 4, "DOUBLE": 8,
 }  # fmt: skip
 KEPT_LESS = {
     "PCM_32": "its 32-bit integers are read as 24 bits",
@@ -94,10 +100,10 @@ def _open(file: Part, stream: int, notes: list[str], stack: ExitStack) -> Opened
     if magic in UNCOMPRESSED_MAGIC and stream == 0:
         is_wave = magic != b"RIFF" or head[8:] == b"WA"
         size = data_size(file, magic) if is_wave else None
-        notes += size.notes() if size else []
         sound = _open_soundfile(file, stack)
         if sound is not None and sound.frames:
             return _read_uncompressed(file, sound, size, notes, stack)
+        notes += size.notes() if size else []
         if size is not None and size.held < size.announced:
             notes.append(
                 f"truncated: its header announces {size.announced} bytes of audio, it holds "
@@ -138,8 +144,12 @@ def _read_uncompressed(
     except HtmdsepError:
         pass  # a kind that FFmpeg does not know
     frames = int(sound.frames)
-    if size is not None and size.held and size.announced != size.held:
+    if size is not None and sound.subtype in SAMPLE_BYTES:
+        frames = size.announced // (SAMPLE_BYTES[sound.subtype] * sound.channels)
+    elif size is not None and size.held:
         frames = frames * size.announced // size.held
+    if size is not None and sound.frames <= frames:  # else libsndfile reads on, to the end
+        notes += size.notes()
     if sound.subtype in KEPT_LESS:
         notes.append(KEPT_LESS[sound.subtype])
     header = AudioHeader(
@@ -211,7 +221,8 @@ def _open_link(file: Part, link: Link, notes: list[str], stack: ExitStack) -> Op
             )
             return header, _in_wav_order(_soundfile_blocks(sound), sound.channels)
         part.seek(0)
-    return _open_av(part, 0, notes, stack)
+    # Where pages are missing the first may be, too.
+    return _open_av(part, 0, notes, stack, begin=None if link.is_whole else 0.0)
 
 
 def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -248,9 +259,10 @@ def _open_av(
     number: int,
     notes: list[str],
     stack: ExitStack,
-    container_format: str | None = None,
+    begin: float | None = None,
 ) -> Opened:
-    container = _open_container(file, stack, container_format)
+    """Open a file with FFmpeg; `begin` is the timestamp it begins at, None for the first."""
+    container = _open_container(file, stack)
     streams = container.streams.audio
     if not streams:
         raise HtmdsepError("it holds no audio stream; name a file with sound")
@@ -267,16 +279,23 @@ def _open_av(
         raise HtmdsepError(
             "no audio that can be decoded (no packet tells a sample rate); is it an audio file?"
         )
+    if codec.name in LOSSLESS_CODECS:
+        codec.options = CHECKSUMS
+    frames, exact = announced_frames(container, stream, file)
+    if begin is not None and start_seconds(stream) > LONGEST_HOLE_SECONDS:
+        begin = None  # of a recording that did not begin with the broadcast
+    elif begin is not None and frames is not None:
+        frames += round((start_seconds(stream) - begin) * codec.sample_rate)
     header = AudioHeader(
         sample_rate=codec.sample_rate,
         channels=codec.layout.nb_channels,
-        frames=announced_frames(container, stream, file),
-        exact=codec.name == "flac" and container.format.name == "flac",
+        frames=frames,
+        exact=exact,
         subtype=_subtype(codec),
         tags=_tags(container, stream),
     )
     notes += _stream_notes(container, stream)
-    return header, _av_blocks(container, stream, header, notes)
+    return header, _av_blocks(container, stream, header, notes, begin)
 
 
 def _tags(container: av.container.InputContainer, stream: av.AudioStream) -> dict[str, str]:
@@ -310,12 +329,18 @@ def _av_blocks(
     stream: av.AudioStream,
     header: AudioHeader,
     notes: list[str],
+    begin: float | None,
 ) -> Iterator[np.ndarray]:
     """Yield every frame as float32, at its own time."""
-    longest = container.duration and round(container.duration * header.sample_rate / av.time_base)
-    timeline = Timeline(header, longest)
+    longest = None
+    if container.duration is not None:
+        seconds = container.duration / av.time_base
+        seconds += 0.0 if begin is None else start_seconds(stream) - begin
+        longest = round(seconds * header.sample_rate)
+    timeline = Timeline(header, longest, begin)
     to_float = av.AudioResampler(format="flt")
-    counter = PacketCounter() if container.format.name in COUNTED else None
+    is_counted = container.format.name in COUNTED and len(container.streams) == 1
+    counter = PacketCounter() if is_counted else None
     for packet in _packets(container, stream):
         if counter is not None and (skipped := counter.skipped(packet)):
             timeline.damage(packet_start(packet, header))

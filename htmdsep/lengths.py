@@ -40,14 +40,21 @@ class AudioHeader:
 class Timeline:
     """Puts decoded pieces at the times that their timestamps say."""
 
-    def __init__(self, header: AudioHeader, longest: int | None) -> None:
-        """`longest` is how many frames the file can hold, None where nothing tells."""
+    def __init__(
+        self, header: AudioHeader, longest: int | None, begin: float | None = None
+    ) -> None:
+        """`longest` is how many frames the file can hold, None where nothing tells.
+
+        `begin` is the timestamp, in frames, of the beginning; None for that of the first piece.
+        """
         self._header = header
         self._longest = longest
         self._position = 0  # frames passed on
-        self._offset: float | None = None  # of a timestamp from its place, in frames
+        self._offset = begin  # of a timestamp from its place, in frames
         self._late = 0.0  # what timestamps lack
-        self._expected = 0.0  # the timestamp of a piece that follows the last without a gap
+        self._expected = (
+            begin or 0.0
+        )  # the timestamp of a piece that follows the last without a gap
         self._last_length = 0
         self._doubtful: tuple[np.ndarray, float] | None = None  # a piece that waits
         self._holes: list[tuple[int, int]] = []  # where, and how many frames
@@ -184,21 +191,16 @@ def silent_blocks(frames: int, channels: int) -> Iterator[np.ndarray]:
 def check_length(header: AudioHeader, held: int) -> list[str]:
     """Compare the frames that a whole file held with those announced; return notes.
 
-    Raises HtmdsepError for a file that holds nothing, and for one that holds more than a header
-    says which is meant to the frame.
+    Raises HtmdsepError for a file that holds nothing.
     """
     if held == 0:
         raise HtmdsepError("it holds no audio (0 frames); export it again")
     announced = header.frames
     if announced is None or announced == held:
         return []
-    if header.exact and held > announced:
-        raise HtmdsepError(
-            f"its header announces {announced} frames, but {held} were decoded; "
-            "it may be several files in one: split or re-encode it"
-        )
     if header.exact:
-        return [f"truncated: its header announces {announced} frames, it holds {held}"]
+        told = f"its header announces {announced} frames, it holds {held}"
+        return [f"truncated: {told}" if held < announced else f"{told}, all of which was read"]
     if abs(held - announced) <= LOSSY_SECONDS * header.sample_rate:
         return []
     told = (

@@ -34,8 +34,7 @@ class AudioReader:
     def blocks(self) -> Iterator[np.ndarray]:
         """Yield (frames, channels) float32 blocks of any length, all of them within +-1e6.
 
-        Raises HtmdsepError for other samples, for damage that leaves nothing, for a file that
-        holds more than its header says to the frame, and for one that holds nothing.
+        Raises HtmdsepError for other samples, and for a file that holds nothing, be it by damage.
         """
         position = 0
         for block in self._blocks:

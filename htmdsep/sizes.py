@@ -86,7 +86,7 @@ def data_size(file: Part, magic: bytes) -> DataSize | None:
         if size < 0:
             return None
         position = behind
-    return found
+    return found and found._replace(left=_left(file, position, end))
 
 
 def _compared(file: Part, start: int, size: int, end: int) -> DataSize:

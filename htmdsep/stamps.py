@@ -21,7 +21,8 @@ GUESSED = frozenset({
 })  # fmt: skip
 FIRST_FRAME = 4_096  # bytes behind an MP3's tag in which its first frame lies
 AVI_HEADER = 1 << 16  # bytes in which the header of an AVI lies
-COUNTED = frozenset({"aac", "ac3", "eac3", "mp3"})  # whose timestamps only count the packets
+EXACT = frozenset({"flac", "tta", "wv"})  # containers whose header counts frames
+COUNTED = frozenset({"aac", "ac3", "avi", "eac3", "mp3"})  # whose timestamps only count the packets
 SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
 MOST_LOST = 16  # packets, 0.4 s of MP3
 DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
@@ -29,17 +30,20 @@ DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
 
 def announced_frames(
     container: av.container.InputContainer, stream: av.AudioStream, file: Part
-) -> int | None:
-    """Return how many frames a file says that it holds, None where it does not say."""
+) -> tuple[int | None, bool]:
+    """Return how many frames a file says that it holds, and whether it means that to the frame.
+
+    None where it does not say.
+    """
     rate, name = stream.codec_context.sample_rate, container.format.name
     if name in GUESSED:
-        return None
+        return None, False
     if name == "mp3":
-        return _mp3_frames(stream, file)
-    if name == "avi" and (seconds := _avi_seconds(file)):
-        return round(seconds * rate)
+        return _mp3_frames(stream, file), False
+    if name == "avi" and (announced := _avi_seconds(file)):
+        return round(announced[0] * rate), announced[1]
     if stream.duration is not None and stream.time_base is not None:
-        return round(stream.duration * stream.time_base * rate)
+        return round(stream.duration * stream.time_base * rate), name in EXACT
     seconds = None
     if found := DURATION_TAG.match(stream.metadata.get("DURATION", "")):
         hours, minutes, rest = map(float, found.groups())
@@ -47,10 +51,14 @@ def announced_frames(
     elif container.duration is not None and len(container.streams) == 1:
         seconds = container.duration / av.time_base
     if seconds is None:
-        return None
+        return None, False
     # Matroska tells when a stream ends, which may begin late.
-    begin = max(0.0, float((stream.start_time or 0) * (stream.time_base or 0)))
-    return max(0, round((seconds - begin) * rate))
+    return max(0, round((seconds - max(0.0, start_seconds(stream))) * rate)), False
+
+
+def start_seconds(stream: av.AudioStream) -> float:
+    """Return the timestamp that a stream begins with; 0 where it has none."""
+    return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
 def frame_start(frame: AudioFrame, otherwise: float | None, header: AudioHeader) -> float | None:
@@ -152,14 +160,17 @@ def _mp3_frames(stream: av.AudioStream, file: Part) -> int | None:
     return max(0, frames - (trimmed >> 12) - (trimmed & 0xFFF))
 
 
-def _avi_seconds(file: Part) -> float | None:
-    """Return the length that an AVI's header gives its first audio stream; FFmpeg corrects it."""
+def _avi_seconds(file: Part) -> tuple[float, bool] | None:
+    """Return the length that an AVI's header gives its first audio stream; FFmpeg corrects it.
+
+    It is exact where it counts packets, and not bytes.
+    """
     data = _peek(file, 0, AVI_HEADER)
     place = data.find(b"strh")
     while place >= 0:
         if data[place + 8 : place + 12] == b"auds" and len(data) >= place + 44:
             scale, rate, _, length = struct.unpack_from("<IIII", data, place + 28)
-            return float(length * scale / rate) if rate else None
+            return (length * scale / rate, scale > 1) if rate else None
         place = data.find(b"strh", place + 4)
     return None
 

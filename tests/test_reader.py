@@ -152,12 +152,12 @@ def test_flac_that_changes_on_the_way_is_told(
     try:
         found, reader = read(path)
     except HtmdsepError as error:
-        assert re.match("the stream changes from|its header announces 10000 frames", str(error))
-    else:  # FFmpeg cannot decode what follows
-        assert len(found) == 10_000
-        assert reader.notes == [
-            "damaged or cut: what follows its announced end could not be decoded"
-        ]
+        assert str(error).startswith("the stream changes from")
+    else:
+        told = "its header announces 10000 frames, it holds"
+        if len(found) == 10_000:  # FFmpeg cannot decode what follows
+            told = "damaged or cut: what follows its announced end could not be decoded"
+        assert reader.notes[-1].startswith(told)
 
 
 def test_truncated_wav_is_read_with_a_note(tmp_path: Path) -> None:
