@@ -11,31 +11,20 @@ import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from itertools import chain, repeat
 from pathlib import Path
 
-import av
 import numpy as np
 import soundfile
-from av.audio.frame import AudioFrame
 
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.lengths import LONGEST_HOLE_SECONDS, AudioHeader, Timeline, check_length
+from htmdsep.ffmpeg import Opened, check_same, depth_notes, open_container, open_stream, stream_tags
+from htmdsep.lengths import AudioHeader, check_length
 from htmdsep.ogg import MAGIC as OGG_MAGIC
 from htmdsep.ogg import Link, read_links
 from htmdsep.options import Subtype
 from htmdsep.parts import Part, whole
 from htmdsep.sizes import DataSize, data_size
-from htmdsep.stamps import (
-    COUNTED,
-    PacketCounter,
-    announced_frames,
-    flac_start,
-    frame_start,
-    packet_start,
-    start_seconds,
-)
 from htmdsep.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
 
 BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
@@ -44,10 +33,6 @@ UNCOMPRESSED_MAGIC = (
     b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
 )  # fmt: skip
 BEHIND_ID3 = (*UNCOMPRESSED_MAGIC, b"wvpk", b"MAC ")  # what FFmpeg does not look for there
-# No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
-NO_PROTOCOL = {"protocol_whitelist": "none"}
-CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and passes over
-LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
 DEEP: dict[str, Subtype] = {
     "PCM_24": "PCM_24", "PCM_32": "PCM_24", "FLOAT": "FLOAT", "DOUBLE": "FLOAT",
 }  # fmt: skip
@@ -55,18 +40,11 @@ SAMPLE_BYTES = {
     "PCM_S8": 1, "PCM_U8": 1, "ULAW": 1, "ALAW": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4,
     "FLOAT": 4, "DOUBLE": 8,
 }  # fmt: skip
-KEPT_LESS = {
-    "PCM_32": "its 32-bit integers are read as 24 bits",
-    "DOUBLE": "its 64-bit floats are read as 32 bits",
-}
 # Channels of Vorbis in the order of WAV, by their number
 VORBIS_ORDER = {
     3: (0, 2, 1), 5: (0, 2, 1, 3, 4), 6: (0, 2, 1, 5, 3, 4), 7: (0, 2, 1, 6, 5, 3, 4),
     8: (0, 2, 1, 7, 5, 6, 3, 4),
 }  # fmt: skip
-LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
-
-Opened = tuple[AudioHeader, Iterator[np.ndarray]]
 
 
 @contextmanager
@@ -109,7 +87,7 @@ def _open(file: Part, stream: int, notes: list[str], stack: ExitStack) -> Opened
                 f"truncated: its header announces {size.announced} bytes of audio, it holds "
                 f"{size.held}"
             )
-    return _open_av(file, stream, notes, stack)
+    return open_stream(file, stream, notes, stack)
 
 
 def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
@@ -117,7 +95,7 @@ def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) ->
     part = Part(file, [(tagged, file.seek(0, os.SEEK_END))])
     header, blocks = _open(part, 0, notes, stack)
     try:
-        tags = clean_tags(_open_container(file, stack, "mp3").metadata)
+        tags = clean_tags(open_container(file, stack, "mp3").metadata)
     except HtmdsepError:
         return header, blocks
     return replace(header, tags=tags | dict(header.tags)), blocks
@@ -140,7 +118,7 @@ def _read_uncompressed(
 ) -> Opened:
     tags = {name: text for name, text in sound.copy_metadata().items() if text}
     try:
-        tags |= clean_tags(_open_container(file, stack).metadata)
+        tags |= clean_tags(open_container(file, stack).metadata)
     except HtmdsepError:
         pass  # a kind that FFmpeg does not know
     frames = int(sound.frames)
@@ -150,8 +128,7 @@ def _read_uncompressed(
         frames = frames * size.announced // size.held
     if size is not None and sound.frames <= frames:  # else libsndfile reads on, to the end
         notes += size.notes()
-    if sound.subtype in KEPT_LESS:
-        notes.append(KEPT_LESS[sound.subtype])
+    notes += depth_notes(sound.subtype.lower())
     header = AudioHeader(
         sample_rate=sound.samplerate,
         channels=sound.channels,
@@ -187,7 +164,7 @@ def _open_ogg(file: Part, links: list[Link], notes: list[str], stack: ExitStack)
         for link in links[1:]:
             with ExitStack() as inner:
                 following, more = _open_link(file, link, notes, inner)
-                _check_same(header, following.sample_rate, following.channels)
+                check_same(header, following.sample_rate, following.channels)
                 yield from _counted(following, more, notes)
 
     return replace(header, frames=None), chained()
@@ -210,19 +187,19 @@ def _open_link(file: Part, link: Link, notes: list[str], stack: ExitStack) -> Op
         sound = _open_soundfile(part, stack)
         if sound is not None and sound.frames:
             # FFmpeg reads all values of a tag, libsndfile the first.
-            container = _open_container(part, stack)
+            container = open_container(part, stack)
             header = AudioHeader(
                 sample_rate=sound.samplerate,
                 channels=sound.channels,
                 frames=int(sound.frames),
                 exact=True,
                 subtype="PCM_16",
-                tags=_tags(container, container.streams.audio[0]),
+                tags=stream_tags(container, container.streams.audio[0]),
             )
             return header, _in_wav_order(_soundfile_blocks(sound), sound.channels)
         part.seek(0)
     # Where pages are missing the first may be, too.
-    return _open_av(part, 0, notes, stack, begin=None if link.is_whole else 0.0)
+    return open_stream(part, 0, notes, stack, begin=None if link.is_whole else 0.0)
 
 
 def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:
@@ -230,168 +207,3 @@ def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.nd
     order = VORBIS_ORDER.get(channels)
     for block in blocks:
         yield block if order is None else np.ascontiguousarray(block[:, order])
-
-
-def _open_container(
-    file: Part, stack: ExitStack, container_format: str | None = None
-) -> av.container.InputContainer:
-    file.seek(0)
-    try:
-        # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
-        return stack.enter_context(
-            av.open(
-                file,
-                "r",
-                format=container_format,
-                options=NO_PROTOCOL,
-                metadata_errors="surrogateescape",
-            )
-        )
-    except (av.FFmpegError, ValueError) as error:
-        raise HtmdsepError(
-            f"no audio that can be decoded ({_reason(error)}); is it an audio file? if so, "
-            "convert it to WAV or FLAC"
-        ) from error
-
-
-def _open_av(
-    file: Part,
-    number: int,
-    notes: list[str],
-    stack: ExitStack,
-    begin: float | None = None,
-) -> Opened:
-    """Open a file with FFmpeg; `begin` is the timestamp it begins at, None for the first."""
-    container = _open_container(file, stack)
-    streams = container.streams.audio
-    if not streams:
-        raise HtmdsepError("it holds no audio stream; name a file with sound")
-    if number >= len(streams):
-        raise HtmdsepError(
-            f"it holds {len(streams)} audio streams; a MUSDB18 stem file has 5: mixture, drums, "
-            "bass, other, vocals"
-        )
-    stream = streams[number]
-    codec = stream.codec_context
-    if codec is None:  # PyAV's types do not tell
-        raise HtmdsepError("its audio is of a kind unknown here; convert it to WAV or FLAC")
-    if not codec.sample_rate or not codec.layout.nb_channels:
-        raise HtmdsepError(
-            "no audio that can be decoded (no packet tells a sample rate); is it an audio file?"
-        )
-    if codec.name in LOSSLESS_CODECS:
-        codec.options = CHECKSUMS
-    frames, exact = announced_frames(container, stream, file)
-    if begin is not None and start_seconds(stream) > LONGEST_HOLE_SECONDS:
-        begin = None  # of a recording that did not begin with the broadcast
-    elif begin is not None and frames is not None:
-        frames += round((start_seconds(stream) - begin) * codec.sample_rate)
-    header = AudioHeader(
-        sample_rate=codec.sample_rate,
-        channels=codec.layout.nb_channels,
-        frames=frames,
-        exact=exact,
-        subtype=_subtype(codec),
-        tags=_tags(container, stream),
-    )
-    notes += _stream_notes(container, stream)
-    return header, _av_blocks(container, stream, header, notes, begin)
-
-
-def _tags(container: av.container.InputContainer, stream: av.AudioStream) -> dict[str, str]:
-    return clean_tags({**container.metadata, **stream.metadata})
-
-
-def _subtype(codec: av.AudioCodecContext) -> Subtype:
-    lossless = codec.name in LOSSLESS_CODECS or codec.name.startswith("pcm_")
-    if lossless and codec.format is not None and codec.format.bytes > 2:
-        return "FLOAT" if codec.format.name.startswith(("flt", "dbl")) else "PCM_24"
-    return "PCM_16"
-
-
-def _stream_notes(container: av.container.InputContainer, stream: av.AudioStream) -> list[str]:
-    """Tell of what is in a file and will not be in the stems."""
-    notes = []
-    if len(container.streams.audio) > 1 and stream.index == container.streams.audio[0].index:
-        notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
-    if container.start_time is None or stream.start_time is None or stream.time_base is None:
-        return notes
-    late = float(stream.start_time * stream.time_base) - container.start_time / av.time_base
-    if late > LATE_SECONDS:
-        notes.append(
-            f"its sound begins {late:.3f} s after its other streams; the stems begin with it"
-        )
-    return notes
-
-
-def _av_blocks(
-    container: av.container.InputContainer,
-    stream: av.AudioStream,
-    header: AudioHeader,
-    notes: list[str],
-    begin: float | None,
-) -> Iterator[np.ndarray]:
-    """Yield every frame as float32, at its own time."""
-    longest = None
-    if container.duration is not None:
-        seconds = container.duration / av.time_base
-        seconds += 0.0 if begin is None else start_seconds(stream) - begin
-        longest = round(seconds * header.sample_rate)
-    timeline = Timeline(header, longest, begin)
-    to_float = av.AudioResampler(format="flt")
-    is_counted = container.format.name in COUNTED and len(container.streams) == 1
-    counter = PacketCounter() if is_counted else None
-    for packet in _packets(container, stream):
-        if counter is not None and (skipped := counter.skipped(packet)):
-            timeline.damage(packet_start(packet, header))
-            timeline.delay(counter.frames(skipped, packet, header))
-        try:
-            frames = packet.decode()
-        except av.FFmpegError:
-            timeline.damage(packet_start(packet, header))
-            if counter is not None:
-                timeline.delay(counter.frames(packet.size, packet, header, counted=1))
-            continue
-        if counter is not None:
-            counter.add(packet)
-        starts = chain([flac_start(packet)], repeat(None))
-        for frame, start in zip(frames, starts, strict=False):
-            assert isinstance(frame, AudioFrame)
-            _check_same(header, frame.sample_rate, frame.layout.nb_channels)
-            samples = _samples(frame, to_float, header.channels)
-            yield from timeline.place(samples, frame_start(frame, start, header))
-    yield from timeline.finish()
-    notes += timeline.notes()
-
-
-def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> np.ndarray:
-    """Return a frame's samples as (frames, channels) float32."""
-    if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
-        planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
-        return np.stack(planes, axis=1)[: frame.samples]
-    parts = [part.to_ndarray().reshape(-1, channels) for part in to_float.resample(frame)]
-    return np.concatenate(parts)
-
-
-def _packets(
-    container: av.container.InputContainer, stream: av.AudioStream
-) -> Iterator[av.Packet[av.AudioStream]]:
-    try:
-        yield from container.demux(stream)
-    except av.FFmpegError as error:
-        raise HtmdsepError(
-            f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, "
-            "or re-encode it"
-        ) from error
-
-
-def _check_same(header: AudioHeader, sample_rate: int, channels: int) -> None:
-    if (sample_rate, channels) != (header.sample_rate, header.channels):
-        raise HtmdsepError(
-            f"the stream changes from {header.sample_rate} Hz, {header.channels} channels to "
-            f"{sample_rate} Hz, {channels} channels; cut it there and separate the parts"
-        )
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).rstrip(".")
