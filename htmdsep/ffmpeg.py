@@ -29,6 +29,8 @@ from htmdsep.tags import clean_tags
 NO_PROTOCOL = {"protocol_whitelist": "none"}
 CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and passes over
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
+# With as many planes PyAV 18.1 looks for one more, beyond the end of FFmpeg's list of them.
+FIRST_UNSAFE = 8
 LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
 Opened = tuple[AudioHeader, Iterator[np.ndarray]]
@@ -66,24 +68,8 @@ def open_stream(
 ) -> Opened:
     """Open a file with FFmpeg; `begin` is the timestamp it begins at, None for the first."""
     container = open_container(file, stack)
-    streams = container.streams.audio
-    if not streams:
-        raise HtmdsepError("it holds no audio stream; name a file with sound")
-    if number >= len(streams):
-        raise HtmdsepError(
-            f"it holds {len(streams)} audio streams; a MUSDB18 stem file has 5: mixture, drums, "
-            "bass, other, vocals"
-        )
-    stream = streams[number]
+    stream = _pick_stream(container, number)
     codec = stream.codec_context
-    if codec is None:  # PyAV's types do not tell
-        raise HtmdsepError("its audio is of a kind unknown here; convert it to WAV or FLAC")
-    if not codec.sample_rate or not codec.layout.nb_channels:
-        raise HtmdsepError(
-            "no audio that can be decoded (no packet tells a sample rate); is it an audio file?"
-        )
-    if codec.name in LOSSLESS_CODECS:
-        codec.options = CHECKSUMS
     frames, exact = announced_frames(container, stream, file)
     if begin is not None and start_seconds(stream) > LONGEST_HOLE_SECONDS:
         begin = None  # of a recording that did not begin with the broadcast
@@ -99,6 +85,28 @@ def open_stream(
     )
     notes += _stream_notes(container, stream)
     return header, _blocks(container, stream, header, notes, begin)
+
+
+def _pick_stream(container: av.container.InputContainer, number: int) -> av.AudioStream:
+    """Return an audio stream that can be decoded."""
+    streams = container.streams.audio
+    if not streams:
+        raise HtmdsepError("it holds no audio stream; name a file with sound")
+    if number >= len(streams):
+        raise HtmdsepError(
+            f"it holds {len(streams)} audio streams; a MUSDB18 stem file has 5: mixture, drums, "
+            "bass, other, vocals"
+        )
+    codec = streams[number].codec_context
+    if codec is None:  # PyAV's types do not tell
+        raise HtmdsepError("its audio is of a kind unknown here; convert it to WAV or FLAC")
+    if not codec.sample_rate or not codec.layout.nb_channels:
+        raise HtmdsepError(
+            "no audio that can be decoded (no packet tells a sample rate); is it an audio file?"
+        )
+    if codec.name in LOSSLESS_CODECS:
+        codec.options = CHECKSUMS
+    return streams[number]
 
 
 def stream_tags(container: av.container.InputContainer, stream: av.AudioStream) -> dict[str, str]:
@@ -178,7 +186,7 @@ def _blocks(
 
 def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> np.ndarray:
     """Return a frame's samples as (frames, channels) float32."""
-    if frame.format.name == "fltp":  # as lossy codecs give it: nothing to convert
+    if frame.format.name == "fltp" and channels < FIRST_UNSAFE:  # nothing to convert
         planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
         return np.stack(planes, axis=1)[: frame.samples]
     parts = [part.to_ndarray().reshape(-1, channels) for part in to_float.resample(frame)]
