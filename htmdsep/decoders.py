@@ -49,10 +49,11 @@ VORBIS_ORDER = {
 
 @contextmanager
 def decode(
-    path: Path, stream: int = 0
+    path: Path, stream: int | None = None
 ) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray], list[str]]]:
-    """Open one audio stream of a file: yield its header, its (frames, channels) blocks, its notes.
+    """Open an audio stream of a file: yield its header, its (frames, channels) blocks, its notes.
 
+    Without a number it is the first, and others are noted.
     Blocks are float32; the list of notes is complete when the last block has come. Raises
     HtmdsepError where neither decoder knows the file, and OSError where it cannot be opened.
     """
@@ -64,18 +65,18 @@ def decode(
         yield header, equal_blocks(blocks, BLOCK_LENGTH), notes
 
 
-def _open(file: Part, stream: int, notes: list[str], stack: ExitStack) -> Opened:
+def _open(file: Part, stream: int | None, notes: list[str], stack: ExitStack) -> Opened:
     head = file.read(ID3_HEADER_LENGTH) or b""
     magic = head[:4]
     if not magic:
         raise HtmdsepError("the file is empty (0 bytes); copy or download it again")
-    if magic == OGG_MAGIC and stream == 0 and (links := read_links(file)):
+    if magic == OGG_MAGIC and not stream and (links := read_links(file)):
         return _open_ogg(file, links, notes, stack)
     if tagged := id3_length(head):
         file.seek(tagged)
         if (file.read(4) or b"") in BEHIND_ID3:
             return _open_tagged(file, tagged, notes, stack)
-    if magic in UNCOMPRESSED_MAGIC and stream == 0:
+    if magic in UNCOMPRESSED_MAGIC and not stream:
         is_wave = magic != b"RIFF" or head[8:] == b"WA"
         size = data_size(file, magic) if is_wave else None
         sound = _open_soundfile(file, stack)
@@ -93,9 +94,10 @@ def _open(file: Part, stream: int, notes: list[str], stack: ExitStack) -> Opened
 def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
     """Open what lies behind an ID3v2 tag where FFmpeg does not look for it."""
     part = Part(file, [(tagged, file.seek(0, os.SEEK_END))])
-    header, blocks = _open(part, 0, notes, stack)
+    header, blocks = _open(part, None, notes, stack)
     try:
-        tags = clean_tags(open_container(file, stack, "mp3").metadata)
+        # Its FLAC demuxer reads a tag whatever follows.
+        tags = clean_tags(open_container(file, stack, "flac").metadata)
     except HtmdsepError:
         return header, blocks
     return replace(header, tags=tags | dict(header.tags)), blocks
@@ -199,7 +201,7 @@ def _open_link(file: Part, link: Link, notes: list[str], stack: ExitStack) -> Op
             return header, _in_wav_order(_soundfile_blocks(sound), sound.channels)
         part.seek(0)
     # Where pages are missing the first may be, too.
-    return open_stream(part, 0, notes, stack, begin=None if link.is_whole else 0.0)
+    return open_stream(part, None, notes, stack, begin=None if link.is_whole else 0.0)
 
 
 def _in_wav_order(blocks: Iterator[np.ndarray], channels: int) -> Iterator[np.ndarray]:

@@ -61,14 +61,14 @@ def open_container(
 
 def open_stream(
     file: Part,
-    number: int,
+    number: int | None,
     notes: list[str],
     stack: ExitStack,
     begin: float | None = None,
 ) -> Opened:
     """Open a file with FFmpeg; `begin` is the timestamp it begins at, None for the first."""
     container = open_container(file, stack)
-    stream = _pick_stream(container, number)
+    stream = _pick_stream(container, number or 0)
     codec = stream.codec_context
     frames, exact = announced_frames(container, stream, file)
     if begin is not None and start_seconds(stream) > LONGEST_HOLE_SECONDS:
@@ -84,6 +84,8 @@ def open_stream(
         tags=stream_tags(container, stream),
     )
     notes += _stream_notes(container, stream)
+    if number is None and len(container.streams.audio) > 1:
+        notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
     return header, _blocks(container, stream, header, notes, begin)
 
 
@@ -132,8 +134,6 @@ def depth_notes(codec: str) -> list[str]:
 def _stream_notes(container: av.container.InputContainer, stream: av.AudioStream) -> list[str]:
     """Tell of what is in a file and will not be in the stems."""
     notes = depth_notes(stream.codec_context.name)
-    if len(container.streams.audio) > 1 and stream.index == container.streams.audio[0].index:
-        notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
     if container.start_time is None or stream.start_time is None or stream.time_base is None:
         return notes
     late = float(stream.start_time * stream.time_base) - container.start_time / av.time_base

@@ -52,9 +52,7 @@ class Timeline:
         self._position = 0  # frames passed on
         self._offset = begin  # of a timestamp from its place, in frames
         self._late = 0.0  # what timestamps lack
-        self._expected = (
-            begin or 0.0
-        )  # the timestamp of a piece that follows the last without a gap
+        self._expected = begin or 0.0  # the timestamp of what follows without a gap
         self._last_length = 0
         self._doubtful: tuple[np.ndarray, float] | None = None  # a piece that waits
         self._holes: list[tuple[int, int]] = []  # where, and how many frames
@@ -112,7 +110,7 @@ class Timeline:
             shift = round(start - (self._offset or 0.0)) - self._position
             yield from self._silence(shift, start)
             samples = samples[self._repeated(shift, start, len(samples)) :]
-        self._expected = end
+        self._expected = end if len(samples) else self._expected
         self._last_length = len(samples)
         self._position += len(samples)
         if len(samples):

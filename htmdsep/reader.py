@@ -75,12 +75,13 @@ class AudioReader:
 def open_audio(
     path: Path,
     *,
-    stream: int = 0,
+    stream: int | None = None,
     start_seconds: float = 0.0,
     duration_seconds: float | None = None,
 ) -> Iterator[AudioReader]:
     """Open an audio stream of an audio or video file, or an excerpt of it.
 
+    Without a number it is the first, and others are noted.
     Raises HtmdsepError, without the file's name, for a file that cannot be read and for an
     excerpt that cannot be.
     """

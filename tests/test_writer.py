@@ -118,6 +118,24 @@ def test_tags_are_written(tmp_path: Path, file_format: FileFormat) -> None:
     assert (found["title"], found["artist"]) == ("Übung", "Chœur")
 
 
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+def test_no_tag_ends_a_song(
+    tmp_path: Path, file_format: FileFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(sound: soundfile.SoundFile, name: str, value: object) -> None:
+        if name == "title":
+            raise soundfile.LibsndfileError(22)
+        object.__setattr__(sound, name, value)
+
+    monkeypatch.setattr(soundfile.SoundFile, "__setattr__", refuse)
+    tags = {"title": "no", "artist": "", "album": "\ud800"}
+    with open_stem(tmp_path / "stem", output(file_format=file_format, tags=tags)) as writer:
+        writer.write(np.ones((10, 2), np.int32))
+    assert frame_count(tmp_path / "stem") == 10
+    (note,) = writer.notes
+    assert note.startswith("its tag title was not kept")
+
+
 @pytest.mark.parametrize("frames", [10, None])
 def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int | None) -> None:
     path = tmp_path / "stem"
