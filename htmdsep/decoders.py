@@ -18,7 +18,15 @@ import soundfile
 
 from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.ffmpeg import Opened, check_same, depth_notes, open_container, open_stream, stream_tags
+from htmdsep.ffmpeg import (
+    BLOCK_LENGTH,
+    Opened,
+    check_same,
+    depth_notes,
+    open_container,
+    open_stream,
+    stream_tags,
+)
 from htmdsep.lengths import AudioHeader, check_length
 from htmdsep.ogg import MAGIC as OGG_MAGIC
 from htmdsep.ogg import Link, read_links
@@ -27,7 +35,6 @@ from htmdsep.parts import Part, whole
 from htmdsep.sizes import DataSize, data_size
 from htmdsep.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
 
-BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 # The first bytes of WAV, RF64, BW64, big-endian WAV, Wave64, AIFF, AU (both orders) and CAF.
 UNCOMPRESSED_MAGIC = (
     b"RIFF", b"RF64", b"BW64", b"RIFX", b"riff", b"FORM", b".snd", b"dns.", b"caff",
@@ -62,7 +69,7 @@ def decode(
         file = whole(opened)
         notes: list[str] = []
         header, blocks = _open(file, stream, notes, stack)
-        yield header, equal_blocks(blocks, BLOCK_LENGTH), notes
+        yield header, blocks, notes
 
 
 def _open(file: Part, stream: int | None, notes: list[str], stack: ExitStack) -> Opened:
@@ -169,7 +176,7 @@ def _open_ogg(file: Part, links: list[Link], notes: list[str], stack: ExitStack)
                 check_same(header, following.sample_rate, following.channels)
                 yield from _counted(following, more, notes)
 
-    return replace(header, frames=None), chained()
+    return replace(header, frames=None), equal_blocks(chained(), BLOCK_LENGTH)
 
 
 def _counted(

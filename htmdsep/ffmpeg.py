@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
-from itertools import chain, repeat
 
 import av
 import numpy as np
 from av.audio.frame import AudioFrame
 
+from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.lengths import LONGEST_HOLE_SECONDS, AudioHeader, Timeline
 from htmdsep.options import Subtype
@@ -19,8 +19,6 @@ from htmdsep.stamps import (
     PacketCounter,
     announced_frames,
     flac_start,
-    frame_start,
-    packet_start,
     start_seconds,
 )
 from htmdsep.tags import clean_tags
@@ -31,6 +29,7 @@ CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and pa
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
 # With as many planes PyAV 18.1 looks for one more, beyond the end of FFmpeg's list of them.
 FIRST_UNSAFE = 8
+BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
 Opened = tuple[AudioHeader, Iterator[np.ndarray]]
@@ -86,7 +85,7 @@ def open_stream(
     notes += _stream_notes(container, stream)
     if number is None and len(container.streams.audio) > 1:
         notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
-    return header, _blocks(container, stream, header, notes, begin)
+    return header, equal_blocks(_blocks(container, stream, header, notes, begin), BLOCK_LENGTH)
 
 
 def _pick_stream(container: av.container.InputContainer, number: int) -> av.AudioStream:
@@ -159,27 +158,31 @@ def _blocks(
         longest = round(seconds * header.sample_rate)
     timeline = Timeline(header, longest, begin)
     to_float = av.AudioResampler(format="flt")
+    ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     is_counted = container.format.name in COUNTED and len(container.streams) == 1
     counter = PacketCounter() if is_counted else None
     for packet in _packets(container, stream):
+        begun = None if packet.pts is None else packet.pts * ticks
         if counter is not None and (skipped := counter.skipped(packet)):
-            timeline.damage(packet_start(packet, header))
-            timeline.delay(counter.frames(skipped, packet, header))
+            timeline.damage(begun)
+            timeline.delay(counter.frames(skipped, packet, ticks))
         try:
             frames = packet.decode()
         except av.FFmpegError:
-            timeline.damage(packet_start(packet, header))
+            timeline.damage(begun)
             if counter is not None:
-                timeline.delay(counter.frames(packet.size, packet, header, counted=1))
+                timeline.delay(counter.frames(packet.size, packet, ticks, counted=1))
             continue
         if counter is not None:
             counter.add(packet)
-        starts = chain([flac_start(packet)], repeat(None))
-        for frame, start in zip(frames, starts, strict=False):
+        start = flac_start(packet)  # of the first frame, if FFmpeg tells none
+        for frame in frames:
             assert isinstance(frame, AudioFrame)
             check_same(header, frame.sample_rate, frame.layout.nb_channels)
             samples = _samples(frame, to_float, header.channels)
-            yield from timeline.place(samples, frame_start(frame, start, header))
+            start = start if frame.pts is None else frame.pts * ticks
+            yield from timeline.place(samples, start)
+            start = None
     yield from timeline.finish()
     notes += timeline.notes()
 

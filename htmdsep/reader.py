@@ -55,9 +55,9 @@ class AudioReader:
             )
 
     def _check_samples(self, block: np.ndarray, position: int) -> None:
-        sound = np.abs(block) <= MAX_SAMPLE  # not so of NaN
-        if sound.all():
-            return
+        if block.size == 0 or (block.min() >= -MAX_SAMPLE and block.max() <= MAX_SAMPLE):
+            return  # not so with NaN among them
+        sound = np.abs(block) <= MAX_SAMPLE
         frame, channel = np.argwhere(~sound)[0]
         seconds = (position + int(frame)) / self.header.sample_rate
         value = float(block[frame, channel])

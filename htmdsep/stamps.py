@@ -7,9 +7,7 @@ import struct
 from collections import deque
 
 import av
-from av.audio.frame import AudioFrame
 
-from htmdsep.lengths import AudioHeader
 from htmdsep.parts import Part
 from htmdsep.tags import ID3_HEADER_LENGTH, id3_length
 
@@ -61,20 +59,6 @@ def start_seconds(stream: av.AudioStream) -> float:
     return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
-def frame_start(frame: AudioFrame, otherwise: float | None, header: AudioHeader) -> float | None:
-    """Return when a frame begins: by its timestamp, or otherwise as told."""
-    if frame.pts is None or frame.time_base is None:
-        return otherwise
-    return float(frame.pts * frame.time_base * header.sample_rate)
-
-
-def packet_start(packet: av.Packet[av.AudioStream], header: AudioHeader) -> float | None:
-    """Return when a packet begins, None where nothing tells."""
-    if packet.pts is None or packet.time_base is None:
-        return None
-    return float(packet.pts * packet.time_base * header.sample_rate)
-
-
 class PacketCounter:
     """Tells how long damaged stretches are in files whose timestamps only count the packets."""
 
@@ -97,18 +81,17 @@ class PacketCounter:
         return gap if self._sizes and 2 * gap * len(self._sizes) > sum(self._sizes) else 0
 
     def frames(
-        self, size: int, packet: av.Packet[av.AudioStream], header: AudioHeader, counted: int = 0
+        self, size: int, packet: av.Packet[av.AudioStream], ticks: float, counted: int = 0
     ) -> float:
         """Return how many frames a stretch of bytes stood for, beyond packets that were counted.
 
-        A stretch that would be long is no audio: a tag or a picture between files that were
+        `ticks` are the frames that a unit of timestamps is. A stretch that would be long is no audio: a tag or a picture between files that were
         joined.
         """
         packets = round(size * len(self._sizes) / max(1, sum(self._sizes)))
-        if packets > MOST_LOST or not packet.duration or packet.time_base is None:
+        if packets > MOST_LOST:
             return 0.0
-        lost = max(0, packets - counted) * packet.duration * packet.time_base
-        return float(lost * header.sample_rate)
+        return max(0, packets - counted) * (packet.duration or 0) * ticks
 
 
 def flac_start(packet: av.Packet[av.AudioStream]) -> float | None:
