@@ -67,6 +67,8 @@ def decode(
     with ExitStack() as stack:
         opened = stack.enter_context(path.open("rb"))
         file = whole(opened)
+        if path.suffix.isascii():
+            file.name = f"file{path.suffix}"
         notes: list[str] = []
         header, blocks = _open(file, stream, notes, stack)
         yield header, blocks, notes

@@ -10,7 +10,9 @@ from typing import BinaryIO
 
 
 class Part(io.RawIOBase):
-    """The bytes of some stretches of a file, in order: without a name, and sought anywhere."""
+    """The bytes of some stretches of a file, in order, sought anywhere."""
+
+    name: str  # if any: FFmpeg knows headerless kinds by their ending
 
     def __init__(self, file: BinaryIO | Part, stretches: Sequence[tuple[int, int]]) -> None:
         """`stretches` are where each begins and ends."""

@@ -85,8 +85,8 @@ class PacketCounter:
     ) -> float:
         """Return how many frames a stretch of bytes stood for, beyond packets that were counted.
 
-        `ticks` are the frames that a unit of timestamps is. A stretch that would be long is no audio: a tag or a picture between files that were
-        joined.
+        `ticks` are the frames that a unit of timestamps is. A stretch that would be long is no
+        audio: a tag or a picture between files that were joined.
         """
         packets = round(size * len(self._sizes) / max(1, sum(self._sizes)))
         if packets > MOST_LOST:

@@ -267,3 +267,15 @@ def test_other_streams_and_late_sound_are_told(tmp_path: Path) -> None:
         "its sound begins 1.000 s after its other streams; the stems begin with it",
         "it holds 2 audio streams; the first is read",
     ]
+
+
+def test_a_kind_without_a_header_is_known_by_its_ending(tmp_path: Path) -> None:
+    path = tmp_path / "a.g722"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("g722", rate=16_000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 16_000), np.int16), "s16", "mono")
+        frame.sample_rate = 16_000
+        output.mux([*stream.encode(frame), *stream.encode(None)])
+    found, reader = read(path)
+    assert len(found) == 16_000 and reader.header.sample_rate == 16_000
