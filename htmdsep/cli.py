@@ -17,16 +17,15 @@ from htmdsep.fleet.flags import batch_flags
 from htmdsep.options import (
     CLIP_MODES,
     DEFAULT_OVERLAP,
-    DEFAULT_STEREO,
     DEFAULT_WEIGHTS,
     ENGINES,
     FILE_FORMATS,
     MAX_OVERLAP,
     MAX_SAMPLE_RATE,
     MAX_SEGMENT_SECONDS,
+    MAX_SHIFTS,
     PRECISIONS,
     STEM_NAMES,
-    STEREO_MODES,
 )
 from htmdsep.settings import Settings, check_settings
 from htmdsep.terminal import begin
@@ -117,7 +116,7 @@ def _normalise(word: str) -> str:
     type=click.Choice(ENGINES),
     default="auto",
     show_default=True,
-    help="Of CPUs: numpy starts at once, torch and openvino start later and may be faster.",
+    help="What computes on CPUs; openvino (an extra) has bf16, torch starts late.",
 )
 @click.option(
     "-j",
@@ -127,11 +126,12 @@ def _normalise(word: str) -> str:
     help="Files at once; they share the cores.  [default: 1; with Ray, what there is room for]",
 )
 @click.option(
-    "--stereo",
-    type=click.Choice(STEREO_MODES),
-    default=DEFAULT_STEREO,
+    "--shifts",
+    type=click.IntRange(0, MAX_SHIFTS),
+    default=0,
     show_default=True,
-    help="Network on the channels' mean, spread by a gain; or on each channel.",
+    metavar="N",
+    help="Further passes at other pitches, averaged: better, and each as slow as the first.",
 )
 @click.option(
     "--stems",

@@ -1,4 +1,4 @@
-"""Frozen descriptions of the three networks, and their form in a weights file."""
+"""Frozen descriptions of the networks, and their form in a weights file."""
 
 from __future__ import annotations
 
@@ -14,14 +14,19 @@ RecurrentActivation = Literal["sigmoid", "hard_sigmoid"]
 _CHOICES = {
     "activation": ("tanh", "linear"),
     "recurrent_activation": ("sigmoid", "hard_sigmoid"),
+    "input_channels": (1, 2),
 }
+_MAY_BE_ZERO = ("denoiser_levels",)
+HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
 
 
 @dataclass(frozen=True)
 class _Common:
     """What every network states: its rate, the segments it was trained on, Keras's constants."""
 
-    sample_rate: int = 22_050  # Hz, mono (slides)
+    input_channels: ClassVar[int] = 1  # of a mixture, that the network hears together
+
+    sample_rate: int = 22_050  # Hz (slides)
     segment_length: int = 16_384  # samples; the length to infer at (authors' scripts)
     leaky_slope: float = 0.3  # Keras default
     batchnorm_eps: float = 1e-3  # Keras default
@@ -44,7 +49,9 @@ class _Common:
             elif field.name == "input_level":
                 if value is not None and not -100 <= value <= 0:
                     raise HtmdsepError(f"input_level must lie between -100 and 0, not {value!r}")
-            elif isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
+            elif field.name == "widths":
+                _check_widths(value)
+            elif not _is_positive(value) and not (field.name in _MAY_BE_ZERO and value == 0):
                 raise HtmdsepError(f"{field.name} must be a positive number, not {value!r}")
             elif isinstance(field.default, int) and not isinstance(value, int):
                 raise HtmdsepError(f"{field.name} must be a whole number, not {value!r}")
@@ -56,7 +63,7 @@ class _Common:
 
 
 @dataclass(frozen=True)
-class _Masking(_Common):
+class _TemporalMasking(_Common):
     """The Conv-TasNet-like masking network (authors' scripts)."""
 
     encoder_channels: int = 512
@@ -85,10 +92,8 @@ class _Masking(_Common):
 
 
 @dataclass(frozen=True)
-class HTMDNetConfig(_Masking):
-    """HTMD-Net: a masking network, then a denoising network with an LSTM bottleneck."""
-
-    architecture: ClassVar[str] = "htmdnet"
+class _Denoising(_Common):
+    """The Wave-U-Net-like denoising network with an LSTM bottleneck; of no levels: none."""
 
     denoiser_levels: int = 11  # the slides count the LSTM level as a twelfth
     denoiser_channels: int = 12  # level i has 12 * (i + 1) channels
@@ -100,13 +105,62 @@ class HTMDNetConfig(_Masking):
     activation: Activation = "tanh"  # the authors' networks: "linear"
     recurrent_activation: RecurrentActivation = "sigmoid"
 
+
+@dataclass(frozen=True)
+class HTMDNetConfig(_Denoising, _TemporalMasking):
+    """HTMD-Net: the temporal masking network, then the denoising network."""
+
+    architecture: ClassVar[str] = "htmdnet"
+
     @property
     def length_multiple(self) -> int:
         return lcm(2**self.denoiser_levels, self.encoder_stride)
 
 
 @dataclass(frozen=True)
-class ConvTasNetConfig(_Masking):
+class SpectralConfig(_Denoising):
+    """A masking network on spectrograms, with or without the denoising network behind it.
+
+    A U-Net of 5x5 convolutions, after Spleeter's (Hennequin et al., JOSS 5(50), 2154, 2020), whose
+    windows of 4096 samples at 44 100 Hz are 2048 here.
+    """
+
+    architecture: ClassVar[str] = "spectral"
+
+    segment_length: int = 131_072  # 5.94 s; SDR is the same from there on (docs/recipe.md)
+    leaky_slope: float = 0.2
+    denoiser_levels: int = 0
+    input_channels: Literal[1, 2] = 2  # type: ignore[misc]
+    window_length: int = 2_048  # samples, Hann
+    hop_length: int = 512
+    bins: int = 1_024  # that have a mask of their own; those above have the last one's
+    widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # channels of the levels
+    magnitude_scale: float = 2.0  # brings the windows' magnitudes to those of twice the length
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.window_length % self.hop_length or not self.bins <= self.window_length // 2 + 1:
+            raise HtmdsepError(
+                "hop_length must divide window_length, and bins be at most half of that and one, "
+                f"not {self.hop_length}, {self.window_length}, {self.bins}"
+            )
+        if self.bins % 2 ** len(self.widths):
+            raise HtmdsepError(f"bins must be a multiple of 2**levels, not {self.bins}")
+
+    @property
+    def high_band_bins(self) -> tuple[int, int]:
+        """The first bin whose mask speaks for what lies above the band, and the one after."""
+        hertz = self.sample_rate / self.window_length  # from bin to bin
+        first, last = (min(self.bins, round(edge / hertz)) for edge in HIGH_BAND_HERTZ)
+        return min(first, self.bins - 1), max(last, first + 1)
+
+    @property
+    def length_multiple(self) -> int:
+        return lcm(self.hop_length * int(2 ** len(self.widths)), int(2**self.denoiser_levels))
+
+
+@dataclass(frozen=True)
+class ConvTasNetConfig(_TemporalMasking):
     """Conv-TasNet*, the slides' masking baseline: three repeats of the masking network."""
 
     architecture: ClassVar[str] = "convtasnet"
@@ -130,7 +184,18 @@ class WaveUNetConfig(_Common):
         return int(2**self.levels)
 
 
-NetworkConfig = HTMDNetConfig | ConvTasNetConfig | WaveUNetConfig
+def _is_positive(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
+
+
+def _check_widths(value: object) -> None:
+    widths = value if isinstance(value, tuple) else ()
+    if len(widths) < 2 or not all(isinstance(width, int) and width > 0 for width in widths):
+        raise HtmdsepError(f"widths must be two or more positive whole numbers, not {value!r}")
+
+
+NetworkConfig = HTMDNetConfig | SpectralConfig | ConvTasNetConfig | WaveUNetConfig
+_KINDS = (HTMDNetConfig, SpectralConfig, ConvTasNetConfig, WaveUNetConfig)
 
 
 def config_to_dict(config: NetworkConfig) -> dict[str, Any]:
@@ -142,12 +207,12 @@ def config_from_dict(values: dict[str, Any]) -> NetworkConfig:
     """Rebuild a config from `config_to_dict`; raise HtmdsepError for anything it does not know."""
     values = dict(values)
     architecture = values.pop("architecture", None)
-    for kind in (HTMDNetConfig, ConvTasNetConfig, WaveUNetConfig):
+    for kind in _KINDS:
         if kind.architecture == architecture:
             unknown = sorted(set(values) - {field.name for field in fields(kind)})
             if unknown:
                 raise HtmdsepError(f"the {architecture} config has unknown fields: {unknown}")
-            return kind(**values)
-    raise HtmdsepError(
-        f"unknown architecture {architecture!r}; known: htmdnet, convtasnet, waveunet"
-    )
+            lists = {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
+            return kind(**{**values, **lists})
+    known = ", ".join(kind.architecture for kind in _KINDS)
+    raise HtmdsepError(f"unknown architecture {architecture!r}; known: {known}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Protocol
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.fleet.outcome import Outcome, Task
 from htmdsep.fleet.ray_cluster import Pool
 from htmdsep.fleet.ray_pool import run_on_ray
@@ -53,7 +53,7 @@ class _OnRay:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._located = locate(settings.weights or settings.name)
+        self._located = find_weights(settings.weights or settings.name)
         self.weights_sha256 = self._located.hash()
 
     def run(
@@ -98,7 +98,7 @@ def _manner(settings: Settings, device: str) -> Manner:
         batch_size=settings.batch_size,
         precision=settings.precision,
         engine=settings.engine,
-        stereo=settings.stereo,
+        shifts=settings.shifts,
     )
 
 

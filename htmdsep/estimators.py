@@ -2,99 +2,202 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 
-from htmdsep.catalogue import Located
-from htmdsep.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig
-from htmdsep.devices import require_torch
-from htmdsep.fast.network import FastNetwork
-from htmdsep.fast.workers import thread_count
-from htmdsep.inference import Estimator, RowEstimator
-from htmdsep.options import EngineName, Library, Precision
-from htmdsep.processor import FastConfig, pick_engine
-from htmdsep.weightsfile import read_info, read_tensors
+from htmdsep.catalogue import WeightsFile
+from htmdsep.choice import Way, resolve, thread_count
+from htmdsep.config import NetworkConfig, SpectralConfig
+from htmdsep.errors import HtmdsepError
+from htmdsep.graph import read_graph
+from htmdsep.spectra import istft, stft
+from htmdsep.weights_file import read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
 
-RowRunner = Callable[[np.ndarray], np.ndarray]
+SEGMENTS_AHEAD = 1  # a thread, besides the segment that is waited for
+NOT_FINITE = "the network's output on {device} is not finite; use --device cpu, or other weights"
+
+Graph = Callable[[np.ndarray], np.ndarray]  # a batch to one of the same shape
 
 
-class Way(NamedTuple):
-    """How a network is run."""
+class Estimate(NamedTuple):
+    """The vocals of a segment, and what share of the mixture above the network's band is theirs.
 
-    device: str
-    precision: Precision
-    engine: EngineName
-    batch_size: int | None = None
-    threads: int | None = None
+    Both are float32, (time, channels); the second is None where the network does not tell.
+    """
+
+    vocals: np.ndarray
+    high_gain: np.ndarray | None = None
 
 
-def load_estimator(located: Located, way: Way) -> tuple[NetworkConfig, Estimator]:
-    """Load weights for the fastest way to run them; raise HtmdsepError where that cannot be."""
+class Outputs(NamedTuple):
+    """What a network makes of its inputs: both (inputs, network_channels, time), float32."""
+
+    vocals: np.ndarray
+    high_gain: np.ndarray | None = None
+
+
+Run = Callable[[np.ndarray], Outputs]  # of mixtures (inputs, network_channels, time)
+
+
+class Estimator(Protocol):
+    """Anything that estimates the vocals of segments; threads may share one."""
+
+    notes: list[str]  # what a user should know, one line each
+
+    def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[Estimate]:
+        """Map (segment_length, channels) float32 mixtures to their vocals, in order.
+
+        Segments are taken ahead of the estimates: work goes on while those are used. Raises
+        HtmdsepError where an estimate is not finite, and where memory does not suffice.
+        """
+        ...
+
+
+def load_estimator(located: WeightsFile, way: Way) -> tuple[NetworkConfig, Way, Estimator]:
+    """Load weights for the way they are to be run, which is settled; raise HtmdsepError if not."""
     config = read_info(located.path).config
-    way = _settled(way, config)
-    fast = way.device == "cpu" and way.engine != "openvino"
-    if fast and isinstance(config, FastConfig):
-        tensors = read_tensors(located.path, located.sha256)
-        origin = f"the tensors of {located.path}"
-        network = _fast(config, tensors, way.precision, way.engine, origin)
-        return config, RowEstimator(network, way.batch_size, way.threads)
-    require_torch(f"a {config.architecture} network here", "choose other weights")
-    from htmdsep.weights import load_weights
+    way = resolve(way, config)
+    if way.engine == "torch":
+        from htmdsep.weights_file import load_weights
 
-    loaded, _ = load_weights(located.path, expected_sha256=located.sha256)
-    return config, make_estimator(loaded, way)
+        network, _ = load_weights(located.path, expected_sha256=located.sha256)
+        return config, way, make_estimator(network, way)
+    run = load_run(located, config, way)
+    return config, way, GraphEstimator(run, config.input_channels, way.batch_size, way.threads)
 
 
 def make_estimator(network: Network, way: Way) -> Estimator:
-    """Return the fastest way to run a network that is there."""
-    from htmdsep.batches import BatchEstimator
+    """Return the estimator of a network that is there: PyTorch."""
+    from htmdsep.torch_batches import BatchEstimator
 
-    if way.device == "cpu":
-        way = _settled(way, network.config)
-        threads = way.threads or thread_count()
-        runner = make_runner(network, way.precision, way.engine, threads)
-        if runner is not None:
-            return RowEstimator(runner, way.batch_size, threads)
     return BatchEstimator(network, way.device, way.batch_size, way.precision)
 
 
-def make_runner(
-    network: Network, precision: Precision, engine: EngineName, threads: int
-) -> RowRunner | None:
-    """Return what maps a waveform (time,) to its estimate on the CPU; None for plain PyTorch.
+def load_run(located: WeightsFile, config: NetworkConfig, way: Way) -> Run:
+    """Load the graph of weights, with what stands around it, into a settled way's engine."""
+    graph = _load_graph(located, way)
+    if isinstance(config, SpectralConfig):
+        return spectral_run(graph, config)
+    return lambda inputs: Outputs(graph(inputs))
 
-    The engine is a settled one, not "auto"; up to `threads` threads may call what is returned.
+
+def _load_graph(located: WeightsFile, way: Way) -> Graph:
+    sha256 = located.check()
+    graph = read_graph(located.path, sha256)
+    if way.engine == "openvino":
+        from htmdsep.openvino import OpenVinoGraph
+
+        return OpenVinoGraph(graph, located.path, way.precision, way.threads or thread_count())
+    from htmdsep.onnx_runtime import OnnxGraph
+
+    return OnnxGraph(graph, located.path, sha256)
+
+
+class GraphEstimator:
+    """Estimate with a graph on the CPU, as many inputs of the network at once as it has cores.
+
+    The results do not depend on how many run at once. `batch_size` is the number of segments taken
+    at most before the first one's estimate is handed out; by default it follows from the cores.
     """
-    from htmdsep.batches import network_tensors
-    from htmdsep.model import ConvTasNet, HTMDNet
 
-    if engine == "openvino":
-        from htmdsep.openvino_network import OpenVinoNetwork
+    def __init__(
+        self, run: Run, input_channels: int, batch_size: int | None, threads: int | None
+    ) -> None:
+        self.notes: list[str] = []
+        self._run = run
+        self._input_channels = input_channels
+        self._batch_size = batch_size
+        self._threads = threads or thread_count()
 
-        return OpenVinoNetwork(network, precision, threads)
-    if not isinstance(network, (HTMDNet, ConvTasNet)):
-        return None
-    tensors = network_tensors(network)
-    return _fast(network.config, tensors, precision, engine, "the network's tensors")
+    def estimates(self, segments: Iterable[np.ndarray]) -> Iterator[Estimate]:
+        # The pool goes with the stream: a process that forks in between has none of its threads
+        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="htmdsep")
+        pending: deque[tuple[int, list[Future[Outputs]]]] = deque()
+        try:
+            for segment in segments:
+                inputs = network_inputs(segment, self._input_channels)
+                channels = segment.shape[1]
+                pending.append((channels, [pool.submit(self._run, row[None]) for row in inputs]))
+                ahead = -(-SEGMENTS_AHEAD * self._threads // len(inputs))
+                if len(pending) >= (self._batch_size or 1 + ahead):
+                    yield _gathered(*pending.popleft())
+            while pending:
+                yield _gathered(*pending.popleft())
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def _settled(way: Way, config: NetworkConfig) -> Way:
-    if way.device != "cpu":
-        return way
-    return way._replace(engine=pick_engine(way.engine, way.precision, config))
+def _gathered(channels: int, futures: list[Future[Outputs]]) -> Estimate:
+    outputs = [future.result() for future in futures]
+    vocals = np.concatenate([output.vocals for output in outputs])
+    if not np.isfinite(vocals).all():
+        raise HtmdsepError(NOT_FINITE.format(device="cpu"))
+    gains = [output.high_gain for output in outputs if output.high_gain is not None]
+    return as_estimate(Outputs(vocals, np.concatenate(gains) if gains else None), channels)
 
 
-def _fast(
-    config: HTMDNetConfig | ConvTasNetConfig,
-    tensors: Mapping[str, np.ndarray],
-    precision: Precision,
-    engine: EngineName,
-    origin: str,
-) -> FastNetwork:
-    library: Library = "numpy" if engine == "numpy" else "torch"
-    return FastNetwork(config, tensors, precision, library, origin)
+def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
+    """Return what puts the transforms around a graph that maps magnitudes to masks."""
+    transform = (config.window_length, config.hop_length)
+    first, last = config.high_band_bins
+
+    def run(mixture: np.ndarray) -> Outputs:
+        spectra = stft(mixture, *transform)  # (1, channels, frames + 1, all bins)
+        magnitudes = np.abs(spectra[..., :-1, : config.bins])
+        magnitudes *= np.float32(config.magnitude_scale)
+        masks = graph(magnitudes)
+        spectra[..., :-1, : config.bins] *= masks
+        spectra[..., -1, : config.bins] *= masks[..., -1, :]  # the last frame gets the last mask,
+        spectra[..., :-1, config.bins :] *= masks[..., -1:]  # and what is above the last bin
+        spectra[..., -1, config.bins :] *= masks[..., -1, -1:]
+        gains = masks[..., first:last].mean(axis=-1)  # (1, channels, frames)
+        return Outputs(istft(spectra, *transform), _between_frames(gains, config.hop_length))
+
+    return run
+
+
+def _between_frames(gains: np.ndarray, hop_length: int) -> np.ndarray:
+    """Return (..., frames) as (..., frames * hop_length), interpolated linearly."""
+    following = np.concatenate([gains[..., 1:], gains[..., -1:]], axis=-1)
+    share = np.arange(hop_length, dtype=np.float32) / hop_length
+    fine: np.ndarray = gains[..., None] + (following - gains)[..., None] * share
+    return fine.reshape(*gains.shape[:-1], -1)
+
+
+def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
+    """Return a segment (time, channels) as a network's inputs, (inputs, network_channels, time).
+
+    A last channel that has no other beside it is put in twice.
+    """
+    rows = segment.T
+    missing = -len(rows) % network_channels
+    if missing:
+        rows = np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])
+    return np.ascontiguousarray(rows).reshape(-1, network_channels, segment.shape[0])
+
+
+def as_estimate(outputs: Outputs, channels: int) -> Estimate:
+    """Return what a network made of its inputs as the estimate of a segment of so many channels.
+
+    A channel that was put in twice gets the mean.
+    """
+    gain = outputs.high_gain
+    return Estimate(
+        _channels_of(outputs.vocals, channels),
+        None if gain is None else _channels_of(gain, channels),
+    )
+
+
+def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:
+    rows = found.reshape(-1, found.shape[-1])
+    if len(rows) > channels:
+        last = rows[channels - 1 :].mean(axis=0, keepdims=True)
+        rows = np.concatenate([rows[: channels - 1], last])
+    return np.ascontiguousarray(rows.T)

@@ -1,7 +1,8 @@
 """Which files of a folder are songs, voices and accompaniments: MUSDB18, its HQ form, or plain.
 
 Plain folders hold `songs/<title>/{vocals,accompaniment}.*` or `{mixture,vocals}.*`, and
-`voices/*` and `accompaniment/*` for random mixing.
+`voices/*` and `accompaniment/*` for random mixing. What a network made of songs without stems lies
+in `labels/<title>/` as songs do.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ class Stem:
 
     name: str
     terms: tuple[Term, ...]
-    loose: bool = False  # unpaired: left out, not an error, where it is silent
+    loose: bool = False  # unpaired or labelled: left out, not an error, where it is silent
 
     @property
     def paths(self) -> str:
@@ -62,11 +63,12 @@ class Library:
     songs: list[Song] = field(default_factory=list)
     voices: list[Stem] = field(default_factory=list)
     accompaniments: list[Stem] = field(default_factory=list)
+    labels: list[Song] = field(default_factory=list)  # whose stems a network made
     is_musdb: bool = False
 
     def stems(self) -> Iterator[Stem]:
         """Yield every stem that training may read."""
-        for song in self.songs:
+        for song in [*self.songs, *self.labels]:
             yield song.vocals
             yield song.accompaniment
         yield from self.voices
@@ -85,6 +87,7 @@ def find_library(folder: Path) -> Library:
     library.is_musdb = bool(library.songs)
     if not library.is_musdb:
         library.songs = [_plain_song(path) for path in _subfolders(folder / "songs")]
+        library.labels = [_plain_song(path, "labels") for path in _subfolders(folder / "labels")]
         library.voices = _loose_stems(folder, "voices")
         library.accompaniments = _loose_stems(folder, "accompaniment")
     if not library.songs and not (library.voices and library.accompaniments):
@@ -136,24 +139,24 @@ def _folder_song(folder: Path) -> Song:
     return _song_less_vocals(folder.name, Term(folder / "mixture.wav"), Term(vocals))
 
 
-def _plain_song(folder: Path) -> Song:
+def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
     if found := _find_audio(folder, "accompaniment"):
         return Song(
             folder.name,
-            Stem(f"songs/{folder.name}/vocals", (vocals,)),
-            Stem(f"songs/{folder.name}/accompaniment", (Term(found),)),
+            Stem(f"{kind}/{folder.name}/vocals", (vocals,), kind == "labels"),
+            Stem(f"{kind}/{folder.name}/accompaniment", (Term(found),), kind == "labels"),
         )
-    return _song_less_vocals(folder.name, Term(_stem_file(folder, "mixture")), vocals)
+    return _song_less_vocals(folder.name, Term(_stem_file(folder, "mixture")), vocals, kind)
 
 
-def _song_less_vocals(title: str, mixture: Term, vocals: Term) -> Song:
+def _song_less_vocals(title: str, mixture: Term, vocals: Term, kind: str = "songs") -> Song:
     """Take the accompaniment as mixture minus vocals, as the paper does."""
     less = Term(vocals.path, vocals.stream, -1.0)
     return Song(
         title,
-        Stem(f"songs/{title}/vocals", (vocals,)),
-        Stem(f"songs/{title}/accompaniment", (mixture, less)),
+        Stem(f"{kind}/{title}/vocals", (vocals,), kind == "labels"),
+        Stem(f"{kind}/{title}/accompaniment", (mixture, less), kind == "labels"),
     )
 
 

@@ -18,8 +18,8 @@ def with_gains(
     """Yield each segment with the gains, float32 (channels,), that bring it to a level.
 
     `level` is in dBFS RMS, of the segment and of its neighbours on either side, so that a rest
-    between two phrases is not turned up as far as they are; each group of `together` channels has
-    one gain. None stands for gains of 1. One segment is read ahead.
+    between two phrases is not turned up as far as they are; every `together` channels have one
+    gain. None stands for gains of 1. One segment is read ahead.
     """
     before: np.ndarray | None = None
     held: tuple[Segment, np.ndarray] | None = None
@@ -35,8 +35,10 @@ def with_gains(
 
 def _powers(segment: Segment, together: int) -> np.ndarray:
     """Return the mean squares of a segment's groups of channels, one a channel."""
-    powers = np.square(segment.samples[: segment.valid], dtype=np.float64).mean(axis=0)
-    return np.repeat(powers.reshape(-1, together).mean(axis=1), together)
+    columns = np.ascontiguousarray(segment.samples[: segment.valid].T)
+    powers = [float(column @ column) / segment.valid for column in columns]
+    groups = [powers[first : first + together] for first in range(0, len(powers), together)]
+    return np.concatenate([np.full(len(group), np.mean(group)) for group in groups])
 
 
 def _gains(level: float | None, powers: list[np.ndarray | None]) -> np.ndarray:

@@ -5,28 +5,29 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import available
+from htmdsep.catalogue import PUBLISHED, list_weights, recorded_hash
+from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.published import PUBLISHED
-from htmdsep.weightsfile import count_parameters, read_info
+from htmdsep.weights_file import count_parameters, read_info
 
 
 @dataclass(frozen=True)
-class Row:
+class ModelRow:
     """A line of the list."""
 
     name: str
     parameters: int | None  # None for weights that are not on this machine
     sample_rate: int | None  # Hz
     licence: str
-    where: str  # a path, or the address it would be fetched from
+    where: str  # a path, or the address it would be downloaded from
 
 
 def list_models(*, as_json: bool) -> int:
-    """Print the weights on this machine and those that can be fetched; return the exit status."""
+    """Print the weights on this machine and those that can be had; return the exit status."""
     for row in _rows():
         if as_json:
             click.echo(json.dumps(asdict(row)))
@@ -38,19 +39,31 @@ def list_models(*, as_json: bool) -> int:
     return 0
 
 
-def _rows() -> Iterator[Row]:
+def _rows() -> Iterator[ModelRow]:
+    """Yield the weights on this machine, then the published; what is amiss is only noted."""
     here = set()
-    for located in available():
-        info = read_info(located.path)
-        here.add(located.name)
-        yield Row(
-            located.name,
-            count_parameters(located.path),
-            info.config.sample_rate,
-            info.licence,
-            str(located.path),
-        )
+    try:
+        for path in list_weights():
+            if (row := _row(path)) is not None:
+                here.add(row.name)
+                yield row
+    except HtmdsepError as error:
+        _note(error)
     for published in PUBLISHED:
         if published.name not in here:
             where = f"fetched by --name {published.name} from {published.url}"
-            yield Row(published.name, None, None, published.licence, where)
+            yield ModelRow(published.name, None, None, published.licence, where)
+
+
+def _row(path: Path) -> ModelRow | None:
+    try:
+        recorded_hash(path)  # without one the file cannot be used
+        info, parameters = read_info(path), count_parameters(path)
+    except HtmdsepError as error:
+        _note(error)
+        return None
+    return ModelRow(path.stem, parameters, info.config.sample_rate, info.licence, str(path))
+
+
+def _note(error: HtmdsepError) -> None:
+    click.echo(f"htmdsep: {error}", err=True)

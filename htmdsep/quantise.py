@@ -72,4 +72,5 @@ def dequantise(values: np.ndarray, subtype: Subtype) -> np.ndarray:
     """Return quantised values as floats with full scale at 1."""
     if subtype == "FLOAT":
         return values
-    return values * np.float32(2.0 ** (1 - BITS[subtype]))  # exact: at most 24 bits
+    # Exact: at most 24 bits. NumPy takes int32 times float32 for float64, hence the cast.
+    return values.astype(np.float32) * np.float32(2.0 ** (1 - BITS[subtype]))

@@ -9,7 +9,7 @@ import soxr
 
 
 def resample_blocks(
-    blocks: Iterable[np.ndarray], channels: int, from_rate: int, to_rate: int
+    blocks: Iterable[np.ndarray], channels: int, from_rate: float, to_rate: float
 ) -> Iterator[np.ndarray]:
     """Convert (frames, channels) float32 blocks from one sample rate (Hz) to another.
 

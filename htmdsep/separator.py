@@ -9,31 +9,28 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
+from htmdsep.choice import Way, resolve
 from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
-from htmdsep.devices import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.estimators import Way, load_estimator, make_estimator
+from htmdsep.estimators import load_estimator, make_estimator
 from htmdsep.options import (
     DEFAULT_OVERLAP,
-    DEFAULT_STEREO,
     MAX_CHANNELS,
     MAX_OVERLAP,
     MAX_SAMPLE_RATE,
     MAX_SEGMENT_SECONDS,
+    MAX_SHIFTS,
     MIN_SAMPLE_RATE,
-    STEREO_MODES,
     EngineName,
     FileOptions,
     Precision,
     StemName,
-    StereoMode,
 )
-from htmdsep.precision import pick_precision
-from htmdsep.processor import check_engine, pick_engine
+from htmdsep.pair import Pair
 from htmdsep.stems import Check, FileReport, Progress, write_stems
-from htmdsep.streaming import Engine, Pair, separate_channels, separate_mean
+from htmdsep.streaming import StreamEstimator, separate_stream
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -52,13 +49,11 @@ class Separator:
     `weights` is a name that `htmdsep --list-models` shows, a path to a weights file, or a network;
     without it the default weights are loaded. `segment_seconds` is rounded up to what the network
     can take, and is the length it was trained on if not given; `overlap` is the share of a segment
-    (0 to 0.9) that the next one shares with it; `batch_size` counts segments. `stereo` says how
-    several channels are separated: "channels" runs the network on each, "mean" once on their
-    mean, whose estimate is then spread over the channels by a gain in time and frequency.
+    (0 to 0.9) that the next one shares with it; `batch_size` counts segments. `shifts` further
+    passes (0 to 3) hear the song at other pitches, and their estimates are averaged.
     `threads` is the number of processor threads for the network, by default OMP_NUM_THREADS or
-    the number of cores; while it runs on the CPU, numpy's other matrix products have one thread.
-    `engine` is what computes on the CPU: "numpy" (fp32 only), "torch", "openvino", or what is best
-    for the weights. PyTorch is imported for all but the first.
+    the number of cores. `engine` is what computes on the CPU: "onnx" (fp32 only), "openvino",
+    "torch", or what is best; a network that is given runs in PyTorch.
     Raises HtmdsepError for values out of range, unknown weights and absent devices.
     """
 
@@ -70,7 +65,7 @@ class Separator:
         segment_seconds: float | None = None,
         overlap: float = DEFAULT_OVERLAP,
         batch_size: int | None = None,
-        stereo: StereoMode = DEFAULT_STEREO,
+        shifts: int = 0,
         precision: Precision = "auto",
         engine: EngineName = "auto",
         threads: int | None = None,
@@ -79,30 +74,31 @@ class Separator:
             raise HtmdsepError(f"overlap must lie between 0 and {MAX_OVERLAP}, not {overlap}")
         if batch_size is not None and batch_size < 1:
             raise HtmdsepError(f"batch size must be at least 1, not {batch_size}")
-        if stereo not in STEREO_MODES:
-            raise HtmdsepError(f"stereo must be one of {', '.join(STEREO_MODES)}, not {stereo!r}")
+        if not 0 <= shifts <= MAX_SHIFTS:
+            raise HtmdsepError(f"shifts must lie between 0 and {MAX_SHIFTS}, not {shifts}")
         if threads is not None and threads < 1:
             raise HtmdsepError(f"threads must be at least 1, not {threads}")
-        self.device = pick_device(device)
-        self.precision = pick_precision(precision, self.device, engine)
-        check_engine(engine, self.device, self.precision)
         self.weights_name = self.weights_sha256 = None
-        way = Way(self.device, self.precision, engine, batch_size, threads)
+        way = Way(device, precision, engine, batch_size, threads)
         if weights is None or isinstance(weights, (str, Path)):
-            located = locate(weights)
-            config, estimator = load_estimator(located, way)
+            located = find_weights(weights)
+            config, way, estimator = load_estimator(located, way)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
-            config, estimator = weights.config, make_estimator(weights, way)
-        on_cpu = self.device == "cpu"
-        self.engine = pick_engine(engine, self.precision, config) if on_cpu else None
-        self.stereo = stereo
+            config = weights.config
+            given = "torch" if engine == "auto" else engine
+            way = resolve(way._replace(engine=given), config)
+            estimator = make_estimator(weights, way)
+        self.device, self.precision = way.device, way.precision
+        self.engine = way.engine if way.device == "cpu" else None
+        self.shifts = shifts
         segment_length = _segment_length(config, segment_seconds)
-        self._engine = Engine(
+        self._engine = StreamEstimator(
             estimator=estimator,
             sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=hop_for(segment_length, overlap),
+            network_channels=config.input_channels,
             input_level=config.input_level,
         )
 
@@ -151,9 +147,10 @@ class Separator:
         first = next(checked, None)
         if first is None:
             return
-        channels = first.shape[1]
-        separate = separate_mean if channels > 1 and self.stereo == "mean" else separate_channels
-        yield from separate(self._engine, chain([first], checked), int(sample_rate), channels)
+        channels, rate = first.shape[1], int(sample_rate)
+        yield from separate_stream(
+            self._engine, chain([first], checked), rate, channels, self.shifts
+        )
 
     def separate_file(
         self,
@@ -177,6 +174,7 @@ class Separator:
         report.notes.extend(self._engine.estimator.notes[known:])
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
+        report.shifts = self.shifts
         return report
 
 

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING
 import click
 
 from htmdsep.batch import STANDARD_STREAM, Plan, PlanError, plan_jobs
-from htmdsep.brief import settle_brief
 from htmdsep.engines import file_options, pick_engine
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.ledger import Ledger, has_manifest, open_ledger
@@ -29,7 +28,6 @@ from htmdsep.fleet.survey import survey
 from htmdsep.fleet.work import LIVE_SECONDS, remove_leavings
 from htmdsep.options import STEM_NAMES
 from htmdsep.progress import Bars
-from htmdsep.startup import without_collecting
 from htmdsep.telling import tell, tells_skipped
 
 if TYPE_CHECKING:
@@ -44,9 +42,7 @@ def run_session(settings: Settings) -> int:
     """
     with _out_folder(settings) as out, ExitStack() as stack:
         plan = _plan(settings, out)
-        with without_collecting():
-            # Which imports PyTorch where it is needed
-            engine = pick_engine(settle_brief(settings, plan))
+        engine = pick_engine(settings)
         ledger = None
         if _keeps_manifest(settings, plan, out):
             shard = parse_shard(settings.shard) if settings.shard else None
@@ -144,7 +140,7 @@ def _terms(settings: Settings, weights_sha256: str) -> Terms:
         segment_seconds=settings.segment_seconds,
         overlap=settings.overlap,
         precision=settings.precision,
-        stereo=settings.stereo,
+        shifts=settings.shifts,
     )
     return Terms(
         settings.existing or "refuse",

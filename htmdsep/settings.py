@@ -18,7 +18,6 @@ from htmdsep.options import (
     Precision,
     RunOn,
     StemName,
-    StereoMode,
     Subtype,
 )
 
@@ -40,7 +39,7 @@ class Settings:
     precision: Precision
     engine: EngineName
     jobs: int | None
-    stereo: StereoMode
+    shifts: int
     stems: StemName | Literal["both"]
     file_format: FileFormat
     subtype: Subtype | None

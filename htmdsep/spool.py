@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.streaming import BLOCK_LENGTH, Pair
+from htmdsep.pair import Pair
+from htmdsep.streaming import BLOCK_LENGTH
 
 
 class Spool(AbstractContextManager["Spool"]):

@@ -14,11 +14,12 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_paths
 from htmdsep.meters import LevelMeter
 from htmdsep.options import STEM_NAMES, FileOptions, StemName, Subtype
+from htmdsep.pair import Pair
 from htmdsep.quantise import dequantise, quantise
 from htmdsep.reader import open_audio
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
-from htmdsep.streaming import BLOCK_LENGTH, Pair
+from htmdsep.streaming import BLOCK_LENGTH
 from htmdsep.writer import (
     OutputFormat,
     StemWriter,
@@ -64,6 +65,7 @@ class FileReport:
     device: str | None = None
     precision: str | None = None  # of the network's arithmetic
     engine: str | None = None  # what computed it on the CPU
+    shifts: int = 0  # further passes at other pitches
     notes: list[str] = field(default_factory=list)
 
 

@@ -1,137 +1,153 @@
-"""Stream a mixture of any length, rate and number of channels through a mono network.
-
-This is the one place where numpy's (frames, channels) meets the network's (batch, channels, time).
-"""
+"""Stream a mixture of any length, rate and number of channels through a network."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 
 from htmdsep.chunks import Segment, cut_segments, equal_blocks, overlap_add
-from htmdsep.inference import Estimator
+from htmdsep.edges import mute_silence, with_mirrored_edges, without_edges
+from htmdsep.estimators import Estimator
+from htmdsep.high_band import add_high_band, stack_for_high_band
 from htmdsep.levels import with_gains
+from htmdsep.pair import Pair, beside
 from htmdsep.resample import resample_blocks
-from htmdsep.stereo import spread_estimate
 
 BLOCK_LENGTH = (
     65_536  # frames; blocks of any length are cut to this, so results do not depend on it
 )
-
-
-class Pair(NamedTuple):
-    """A mixture and the vocals estimated in it, aligned to the sample."""
-
-    mixture: np.ndarray  # (frames, channels) float32
-    vocals: np.ndarray  # (frames, channels) float32
+CONTEXT_SECONDS = 1.5  # mirrored at either end of a stream
+# What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
+# clips (docs/recipe.md).
+SHIFTS_SEMITONES = (-2, -1, 1)
 
 
 @dataclass(frozen=True)
-class Engine:
+class StreamEstimator:
     """A network's estimator, and the segments it works in."""
 
     estimator: Estimator
     sample_rate: int  # Hz, the network's
     segment_length: int  # samples
     hop_length: int  # samples
+    network_channels: int = 1  # that the network hears together
     input_level: float | None = None  # dBFS RMS that the network wants its segments at
 
     def estimate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Map a stream at the network's rate to the stream of its vocals, of the same length."""
-        segments = cut_segments(blocks, self.segment_length, self.hop_length)
-        return overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
+        """Map a stream (frames, channels) at the network's rate to its vocals, of the same length.
+
+        Where the network tells what share of the higher frequencies is the voice's, blocks are
+        (frames, 2 * channels): vocals, then shares.
+        """
+        context_length = round(CONTEXT_SECONDS * self.sample_rate)
+        edged = with_mirrored_edges(blocks, context_length)
+        segments = cut_segments(edged, self.segment_length, self.hop_length)
+        joined = overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
+        return without_edges(joined, context_length)
 
     def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
         # Places and gains of the segments that the estimator has taken
-        places: deque[tuple[int, int, np.ndarray]] = deque()
+        taken: deque[tuple[int, int, np.ndarray]] = deque()
 
-        def taken() -> Iterator[np.ndarray]:
-            for segment, gain in with_gains(segments, self.input_level):
-                places.append((segment.advance, segment.valid, gain))
+        def levelled() -> Iterator[np.ndarray]:
+            for segment, gain in with_gains(segments, self.input_level, self.network_channels):
+                taken.append((segment.advance, segment.valid, gain))
                 yield segment.samples * gain
 
-        for estimate in self.estimator.estimates(taken()):
-            advance, valid, gain = places.popleft()
-            yield Segment(estimate / gain, advance, valid)
+        for estimate in self.estimator.estimates(levelled()):
+            advance, valid, gain = taken.popleft()
+            vocals = estimate.vocals / gain
+            if estimate.high_gain is not None:
+                vocals = np.concatenate([vocals, estimate.high_gain], axis=1)
+            yield Segment(vocals, advance, valid)
 
 
-def separate_channels(
-    engine: Engine, blocks: Iterable[np.ndarray], sample_rate: int, channels: int
-) -> Iterator[Pair]:
-    """Run every channel of a stream through the network, beside the delayed mixture."""
-
-    def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        inputs = resample_blocks(tapped, channels, sample_rate, engine.sample_rate)
-        return resample_blocks(engine.estimate(inputs), channels, engine.sample_rate, sample_rate)
-
-    return beside_mixture(equal_blocks(blocks, BLOCK_LENGTH), chain)
-
-
-def separate_mean(
-    engine: Engine, blocks: Iterable[np.ndarray], sample_rate: int, channels: int
-) -> Iterator[Pair]:
-    """Run the mean of a stream's channels through the network, and spread the estimate."""
-
-    def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        delayed = Delay()
-        mono = (block.mean(axis=1, keepdims=True) for block in delayed.tap(tapped))
-        estimates = separate_channels(engine, mono, sample_rate, 1)
-        pairs = ((delayed.take(len(pair.vocals)), pair.vocals) for pair in estimates)
-        return spread_estimate(pairs, sample_rate, estimate_rate=engine.sample_rate)
-
-    assert channels > 1
-    return beside_mixture(equal_blocks(blocks, BLOCK_LENGTH), chain)
-
-
-def beside_mixture(
+def separate_stream(
+    network: StreamEstimator,
     blocks: Iterable[np.ndarray],
-    chain: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]],
+    sample_rate: int,
+    channels: int,
+    shifts: int = 0,
 ) -> Iterator[Pair]:
-    """Pair what a chain makes of a stream with that stream, held back as long as the chain takes.
+    """Run a stream of (frames, channels) blocks at a rate in Hz through the network.
 
-    The chain's output starts with the stream's first frame; where it ends early (a round trip of
-    sample rates may lose a frame or two) zeros follow, where it ends late it is cut.
+    `shifts` further passes are played faster or slower, and all of them averaged. Yields the
+    mixture beside its vocals, as many frames as came.
     """
-    delayed = Delay()
-    ahead = np.zeros((0, 1), np.float32)
-    for vocals in chain(delayed.tap(blocks)):
-        ahead = np.concatenate([ahead, vocals]) if len(ahead) else vocals
-        mixture = delayed.take(len(ahead))
-        if len(mixture):
-            yield Pair(mixture, ahead[: len(mixture)])
-            ahead = ahead[len(mixture) :]
-    if delayed.length:
-        rest = delayed.take(delayed.length)
-        yield Pair(rest, np.zeros_like(rest))
+    speeds = [2 ** (semitones / 12) for semitones in (0, *SHIFTS_SEMITONES[:shifts])]
+    streams = _fan_out(equal_blocks(blocks, BLOCK_LENGTH), len(speeds))
+    passes = [
+        _one_pass(network, stream, sample_rate, channels, network.sample_rate * speed)
+        for stream, speed in zip(streams, speeds, strict=True)
+    ]
+    return mute_silence(passes[0] if not shifts else _averaged(passes, channels), sample_rate)
 
 
-class Delay:
-    """Hold a stream back for as long as what is computed from it takes."""
+def _fan_out(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarray]]:
+    """Return a stream so many times; what one has taken is held until all have.
 
-    def __init__(self) -> None:
-        self.length = 0  # frames held
-        self._blocks: deque[np.ndarray] = deque()
+    `itertools.tee` holds up to 57 blocks more.
+    """
+    waiting: list[deque[np.ndarray]] = [deque() for _ in range(count)]
 
-    def tap(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pass blocks on, and hold each."""
-        for block in blocks:
-            self._blocks.append(block)
-            self.length += len(block)
-            yield block
+    def one(mine: deque[np.ndarray]) -> Iterator[np.ndarray]:
+        while True:
+            if not mine:
+                block = next(blocks, None)
+                if block is None:
+                    return
+                for other in waiting:
+                    other.append(block)
+            yield mine.popleft()
 
-    def take(self, frames: int) -> np.ndarray:
-        """Return the oldest frames held, at most as many as asked for."""
-        parts = [np.zeros((0, 1), np.float32)] if not (frames and self._blocks) else []
-        while frames > 0 and self._blocks:
-            block = self._blocks.popleft()
-            if len(block) > frames:
-                self._blocks.appendleft(block[frames:])
-                block = block[:frames]
-            parts.append(block)
-            frames -= len(block)
-        self.length -= sum(map(len, parts))
-        return np.concatenate(parts)
+    return [one(mine) for mine in waiting]
+
+
+def _one_pass(
+    network: StreamEstimator,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    heard_rate: float,
+) -> Iterator[Pair]:
+    """Yield a mixture beside its vocals, resampled to `heard_rate` Hz for the network."""
+
+    def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        heard = resample_blocks(tapped, channels, sample_rate, heard_rate)
+        made = beside(heard, network.estimate)
+        first = next(made, None)
+        if first is None:
+            return
+        is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
+        stacked = _stacked(first, made, channels, is_wide=is_wide)
+        columns = 3 * channels if is_wide else channels
+        yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
+
+    for mixture, made in beside(blocks, chain):
+        is_wide = made.shape[1] > channels
+        yield Pair(mixture, add_high_band(mixture, made) if is_wide else made)
+
+
+def _stacked(
+    first: Pair, rest: Iterator[Pair], channels: int, *, is_wide: bool
+) -> Iterator[np.ndarray]:
+    """Yield vocals alone, or with what the band above the network's is made from."""
+    pair: Pair | None = first
+    while pair is not None:
+        heard, made = pair
+        if is_wide:
+            yield stack_for_high_band(made[:, :channels], made[:, channels:], heard)
+        else:
+            yield made[:, :channels]
+        pair = next(rest, None)
+
+
+def _averaged(passes: list[Iterator[Pair]], channels: int) -> Iterator[Pair]:
+    """Yield the mixture beside the mean of the passes' vocals."""
+    stacked = [(np.concatenate(pair, axis=1) for pair in one) for one in passes]
+    for blocks in zip(*(equal_blocks(one, BLOCK_LENGTH) for one in stacked), strict=True):
+        vocals: np.ndarray = sum(block[:, channels:] for block in blocks) / np.float32(len(blocks))
+        yield Pair(blocks[0][:, :channels], vocals)

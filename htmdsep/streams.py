@@ -20,31 +20,31 @@ BLOCK_LENGTH = 65_536  # frames a block
 
 @contextmanager
 def stem_blocks(
-    stem: Stem, sample_rate: int | None = None, *, mono: bool = False
+    stem: Stem, sample_rate: int | None = None, *, channels: int | None = None
 ) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
     """Open a stem's terms; yield the rate in Hz and (frames, channels) float32 blocks.
 
-    The terms are summed up to the end of the shortest, at `sample_rate` (None: their own) and as
-    the means of their channels if `mono`. What the reader notes, as of damage, goes to standard
-    error. Raises HtmdsepError, with the file's name, where a term cannot be decoded, where terms
-    differ in rate or channels, and where lengths differ by more than 0.1 s.
+    The terms are summed up to the end of the shortest, at `sample_rate` and in as many `channels`
+    (None: their own); where a file has another number, each is the mean of its own. What the
+    reader notes, as of damage, goes to standard error. Raises HtmdsepError, with the file's name,
+    where a term cannot be decoded, where terms differ in rate or channels, and where lengths
+    differ by more than 0.1 s.
     """
     with ExitStack() as stack:
         readers = [_open(term, stack) for term in stem.terms]
         headers = [reader.header for reader in readers]
         formats = [
-            (sample_rate or header.sample_rate, 1 if mono else header.channels)
-            for header in headers
+            (sample_rate or header.sample_rate, channels or header.channels) for header in headers
         ]
         if len(set(formats)) > 1:
-            told = " and ".join(f"{rate} Hz, {channels} channels" for rate, channels in formats)
+            told = " and ".join(f"{one} Hz, {other} channels" for one, other in formats)
             raise HtmdsepError(f"{stem.name}: its signals have {told}; convert them to the same")
-        rate, channels = formats[0]
+        rate, width = formats[0]
         streams = [
-            _term_blocks(term, reader, rate, channels)
+            _term_blocks(term, reader, rate, width)
             for term, reader in zip(stem.terms, readers, strict=True)
         ]
-        yield rate, _summed(stem, streams, rate, channels)
+        yield rate, _summed(stem, streams, rate, width)
 
 
 def _open(term: Term, stack: ExitStack) -> AudioReader:
@@ -58,7 +58,8 @@ def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> I
     """Yield a term's blocks in equal lengths, converted and times its factor."""
     header, decoded = reader.header, reader.blocks()
     if channels != header.channels:
-        decoded = (block.mean(axis=1, keepdims=True) for block in decoded)
+        means = (block.mean(axis=1, keepdims=True) for block in decoded)
+        decoded = (block.repeat(channels, axis=1) for block in means)
     converted = resample_blocks(decoded, channels, header.sample_rate, rate)
     try:
         for block in equal_blocks(converted, BLOCK_LENGTH):

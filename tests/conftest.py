@@ -9,15 +9,20 @@ import pytest
 import torch
 
 from htmdsep.model import HTMDNet, initialise_like_keras
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
-from tests.networks import TINY
+from htmdsep.weights_file import WeightsInfo, save_weights
+from tests.networks import TINY, TINY_SPECTRAL
 
 
 @pytest.fixture(autouse=True)
 def one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "auto" stand for fp32 on every machine; tests of bf16 ask for it."""
-    monkeypatch.setattr("htmdsep.precision.PROCESSOR", Path("/nowhere"))
+    monkeypatch.setattr("htmdsep.choice.PROCESSOR", Path("/nowhere"))
+
+
+@pytest.fixture(autouse=True)
+def own_cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Keep what tests cache, in processes of their own, too, out of the user's folder."""
+    monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
 
 
 @pytest.fixture
@@ -29,6 +34,19 @@ def rng() -> np.random.Generator:
 def tiny_network() -> HTMDNet:
     network = HTMDNet(TINY).eval()
     initialise_like_keras(network, torch.Generator().manual_seed(1))
+    return network
+
+
+@pytest.fixture
+def tiny_spectral() -> HTMDNet:
+    torch.manual_seed(2)
+    return HTMDNet(TINY_SPECTRAL).eval()
+
+
+@pytest.fixture(params=["tiny_network", "tiny_spectral"])
+def any_network(request: pytest.FixtureRequest) -> HTMDNet:
+    """Return a network on waveforms, then one on spectra that hears two channels together."""
+    network: HTMDNet = request.getfixturevalue(request.param)
     return network
 
 

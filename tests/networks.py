@@ -6,7 +6,7 @@ from typing import cast
 
 from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, SpectralConfig
 
 TINY = HTMDNetConfig(
     segment_length=2048,
@@ -19,6 +19,15 @@ TINY = HTMDNetConfig(
     denoiser_levels=4,
     denoiser_channels=2,
     lstm_size=4,
+)
+TINY_SPECTRAL = SpectralConfig(
+    segment_length=2048,
+    input_level=-16.0,
+    window_length=256,
+    hop_length=64,
+    bins=128,
+    widths=(2, 3, 4),
+    magnitude_scale=1.0,
 )
 
 

@@ -41,19 +41,19 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
     monkeypatch.chdir(tiny_weights.parent)  # the command itself runs elsewhere
     rival = f"{sys.executable} -c \"open(r'{{song}}').close()\""
     arguments = ["--weights", tiny_weights.name, "--runs", "1", "--seconds", "1"]
-    arguments += ["--engine", "numpy", "--engine", "auto", "--engine", "torch"]
+    arguments += ["--engine", "onnx", "--engine", "auto", "--engine", "torch"]
     arguments += ["--segment", "0.1", "--segment", "0.10001"]  # one length in samples
     done = CliRunner().invoke(
         command, [*arguments, "--vs", rival, "--json"], catch_exceptions=False
     )
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
-    ours = [f"htmdsep --precision fp32 --engine {engine}" for engine in ("numpy", "torch")]
-    assert {timing["engine"] for timing in found["timings"]} == {"eager", "numpy", "torch"}
+    ours = [f"htmdsep --precision fp32 --engine {engine}" for engine in ("onnx", "torch")]
+    assert {timing["engine"] for timing in found["timings"]} == {"eager", "onnx", "torch"}
     assert all(timing["times_real_time"] > 0 for timing in found["timings"])
     lengths = [timing["segment_seconds"] for timing in found["timings"]]
     assert len(lengths) == 3 * len(set(lengths))  # every length once by every engine
-    assert list(found["programs"]) == [*ours, rival]  # an encoder of 16/8 is PyTorch's by itself
+    assert list(found["programs"]) == [*ours, rival]
     assert found["song"]["seconds"] == pytest.approx(1, abs=0.1)
     assert all(found["song"]["network_seconds"][one] > 0 for one in ours)
 
@@ -66,7 +66,7 @@ def test_weights_that_are_missing_are_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_what_no_engine_can_do_is_wrong_usage(tmp_path: Path) -> None:
-    nothing = CliRunner().invoke(command, ["--precision", "bf16", "--engine", "numpy"])
-    assert nothing.exit_code == 2 and "numpy has no bf16" in nothing.output
+    nothing = CliRunner().invoke(command, ["--precision", "bf16", "--engine", "onnx"])
+    assert nothing.exit_code == 2 and "onnx has no bf16" in nothing.output
     folder = CliRunner().invoke(command, [str(tmp_path)])
     assert folder.exit_code == 2 and "is a directory" in folder.output

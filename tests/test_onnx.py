@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 import torch
 from click.testing import CliRunner
@@ -15,10 +16,9 @@ from click.testing import CliRunner
 from htmdsep.model import ConvTasNetConfig, HTMDNet, NetworkConfig, WaveUNetConfig
 from htmdsep.onnx.cli import command
 from htmdsep.onnx.export import export_onnx
-from htmdsep.weights import load_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights
 from tests.networks import TINY
-from tests.test_fast import AGREEMENT_DB, agreement_db, random_network
+from tests.test_engines import AGREEMENT_DB, agreement_db, random_network
 
 # Where the LSTM is not PyTorch's own, the graph grows with the segment's length.
 LINEAR = replace(TINY, segment_length=128, activation="linear")
@@ -35,8 +35,6 @@ CONFIGS: list[NetworkConfig] = [
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.architecture)
 def test_any_network_and_batch(config: NetworkConfig, tmp_path: Path) -> None:
-    onnxruntime = pytest.importorskip("onnxruntime")
-    pytest.importorskip("onnx")
     network = random_network(config, 0)
     path = tmp_path / "new" / "network.onnx"
     export_onnx(path, network, WeightsInfo("any", config, "CC0"))
@@ -45,16 +43,15 @@ def test_any_network_and_batch(config: NetworkConfig, tmp_path: Path) -> None:
         mixture = torch.randn(batch, 1, config.segment_length)
         (vocals,) = session.run(["vocals"], {"mixture": mixture.numpy()})
         with torch.no_grad():
-            exact = network.double()(mixture.double()).estimate
-            expected = network.float()(mixture).estimate
+            exact = network.double()(mixture.double()).estimate.numpy()
+            expected = network.float()(mixture).estimate.numpy()
         assert vocals.dtype == np.float32 and vocals.shape == tuple(mixture.shape)
         # Random networks amplify rounding, the eager one's as well.
         limit = min(AGREEMENT_DB, agreement_db(exact, expected) - 10)
-        assert agreement_db(exact, torch.from_numpy(vocals)) >= limit
+        assert agreement_db(exact, vocals) >= limit
 
 
 def test_the_command_and_what_the_file_says(tiny_weights: Path, tmp_path: Path) -> None:
-    onnx = pytest.importorskip("onnx")
     path = tmp_path / "tiny.onnx"
     done = CliRunner().invoke(command, [str(tiny_weights), str(path)], catch_exceptions=False)
     assert done.exit_code == 0
@@ -67,21 +64,10 @@ def test_the_command_and_what_the_file_says(tiny_weights: Path, tmp_path: Path) 
     assert json.loads(texts["config"])["encoder_stride"] == TINY.encoder_stride
     assert (texts["sample_rate"], texts["segment_length"]) == ("22050", "2048")
     (mixture,) = model.graph.input
-    batch, channels, length = mixture.type.tensor_type.shape.dim
-    assert (batch.dim_param, channels.dim_value, length.dim_value) == ("batch", 1, 2048)
+    batch, channels, time = mixture.type.tensor_type.shape.dim
+    assert (batch.dim_param, channels.dim_value, time.dim_param) == ("batch", 1, "time")
     assert str(Path(__file__).parent.parent).encode() not in path.read_bytes()
     assert [entry.name for entry in tmp_path.glob("*.onnx*")] == ["tiny.onnx"]
-
-
-def test_missing_packages_are_named(
-    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setitem(sys.modules, "onnx", None)
-    path = tmp_path / "tiny.onnx"
-    done = CliRunner().invoke(command, [str(tiny_weights), str(path)])
-    assert done.exit_code == 1
-    assert "htmdsep-onnx: an ONNX graph needs pip install 'htmdsep[onnx]'" in done.output
-    assert not path.exists()
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
@@ -91,7 +77,6 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
 
 
 def test_export_leaves_the_network_as_it_was(tiny_network: HTMDNet, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     mixture = torch.randn(2, 1, TINY.segment_length)
     with torch.no_grad():
         before = tiny_network(mixture).estimate

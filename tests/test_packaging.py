@@ -13,25 +13,30 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.catalogue import available, bundled_folder
-from htmdsep.files import sha256
+from htmdsep.catalogue import bundled_folder, find_weights, list_weights
+from htmdsep.choice import Way
+from htmdsep.estimators import load_run
 from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.weights_file import read_info
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
-LOCATE = "from htmdsep.catalogue import locate; print(locate(None).path)"
+LOCATE = "from htmdsep.catalogue import find_weights; print(find_weights(None).path)"
 
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A wheel built from a copy of the tree, without network."""
+    """A wheel built without network from a copy of the tree, in which an older build lies."""
     folder = tmp_path_factory.mktemp("wheel")
     copy = folder / "source"
     copy.mkdir()
-    for name in ("setup.cfg", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, copy)
     for name in ("htmdsep", "weights"):
         shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for stale in ("build/lib/htmdsep/stale.py", "build/lib/htmdsep/bundled/stale.safetensors"):
+        (copy / stale).parent.mkdir(parents=True, exist_ok=True)
+        (copy / stale).touch()
     command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps"]
     subprocess.run(
         [*command, "--no-build-isolation", "--wheel-dir", str(folder), str(copy)], check=True
@@ -52,7 +57,9 @@ def test_metadata(metadata: email.message.Message) -> None:
 
     assert (metadata["Name"], metadata["Version"]) == ("htmdsep", __version__)
     assert metadata["Requires-Python"] == ">=3.10"
-    assert metadata["License-Expression"] or metadata["License"] == "MIT"
+    licence = metadata["License-Expression"] or metadata["License"]
+    assert licence == "MIT AND CC-BY-SA-4.0"  # the code, the weights
+    assert metadata.get_all("License-File") == ["LICENSE", "weights/LICENSE"]
     required = [text for text in metadata.get_all("Requires-Dist", []) if "extra ==" not in text]
     names = {text.split(">")[0] for text in required}
     assert {"torch", "soundfile", "soxr", "av", "safetensors", "click", "tqdm"} <= names
@@ -65,9 +72,12 @@ def test_files_of_the_wheel(wheel: Path) -> None:
         (scripts,) = (name for name in names if name.endswith("entry_points.txt"))
         assert "htmdsep = htmdsep.cli:main" in archive.read(scripts).decode()
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "htmdsep").rglob("*.py")}
-    assert here <= names
-    assert {"htmdsep/py.typed", f"htmdsep/bundled/{DEFAULT_FILE}"} <= names
-    assert not any(name.startswith(("tests/", "weights/")) for name in names)
+    assert {name for name in names if name.endswith(".py")} == here
+    bundled = {f"htmdsep/bundled/{path.name}" for path in (ROOT / "weights").iterdir()}
+    assert {name for name in names if name.startswith("htmdsep/bundled/")} == bundled
+    assert "htmdsep/py.typed" in names
+    texts = {name.partition(".dist-info/")[2] for name in names if ".dist-info/" in name}
+    assert {"licenses/LICENSE", "licenses/weights/LICENSE"} <= texts
 
 
 def test_weights_are_found_in_an_installed_wheel(wheel: Path, tmp_path: Path) -> None:
@@ -104,8 +114,10 @@ def _locate(path: Path | None) -> Path:
 
 
 def test_bundled_weights_are_sound() -> None:
-    bundled = [located for located in available() if located.path.parent == bundled_folder()]
-    assert DEFAULT_WEIGHTS in [located.name for located in bundled]
-    for located in bundled:
-        assert sha256(located.path) == located.sha256
-        assert located.path.stat().st_size < 10 * 2**20
+    bundled = [path.stem for path in list_weights() if path.parent == bundled_folder()]
+    assert DEFAULT_WEIGHTS in bundled
+    for weights in map(find_weights, bundled):
+        assert weights.check() == weights.sha256
+        assert weights.path.stat().st_size < 20 * 2**20
+        assert weights.path.with_suffix(".onnx").is_file()
+        load_run(weights, read_info(weights.path).config, Way("cpu", "fp32", "onnx"))

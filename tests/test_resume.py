@@ -121,7 +121,7 @@ def test_verify_finds_what_sizes_and_times_hide(run: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "options", [["--overlap", "0.5"], ["--float32"], ["--stereo", "mean"], ["--duration", "0.2"]]
+    "options", [["--overlap", "0.5"], ["--float32"], ["--shifts", "1"], ["--duration", "0.2"]]
 )
 def test_other_options_do_all_again(run: Run, options: list[str]) -> None:
     assert run().exit_code == 0
@@ -133,7 +133,7 @@ def test_other_weights_do_all_again(run: Run, tiny_weights: Path) -> None:
     assert run().exit_code == 0
     import torch
 
-    from htmdsep.weights import load_weights, save_weights
+    from htmdsep.weights_file import load_weights, save_weights
 
     network, info = load_weights(tiny_weights)
     other = tiny_weights.with_name("other.safetensors")

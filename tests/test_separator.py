@@ -16,12 +16,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from htmdsep import HtmdsepError, Separator, devices
-from htmdsep.batches import BatchEstimator
-from htmdsep.devices import pick_device
+from htmdsep import HtmdsepError, Separator, choice
+from htmdsep.choice import Way, has_bf16, pick_device, resolve
+from htmdsep.config import HTMDNetConfig, SpectralConfig
 from htmdsep.model import HTMDNet, NetworkOutput
-from htmdsep.options import Precision, StereoMode
-from htmdsep.precision import has_bf16, pick_precision
+from htmdsep.options import EngineName, Precision
+from htmdsep.torch_batches import BatchEstimator
 from tests.networks import Scale, scale
 from tests.sounds import tone
 
@@ -30,13 +30,10 @@ RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
 
 @pytest.mark.parametrize("sample_rate", RATES)
 @pytest.mark.parametrize("channels", [1, 2, 8])
-@pytest.mark.parametrize("stereo", ["channels", "mean"])
-def test_a_network_that_keeps_everything_keeps_everything(
-    sample_rate: int, channels: int, stereo: StereoMode
-) -> None:
+def test_a_network_that_keeps_everything_keeps_everything(sample_rate: int, channels: int) -> None:
     """The whole pipeline's latency is compensated: vocals lie on the mixture, to the sample."""
     mixture = np.repeat(tone(sample_rate, sample_rate), channels, axis=1)
-    vocals, accompaniment = Separator(scale(), stereo=stereo).separate(mixture, sample_rate)
+    vocals, accompaniment = Separator(scale()).separate(mixture, sample_rate)
     inner = slice(sample_rate // 20, -sample_rate // 20)  # the resampler's filter rings at the ends
     assert vocals.shape == mixture.shape
     assert np.abs(vocals - mixture)[inner].max() < 1e-3
@@ -51,23 +48,23 @@ def test_a_network_that_keeps_everything_keeps_everything(
     sample_rate=st.sampled_from(RATES),
     channels=st.integers(1, 3),
     overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
-    stereo=st.sampled_from(["channels", "mean"]),
+    shifts=st.sampled_from([0, 1, 3]),
 )
 def test_as_many_frames_come_out_as_go_in(
-    frames: int, sample_rate: int, channels: int, overlap: float, stereo: StereoMode
+    frames: int, sample_rate: int, channels: int, overlap: float, shifts: int
 ) -> None:
     mixture = tone(frames, sample_rate, channels)
-    separator = Separator(scale(0.5), overlap=overlap, stereo=stereo)
+    separator = Separator(scale(0.5), overlap=overlap, shifts=shifts)
     assert separator.separate(mixture, sample_rate).vocals.shape == mixture.shape
 
 
-@pytest.mark.parametrize("stereo", ["channels", "mean"])
+@pytest.mark.parametrize("shifts", [0, 1])
 @pytest.mark.parametrize("block_length", [999, 40_000, 65_536, 1_000_000])
 def test_blocks_of_any_length_give_the_same_bytes_as_the_whole(
-    tiny_network: HTMDNet, rng: np.random.Generator, stereo: StereoMode, block_length: int
+    any_network: HTMDNet, rng: np.random.Generator, shifts: int, block_length: int
 ) -> None:
     mixture = (0.1 * rng.standard_normal((150_001, 2))).astype(np.float32)
-    separator = Separator(tiny_network, stereo=stereo)
+    separator = Separator(any_network, shifts=shifts)
     whole = separator.separate(mixture, 44_100).vocals
     blocks = (
         mixture[start : start + block_length] for start in range(0, len(mixture), block_length)
@@ -86,21 +83,13 @@ def test_batches_change_rounding_only(
     np.testing.assert_allclose(batched, single, atol=1e-6)
 
 
-def test_one_segment_equals_the_network_itself(tiny_network: HTMDNet) -> None:
-    mixture = tone(2_048, 22_050)[:, 0]
-    with torch.inference_mode():
-        expected = tiny_network(torch.from_numpy(mixture)[None, None]).estimate[0, 0].numpy()
-    found = Separator(tiny_network, batch_size=1).separate(mixture, 22_050).vocals
-    np.testing.assert_allclose(found, expected, atol=1e-7)
-
-
-@pytest.mark.parametrize("stereo", ["channels", "mean"])
-def test_memory_does_not_grow_with_length(stereo: StereoMode) -> None:
+@pytest.mark.parametrize("shifts", [0, 2])
+def test_memory_does_not_grow_with_length(shifts: int) -> None:
     def stream(seconds: int) -> Iterator[np.ndarray]:
         for _ in range(seconds):
             yield np.full((8_000, 2), 0.1, np.float32)
 
-    separator = Separator(scale(), stereo=stereo)
+    separator = Separator(scale(), shifts=shifts)
 
     def peak(seconds: int) -> int:
         tracemalloc.start()
@@ -136,11 +125,17 @@ class ShortOfMemory(Scale):
         return super().forward(mixture)
 
 
+def same(estimator: BatchEstimator, segments: np.ndarray) -> bool:
+    """Tell whether the estimates are the segments themselves."""
+    found = [estimate.vocals for estimate in estimator(list(segments))]
+    return np.array_equal(np.stack(found), segments)
+
+
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
     estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
-    assert np.array_equal(estimator(segments), segments)
+    assert same(estimator, segments)
     assert network.seen == [16, 8, 4, *[2] * 8]
     assert estimator.batch_size == 2
     assert [note.split(":")[0] for note in estimator.notes] == ["out of memory on cpu"] * 3
@@ -155,11 +150,11 @@ def test_out_of_memory_is_met_once_with_channels_too(
     network = ShortOfMemory(most)
     estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
     segments = np.random.default_rng(0).standard_normal((16, 2_048, 2)).astype(np.float32)
-    assert np.array_equal(estimator(segments), segments)
+    assert same(estimator, segments)
     assert estimator.batch_size == batch_size
     assert f"{remedy} avoids the attempt" in estimator.notes[-1]
     network.seen.clear()
-    assert np.array_equal(estimator(segments), segments)
+    assert same(estimator, segments)
     assert max(network.seen) <= most  # not tried again
 
 
@@ -199,8 +194,8 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
         ({"batch_size": 0}, "batch size must be at least 1, not 0"),
         ({"threads": 0}, "threads must be at least 1, not 0"),
         ({"segment_seconds": 0}, "segment must lie between"),
-        ({"engine": "onnx"}, "engine must be one of auto, numpy, torch, openvino, not 'onnx'"),
-        ({"stereo": "wide"}, "stereo must be one of mean, channels, not 'wide'"),
+        ({"engine": "numpy"}, "engine must be one of auto, onnx, openvino, torch, not 'numpy'"),
+        ({"shifts": 4}, "shifts must lie between 0 and 3, not 4"),
     ],
 )
 def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
@@ -246,25 +241,40 @@ def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -
 
 
 @pytest.mark.parametrize(
-    ("precision", "device", "message"),
+    ("way", "message"),
     [
-        ("fp16", "cpu", "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
-        ("bf16", "mps", "precision on mps must be auto, fp32, not 'bf16'"),
+        (Way("cpu", "fp16", "auto"), "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
+        (Way("cpu", "bf16", "onnx"), "engine onnx has no bf16: use --engine openvino or torch"),
+        (Way("cpu", "fp32", "openvino"), r"needs pip install 'htmdsep\[openvino\]'"),
     ],
 )
-def test_precisions_a_device_lacks(precision: Precision, device: str, message: str) -> None:
+def test_what_does_not_go_together(way: Way, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htmdsep.choice.find_spec", lambda _: None)
     with pytest.raises(HtmdsepError, match=message):
-        pick_precision(precision, device)
+        resolve(way, HTMDNetConfig())
 
 
-def test_auto_takes_less_precision_only_where_the_processor_has_it(
+@pytest.mark.parametrize(
+    ("precision", "has_openvino", "expected"),
+    [
+        ("auto", False, ("fp32", "onnx")),
+        ("auto", True, ("fp32", "onnx")),
+        ("bf16", True, ("bf16", "openvino")),
+        ("bf16", False, ("bf16", "torch")),
+    ],
+)
+def test_what_auto_stands_for(
+    precision: Precision,
+    has_openvino: bool,
+    expected: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    for has, expected in ((False, "fp32"), (True, "bf16")):
-        monkeypatch.setattr("htmdsep.precision.has_bf16", lambda has=has: has)
-        assert pick_precision("auto", "cpu") == expected
-    assert pick_precision("auto", "cuda:0") == "fp32"
-    assert pick_precision("bf16", "cpu") == "bf16"
+    monkeypatch.setattr("htmdsep.choice.find_spec", lambda _: has_openvino or None)
+    for config in (HTMDNetConfig(), SpectralConfig()):
+        way = resolve(Way("cpu", precision, "auto"), config)
+        assert (way.precision, way.engine) == expected
+    denoised = SpectralConfig(denoiser_levels=11)
+    assert resolve(Way("cpu", precision, "auto"), denoised).engine == "torch"
 
 
 @pytest.mark.parametrize(
@@ -278,7 +288,7 @@ def test_auto_takes_less_precision_only_where_the_processor_has_it(
 def test_the_processors_flags_tell_of_bf16(
     text: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("htmdsep.precision.PROCESSOR", tmp_path / "cpuinfo")
+    monkeypatch.setattr("htmdsep.choice.PROCESSOR", tmp_path / "cpuinfo")
     assert not has_bf16()  # no such file
     (tmp_path / "cpuinfo").write_text(text)
     assert has_bf16() == expected
@@ -295,27 +305,6 @@ def test_on_the_cpu_it_does_without_pytorch() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "(9000, 2) False"
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        ({"device": "cuda"}, "device 'cuda' needs PyTorch: pip install torch"),
-        ({"precision": "bf16"}, "precision bf16 needs PyTorch"),
-        ({"precision": "fp32", "engine": "torch"}, "engine torch needs PyTorch.*--engine numpy"),
-        ({"engine": "openvino"}, "engine openvino needs PyTorch.*--engine numpy"),
-    ],
-)
-def test_what_needs_pytorch_says_so(
-    arguments: dict[str, str],
-    message: str,
-    tiny_weights: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("htmdsep.devices.find_spec", lambda _: None)
-    assert pick_device("auto") == "cpu"
-    with pytest.raises(HtmdsepError, match=message):
-        Separator(tiny_weights, **arguments)  # type: ignore[arg-type]
 
 
 class Driver:
@@ -344,22 +333,18 @@ def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
             raise OSError("no such library")
         return driver
 
-    monkeypatch.setattr("htmdsep.devices.ctypes.CDLL", load)
-    monkeypatch.setattr("htmdsep.devices.AMD_DRIVER", Path("/nowhere"))
-    assert devices._may_have_gpu() is expected
+    monkeypatch.setattr("htmdsep.choice.ctypes.CDLL", load)
+    monkeypatch.setattr("htmdsep.choice.AMD_DRIVER", Path("/nowhere"))
+    assert choice._may_have_gpu() is expected
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("in_batches", [False, True])
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
 def test_a_separator_that_was_used_works_in_a_forked_process(
-    tiny_network: HTMDNet, in_batches: bool
+    tiny_weights: Path, engine: EngineName
 ) -> None:
-    separator = (
-        Separator(scale())  # no network of ours: PyTorch runs it as it is
-        if in_batches
-        else Separator(tiny_network, threads=1, engine="numpy")
-    )
+    separator = Separator(tiny_weights, threads=1, engine=engine)
     mixture = tone(5_000, 22_050)
     expected = separator.separate(mixture, 22_050).vocals.tobytes()
     reading, writing = os.pipe()

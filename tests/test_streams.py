@@ -16,8 +16,10 @@ from tests.sounds import write_av
 RATE = 44_100
 
 
-def read(*terms: Term, rate: int | None = None, mono: bool = False) -> tuple[int, np.ndarray]:
-    with stem_blocks(Stem("songs/x/vocals", terms), rate, mono=mono) as (found, blocks):
+def read(
+    *terms: Term, rate: int | None = None, channels: int | None = None
+) -> tuple[int, np.ndarray]:
+    with stem_blocks(Stem("songs/x/vocals", terms), rate, channels=channels) as (found, blocks):
         return found, np.concatenate(list(blocks))
 
 
@@ -82,7 +84,7 @@ def test_terms_of_other_formats_are_refused_unless_converted(tmp_path: Path) -> 
     with pytest.raises(HtmdsepError, match="44100 Hz, 2 channels and 48000 Hz, 2 channels"):
         read(one, other)
     with pytest.raises(HtmdsepError, match=r"different length \(a.mka 1.00 s, b.mka 0.92 s\)|^$"):
-        rate, total = read(one, other, rate=RATE, mono=True)
+        rate, total = read(one, other, rate=RATE, channels=1)
         assert rate == RATE and total.shape[1] == 1
         assert np.abs(total[1_000:-1_000]).max() < 1e-3
         raise HtmdsepError("")

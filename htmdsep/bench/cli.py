@@ -106,10 +106,10 @@ def command(
         Way(precision, engine)
         for precision in precisions
         for engine in engines
-        if (precision, engine) != ("bf16", "numpy")
+        if (precision, engine) != ("bf16", "onnx")
     ]
     if not ways:
-        raise click.UsageError("numpy has no bf16; give --engine auto, or --precision fp32, too")
+        raise click.UsageError("onnx has no bf16; give --engine auto, or --precision fp32, too")
     plan = Plan(
         song,
         seconds,

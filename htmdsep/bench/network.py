@@ -16,13 +16,14 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from htmdsep.batches import DTYPES
+from htmdsep import choice
+from htmdsep.catalogue import WeightsFile
+from htmdsep.choice import thread_count
 from htmdsep.config import NetworkConfig
-from htmdsep.estimators import RowRunner, make_runner
-from htmdsep.fast.workers import ONE_BLAS_THREAD, make_workers, thread_count
+from htmdsep.estimators import Run, load_run
 from htmdsep.model import Network
 from htmdsep.options import EngineName, Precision
-from htmdsep.processor import check_engine, pick_engine
+from htmdsep.torch_batches import DTYPES
 
 Runner = EngineName | Literal["eager"]
 EAGER: Runner = "eager"
@@ -71,6 +72,7 @@ class Yardstick:
 
 def time_networks(
     network: Network,
+    located: WeightsFile,
     segment_seconds: Sequence[float],
     ways: Sequence[Way],
     runs: int,
@@ -81,17 +83,20 @@ def time_networks(
     before every timing: a shared machine is not as fast in one minute as in the next.
     """
     threads = thread_count()
-    pool, _ = make_workers(threads)
+    pool = ThreadPoolExecutor(threads)
     cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
     for length in sorted({_length(network.config, seconds) for seconds in segment_seconds}):
         each = ceil(LEAST_AUDIO_SECONDS * network.config.sample_rate / length)
-        rows = 0.1 * torch.randn(each * max(2, threads), 1, length)
+        rows = 0.1 * torch.randn(each * max(2, threads), network.config.input_channels, length)
         cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
         for way in ways:
-            runner = make_runner(network, way.precision, way.engine, threads)
-            if runner is not None:
-                on_all = partial(_on_all, pool, runner, rows[:, 0].numpy())
-                cases.append((way.engine, way.precision, rows, on_all))
+            if way.engine == "torch":
+                cases.append(("torch", way.precision, rows, partial(_eager, network, rows)))
+                continue
+            settled_way = choice.Way("cpu", way.precision, way.engine, None, threads)
+            runner = load_run(located, network.config, settled_way)
+            on_all = partial(_on_all, pool, runner, rows.numpy())
+            cases.append((way.engine, way.precision, rows, on_all))
     yardsticks = {precision: Yardstick(precision) for _, precision, _, _ in cases}
     measured: list[list[float]] = [[] for _ in cases]
     for _ in range(runs):
@@ -122,17 +127,12 @@ def settled(ways: Sequence[Way], config: NetworkConfig) -> list[Way]:
 
     Raises HtmdsepError for engines that are not there.
     """
-    for way in ways:
-        check_engine(way.engine, "cpu", way.precision)
-    engines = [pick_engine(way.engine, way.precision, config) for way in ways]
-    return list(
-        dict.fromkeys(Way(way.precision, engine) for way, engine in zip(ways, engines, strict=True))
-    )
+    found = [choice.resolve(choice.Way("cpu", one.precision, one.engine), config) for one in ways]
+    return list(dict.fromkeys(Way(one.precision, one.engine) for one in found))
 
 
-def _on_all(pool: ThreadPoolExecutor, network: RowRunner, rows: np.ndarray) -> None:
-    with ONE_BLAS_THREAD:
-        list(pool.map(network, rows))
+def _on_all(pool: ThreadPoolExecutor, run: Run, rows: np.ndarray) -> None:
+    list(pool.map(run, rows[:, None]))
 
 
 def _timing(
@@ -153,7 +153,7 @@ def _timing(
 def flops(network: Network, length: int) -> int:
     """Return the operations of the eager network's convolutions over `length` samples."""
     with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, 1, length))
+        network(torch.zeros(1, network.config.input_channels, length))
     return int(counter.get_total_flops())
 
 

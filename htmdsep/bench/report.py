@@ -15,13 +15,13 @@ import torch
 
 from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
 from htmdsep.bench.program import Run, own_command, time_commands, write_song
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
+from htmdsep.choice import thread_count
 from htmdsep.chunks import hop_for
-from htmdsep.fast.workers import thread_count
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.reader import open_audio
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 
 @dataclass(frozen=True)
@@ -61,11 +61,12 @@ class Findings:
 
 def measure(plan: Plan) -> Findings:
     """Measure what is planned; raise HtmdsepError for unknown weights and commands that fail."""
-    network, _ = load_weights(locate(plan.weights).path)
+    located = find_weights(plan.weights)
+    network, _ = load_weights(located.path)
     plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
     trained = network.config.segment_length / network.config.sample_rate
     segments = [*plan.segments, trained] if plan.network else [trained]
-    timings, peaks = time_networks(network, segments, plan.ways, plan.runs)
+    timings, peaks = time_networks(network, located, segments, plan.ways, plan.runs)
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)
         path = plan.song or write_song(folder, plan.seconds)
@@ -86,7 +87,7 @@ def measure(plan: Plan) -> Findings:
 
 
 def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, list[str]]:
-    weights = [] if plan.weights is None else ["--weights", str(locate(plan.weights).path)]
+    weights = [] if plan.weights is None else ["--weights", str(find_weights(plan.weights).path)]
     commands: dict[str, list[str]] = {
         _shown(way.precision, way.engine): own_command(
             song,

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import DEFAULT_STEREO, DEFAULT_WEIGHTS, STEREO_MODES
+from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.terminal import begin, errors_told
 from htmdsep.version import __version__
 
@@ -75,9 +75,6 @@ def command() -> None:
 )
 @click.option(
     "--bounds/--no-bounds", default=True, help="The mixture and two oracles, too.  [default]"
-)
-@click.option(
-    "--stereo", type=click.Choice(STEREO_MODES), default=DEFAULT_STEREO, show_default=True
 )
 @click.option("--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps.")
 @click.option(

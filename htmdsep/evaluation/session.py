@@ -31,7 +31,6 @@ from htmdsep.evaluation.systems import (
 from htmdsep.evaluation.tables import summary_markdown
 from htmdsep.files import ANY_BYTES, atomic_path
 from htmdsep.folders import Song, find_test_songs
-from htmdsep.options import StereoMode
 
 PICTURES = ("4", "5")  # the slides' Results IV and V
 
@@ -49,7 +48,6 @@ class Plan:
     settings: tuple[Setting, ...]
     masked: bool
     bounds: bool
-    stereo: StereoMode
     device: str
     segment_seconds: float
     jobs: int
@@ -73,9 +71,7 @@ class Plan:
         """Return what is evaluated, in the order of the tables; labels are unique."""
         systems: list[System] = []
         for weights in self.weights:
-            systems += network_systems(
-                weights, device=self.device, stereo=self.stereo, with_masked=self.masked
-            )
+            systems += network_systems(weights, device=self.device, with_masked=self.masked)
         systems += [folder_system(estimates) for estimates in self.estimates]
         systems += BOUNDS if self.bounds else ()
         labels = [system.label for system in systems]
@@ -183,7 +179,7 @@ def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) 
     """
     import torch
 
-    from htmdsep.devices import pick_device
+    from htmdsep.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 
     picked = dict.fromkeys(["cpu"] if "auto" in devices else [])

@@ -11,17 +11,15 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from torch import Tensor, nn
 
-from htmdsep.catalogue import Located, locate
-from htmdsep.devices import pick_device
+from htmdsep.catalogue import WeightsFile, find_weights
+from htmdsep.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.estimates import find_estimate, fit_estimate
 from htmdsep.evaluation.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.evaluation.signals import Signals, in_blocks
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
-from htmdsep.options import StereoMode
 from htmdsep.separator import Separator, Stems
-from htmdsep.weights import load_weights
-from htmdsep.weightsfile import WeightsInfo, read_info
+from htmdsep.weights_file import WeightsInfo, load_weights, read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
@@ -37,13 +35,12 @@ class NetworkSystem:
     label: str
     weights: str  # a name or a path
     device: str = "auto"
-    stereo: StereoMode = "channels"
     masked: bool = False  # the intermediate estimate instead of the final one
 
     @cached_property
-    def located(self) -> Located:
+    def located(self) -> WeightsFile:
         """The weights file."""
-        return locate(self.weights)
+        return find_weights(self.weights)
 
     @cached_property
     def info(self) -> WeightsInfo:
@@ -52,7 +49,7 @@ class NetworkSystem:
 
     def fingerprint(self) -> str:
         """Tell what the scores depend on."""
-        return f"{self.located.hash()} {self.stereo} masked={self.masked}"
+        return f"{self.located.hash()} channels masked={self.masked}"
 
     def estimate(self, signals: Signals, title: str) -> Stems:
         """Separate a song's mixture, block by block."""
@@ -68,11 +65,11 @@ class NetworkSystem:
     @cached_property
     def _separator(self) -> Separator:
         located = self.located
+        if not self.masked:
+            return Separator(self.weights, device=self.device)
         device = pick_device(self.device)
         network, _ = load_weights(located.path, device, expected_sha256=located.sha256)
-        if self.masked:
-            network = cast("Network", _MaskedEstimate(network))
-        return Separator(network, device=device, stereo=self.stereo)
+        return Separator(cast("Network", _MaskedEstimate(network)), device=device)
 
 
 class _MaskedEstimate(nn.Module):
@@ -180,18 +177,16 @@ def labelled(text: str) -> tuple[str | None, str]:
     return label, value
 
 
-def network_systems(
-    weights: str, *, device: str, stereo: StereoMode, with_masked: bool
-) -> list[System]:
+def network_systems(weights: str, *, device: str, with_masked: bool) -> list[System]:
     """Return a network's final and, where it has one, intermediate estimate.
 
     `weights` is `[LABEL=]NAME|FILE`. Raises HtmdsepError for weights that are unknown.
     """
     label, value = labelled(weights)
-    final = NetworkSystem(label or Path(value).stem, value, device, stereo)
+    final = NetworkSystem(label or Path(value).stem, value, device)
     if not (with_masked and isinstance(final.info.config, HTMDNetConfig)):
         return [final]
-    return [final, NetworkSystem(final.label + MASKED, value, device, stereo, masked=True)]
+    return [final, NetworkSystem(final.label + MASKED, value, device, masked=True)]
 
 
 def folder_system(estimates: str) -> System:

@@ -14,7 +14,7 @@ from htmdsep.fleet.ledger import Ledger
 from htmdsep.fleet.manifest import Output, Row, Status, now, row_id
 from htmdsep.fleet.outcome import Outcome, Task, cause
 from htmdsep.fleet.standing import Terms
-from htmdsep.options import FileOptions, Precision, StereoMode
+from htmdsep.options import FileOptions, Precision
 from htmdsep.stems import FileReport
 
 
@@ -84,7 +84,7 @@ def options_sha256(
     segment_seconds: float | None,
     overlap: float,
     precision: Precision,
-    stereo: StereoMode,
+    shifts: int,
 ) -> str:
     """Return the hash of all options that the stems' content follows from.
 
@@ -95,7 +95,8 @@ def options_sha256(
         "segment_seconds": segment_seconds,
         "overlap": overlap,
         "precision": precision,
-        "stereo": stereo,
+        "stereo": "channels",  # of manifests of before, which stay good
+        **({"shifts": shifts} if shifts else {}),
     }
     return hashlib.sha256(json.dumps(known, sort_keys=True).encode("ascii")).hexdigest()
 

@@ -16,7 +16,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import PARTIAL, partial_prefix
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import Output
-from htmdsep.options import EngineName, FileOptions, Precision, StemName, StereoMode
+from htmdsep.options import EngineName, FileOptions, Precision, StemName
 from htmdsep.reader import reading
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
@@ -38,7 +38,7 @@ class Manner:
     batch_size: int | None
     precision: Precision
     engine: EngineName
-    stereo: StereoMode
+    shifts: int
 
     def separator(self, weights: str | Path | None, threads: int | None = None) -> Separator:
         """Load weights, by name or path; raise HtmdsepError where that cannot be."""
@@ -50,7 +50,7 @@ class Manner:
             batch_size=self.batch_size,
             precision=self.precision,
             engine=self.engine,
-            stereo=self.stereo,
+            shifts=self.shifts,
             threads=threads,
         )
 

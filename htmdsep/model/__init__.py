@@ -1,4 +1,4 @@
-"""The networks: HTMD-Net and the slides' two baselines, behind one interface."""
+"""The networks: HTMD-Net with either masking network, and the slides' two baselines."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from htmdsep.config import (
     ConvTasNetConfig,
     HTMDNetConfig,
     NetworkConfig,
+    SpectralConfig,
     WaveUNetConfig,
     config_from_dict,
     config_to_dict,
@@ -26,6 +27,7 @@ __all__ = [
     "Network",
     "NetworkConfig",
     "NetworkOutput",
+    "SpectralConfig",
     "WaveUNet",
     "WaveUNetConfig",
     "build_network",
@@ -40,7 +42,7 @@ Network = HTMDNet | ConvTasNet | WaveUNet
 
 def build_network(config: NetworkConfig) -> Network:
     """Return the network that a config describes, with PyTorch's initial weights."""
-    if isinstance(config, HTMDNetConfig):
+    if isinstance(config, (HTMDNetConfig, SpectralConfig)):
         return HTMDNet(config)
     if isinstance(config, ConvTasNetConfig):
         return ConvTasNet(config)
@@ -60,7 +62,7 @@ def initialise_like_keras(network: nn.Module, generator: torch.Generator) -> Non
     gates, which start at 1.
     """
     for module in network.modules():
-        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d)):
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(module.weight, generator=generator)
             assert module.bias is not None
             module.bias.zero_()

@@ -9,14 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.config import HTMDNetConfig
+from htmdsep.config import HTMDNetConfig, SpectralConfig
 from htmdsep.model.lstm import AveragedBiLSTM
 
 
 class DenoisingNetwork(nn.Module):
     """Map a masked estimate (batch, 1, time) to the final estimate, of the same shape."""
 
-    def __init__(self, config: HTMDNetConfig) -> None:
+    def __init__(self, config: HTMDNetConfig | SpectralConfig) -> None:
         super().__init__()
         widths = [config.denoiser_channels * (level + 1) for level in range(config.denoiser_levels)]
         self.down = nn.ModuleList(

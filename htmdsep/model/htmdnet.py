@@ -6,27 +6,41 @@ Time-Domain Monaural Singing Voice Separation", EUSIPCO 2021.
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
-from htmdsep.config import HTMDNetConfig
+from htmdsep.config import HTMDNetConfig, SpectralConfig
 from htmdsep.model.denoising import DenoisingNetwork
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.model.output import NetworkOutput
+from htmdsep.model.spectral import SpectralMasking
 
 
 class HTMDNet(nn.Module):
-    """Estimate the vocals of a mono mixture at `config.sample_rate`.
+    """Estimate the vocals of a mixture at `config.sample_rate` by masking, then denoising if any.
 
-    The mixture is (batch, 1, time), its time a multiple of `config.length_multiple`; both outputs
-    have the same shape. The masked estimate is the second probe point of deep supervision.
+    The masking network is of either kind, on waveforms or on spectra. The mixture is (batch,
+    config.input_channels, time), its time a multiple of `config.length_multiple`; all outputs have
+    its shape. The masked estimate is the second probe point of deep supervision, there where a
+    denoising network follows.
     """
 
-    def __init__(self, config: HTMDNetConfig) -> None:
+    def __init__(self, config: HTMDNetConfig | SpectralConfig) -> None:
         super().__init__()
         self.config = config
-        self.masking = MaskingNetwork(config)
-        self.denoising = DenoisingNetwork(config)
+        self.masking: Any  # MaskingNetwork or SpectralMasking
+        if isinstance(config, SpectralConfig):
+            self.masking = SpectralMasking(config)
+        else:
+            self.masking = MaskingNetwork(config)
+        self.denoising = DenoisingNetwork(config) if config.denoiser_levels else None
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
-        masked_estimate = self.masking(mixture)
-        return NetworkOutput(self.denoising(masked_estimate), masked_estimate)
+        masked, high_gain = self.masking(mixture), None
+        if isinstance(self.masking, SpectralMasking):
+            masked, high_gain = masked
+        if self.denoising is None:
+            return NetworkOutput(masked, None, high_gain)
+        rows = masked.reshape(-1, 1, masked.shape[-1])  # every channel is denoised by itself
+        return NetworkOutput(self.denoising(rows).reshape(masked.shape), masked, high_gain)

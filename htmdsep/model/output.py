@@ -8,7 +8,8 @@ from torch import Tensor
 
 
 class NetworkOutput(NamedTuple):
-    """The vocals estimate, and the masked estimate where the network has that probe point."""
+    """The vocals estimate, and what else a network knows of it; all (batch, channels, time)."""
 
-    estimate: Tensor  # (batch, 1, time)
-    masked_estimate: Tensor | None  # (batch, 1, time); None for the two baselines
+    estimate: Tensor
+    masked_estimate: Tensor | None = None  # None where nothing comes after the masks
+    high_gain: Tensor | None = None  # share of the mixture above the network's band, 0 to 1

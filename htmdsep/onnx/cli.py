@@ -21,12 +21,12 @@ def command(weights: str, out: Path) -> None:
     weights' sample rate. These two figures, the config, the licence and the provenance are in
     the file's metadata.
     """
-    from htmdsep.catalogue import locate
+    from htmdsep.catalogue import find_weights
     from htmdsep.onnx.export import export_onnx
-    from htmdsep.weights import load_weights
+    from htmdsep.weights_file import load_weights
 
     with errors_told("htmdsep-onnx"):
-        located = locate(weights)
+        located = find_weights(weights)
         network, info = load_weights(located.path, expected_sha256=located.sha256)
         export_onnx(out, network, info)
     length, rate = info.config.segment_length, info.config.sample_rate

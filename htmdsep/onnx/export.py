@@ -6,10 +6,10 @@ import json
 from pathlib import Path
 
 from htmdsep.files import atomic_path
-from htmdsep.graph import onnx_graph
+from htmdsep.graph import network_graph
 from htmdsep.model import Network, config_to_dict
 from htmdsep.version import __version__
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo
 
 
 def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
@@ -18,7 +18,7 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
     The file's metadata are all strings: name, licence, config and provenance (JSON), sample_rate
     (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.
     """
-    model = onnx_graph(network, info.config.segment_length)
+    model = network_graph(network)
     model.producer_name, model.producer_version = "htmdsep", __version__
     texts = {
         "name": info.name,

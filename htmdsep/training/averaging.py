@@ -7,10 +7,9 @@ from pathlib import Path
 
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
 def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
@@ -22,7 +21,7 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     """
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
-    located = [locate(one) for one in weights]
+    located = [find_weights(one) for one in weights]
     loaded = [load_weights(one.path, expected_sha256=one.sha256) for one in located]
     network, info = loaded[0]
     for given, (_, other) in zip(weights, loaded, strict=True):

@@ -1,4 +1,4 @@
-"""A one-time cache of decoded stems: mono, one rate, memory-mapped 16-bit integers."""
+"""A one-time cache of decoded stems: one rate, memory-mapped 16-bit integers; where silence is."""
 
 from __future__ import annotations
 
@@ -24,12 +24,14 @@ VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
 UNIT = FULL_SCALE / 32_768  # the value of integer 1
 SILENCE_RMS = 1e-4  # -80 dBFS
+ATTEMPTS = 5  # at an excerpt that is not silent
+ACTIVE_RMS = 3e-3  # -50 dBFS
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
 
 
 @dataclass(frozen=True)
 class CachedStem:
-    """A decoded stem: `name` as in its folder, `samples` memory-mapped int16."""
+    """A decoded stem: `name` as in its folder, `samples` int16, (frames,) or (frames, channels)."""
 
     name: str
     samples: np.ndarray
@@ -37,33 +39,45 @@ class CachedStem:
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes map the file, too, instead of sending them all that is in it."""
         if isinstance(self.samples, np.memmap):
-            return map_stem, (self.name, self.samples.filename)
+            return map_stem, (self.name, self.samples.filename, self.channels)
         return CachedStem, (self.name, self.samples)
 
+    @property
+    def channels(self) -> int:
+        """Number of channels."""
+        return self.samples.shape[1] if self.samples.ndim == 2 else 1
+
     def read(self, start: int, length: int) -> np.ndarray:
-        """Return `length` samples from `start`, zeros past either end."""
-        excerpt = self.read_integers(start, length).astype(np.float32)
+        """Return the mean of the channels, `length` samples from `start`, zeros past either end."""
+        excerpt: np.ndarray = self.read_integers(start, length).mean(axis=1, dtype=np.float32)
         excerpt *= UNIT
         return excerpt
 
     def read_integers(self, start: int, length: int) -> np.ndarray:
-        """Return the same as int16, in UNIT."""
+        """Return the same as int16 (length, channels), in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros(length, np.int16)
+        excerpt = np.zeros((length, self.channels), np.int16)
         if last > first:
-            excerpt[first - start : last - start] = self.samples[first:last]
+            part = self.samples[first:last]
+            excerpt[first - start : last - start] = part.reshape(len(part), -1)
         return excerpt
 
 
-def map_stem(name: str, path: Path) -> CachedStem:
-    """Return a stem whose samples lie in a file of the cache."""
-    return CachedStem(name, np.memmap(path, np.int16, mode="r"))
+def map_stem(name: str, path: Path, channels: int = 1) -> CachedStem:
+    """Return a stem whose samples lie in a file of the cache, channels interleaved."""
+    samples = np.memmap(path, np.int16, mode="r")
+    return CachedStem(name, samples if channels == 1 else samples.reshape(-1, channels))
 
 
 def cache_stems(
-    stems: Iterable[Stem], folder: Path, sample_rate: int, *, progress: bool = True
+    stems: Iterable[Stem],
+    folder: Path,
+    sample_rate: int,
+    *,
+    channels: int = 1,
+    progress: bool = True,
 ) -> dict[str, CachedStem]:
-    """Decode every stem that is not in the cache folder yet, and map them all by name.
+    """Decode every stem that is not in the cache folder yet, and map all with sound by name.
 
     A thread a core decodes. Loose stems that are silent are left out, with a line on standard
     error. Raises HtmdsepError for stems that cannot be decoded, hold values that are not finite,
@@ -75,11 +89,11 @@ def cache_stems(
     cached = {}
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
-        paths = pool.map(lambda stem: _entry(stem, folder, sample_rate), wanted)
+        paths = pool.map(lambda stem: _entry(stem, folder, sample_rate, channels), wanted)
         bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
-                cached[stem.name] = map_stem(stem.name, path)
+                cached[stem.name] = map_stem(stem.name, path, channels)
             else:
                 tqdm.write(f"{stem.name} is silent and left out", file=sys.stderr)
     finally:
@@ -87,19 +101,19 @@ def cache_stems(
     return cached
 
 
-def _entry(stem: Stem, folder: Path, sample_rate: int) -> Path:
+def _entry(stem: Stem, folder: Path, sample_rate: int, channels: int) -> Path:
     """Return a stem's file in the cache, decoded now if need be."""
-    path = folder / f"{_key(stem, sample_rate)}.i16"
+    path = folder / f"{_key(stem, sample_rate, channels)}.i16"
     if not path.exists():
         with atomic_path(path) as temporary:
-            _decode(stem, sample_rate, temporary)
+            _decode(stem, sample_rate, channels, temporary)
     if not stem.loose and not path.stat().st_size:
         raise _silent(stem)  # it was loose when it was decoded
     return path
 
 
-def _key(stem: Stem, sample_rate: int) -> str:
-    settings = [VERSION, sample_rate, FULL_SCALE]
+def _key(stem: Stem, sample_rate: int, channels: int) -> str:
+    settings = [VERSION, sample_rate, channels, FULL_SCALE]
     terms = [[_fingerprint(term.path), term.stream, term.factor] for term in stem.terms]
     return hashlib.sha256(json.dumps([settings, terms]).encode()).hexdigest()[:32]
 
@@ -118,14 +132,15 @@ def _fingerprint(path: Path) -> str:
     return f"{size}-{digest.hexdigest()}"
 
 
-def _decode(stem: Stem, sample_rate: int, path: Path) -> None:
+def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
     """Write a stem's samples to a file, which stays empty where a loose stem is silent."""
     energy, length = 0.0, 0
-    with path.open("wb") as file, stem_blocks(stem, sample_rate, mono=True) as (_, blocks):
+    opened = stem_blocks(stem, sample_rate, channels=channels)
+    with path.open("wb") as file, opened as (_, blocks):
         for block in blocks:
             _check(stem, block)
             energy += float(np.sum(block.astype(np.float64) ** 2))
-            length += len(block)
+            length += block.size
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
         if length == 0 or energy / length < SILENCE_RMS**2:
             if not stem.loose:
@@ -142,3 +157,17 @@ def _check(stem: Stem, block: np.ndarray) -> None:
         raise HtmdsepError(f"{stem.paths} holds NaN or infinite samples; export it again")
     if len(block) and (peak := float(np.abs(block).max())) >= FULL_SCALE:
         raise HtmdsepError(f"{stem.paths} peaks at {peak:.1f}; keep it below {FULL_SCALE}")
+
+
+def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
+    """Draw the first sample of an excerpt that is not silent, unless five attempts fail.
+
+    A stem shorter than `length` starts within the excerpt, which is then negative.
+    """
+    spare = len(stem.samples) - length
+    for _ in range(ATTEMPTS):
+        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+        excerpt = stem.read(start, length)
+        if float(np.dot(excerpt, excerpt)) > ACTIVE_RMS**2 * length:
+            break
+    return start

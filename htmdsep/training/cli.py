@@ -11,8 +11,8 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.catalogue import locate
-from htmdsep.devices import pick_device
+from htmdsep.catalogue import find_weights
+from htmdsep.choice import pick_device
 from htmdsep.model import HTMDNetConfig
 from htmdsep.terminal import begin, errors_told
 from htmdsep.training.arguments import Arguments
@@ -35,7 +35,7 @@ from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
 from htmdsep.training.validation import Estimator, score_estimates, separate_windows
 from htmdsep.version import __version__
-from htmdsep.weights import load_weights
+from htmdsep.weights_file import load_weights
 
 PROGRAM = "htmdsep-train"
 
@@ -161,7 +161,7 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     if weights in REFERENCES:
         return HTMDNetConfig.sample_rate, REFERENCES[weights]
     place = torch.device(pick_device(device))
-    located = locate(Path(weights) if Path(weights).is_file() else weights)
+    located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config.sample_rate, partial(separate_windows, network, place)
 
@@ -199,6 +199,18 @@ def measure(
         cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
     values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
     click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))
+
+
+@command.command("sing")
+@click.argument("speech", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+def sing_command(speech: Path, out: Path, seed: int) -> None:
+    """Turn SPEECH, a file or a folder, into sung melodies in the folder OUT, such as my/voices."""
+    from htmdsep.training.sing import sing_files
+
+    with errors_told(PROGRAM):
+        click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
 
 
 def main() -> None:

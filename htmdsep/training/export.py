@@ -10,9 +10,9 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
+from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 def export_weights(
@@ -49,7 +49,7 @@ def export_weights(
 
 def masking_network(network: Network) -> ConvTasNet:
     """Return HTMD-Net's masking network as a network of its own, which shares its tensors."""
-    if not isinstance(network, HTMDNet):
+    if not isinstance(network, HTMDNet) or not isinstance(network.masking, MaskingNetwork):
         raise HtmdsepError(
             f"only HTMD-Net has a masking network to write alone, not {network.config.architecture}"
         )

@@ -136,6 +136,7 @@ def hold_out(library: Library, described: Description) -> tuple[Library, list[He
         songs=[song for song in library.songs if song.title not in titles],
         voices=[stem for stem in library.voices if stem.name not in names],
         accompaniments=[stem for stem in library.accompaniments if stem.name not in names],
+        labels=library.labels,
         is_musdb=library.is_musdb,
     )
     return rest, sets

@@ -6,7 +6,8 @@ import math
 
 import torch
 
-from htmdsep.model import ConvTasNet, HTMDNet, Network, initialise_like_keras
+from htmdsep.model import HTMDNet, Network, initialise_like_keras
+from htmdsep.model.denoising import DenoisingNetwork
 from htmdsep.model.masking import MaskingNetwork
 
 
@@ -18,10 +19,11 @@ def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
     if like_keras:
         initialise_like_keras(network, torch.Generator().manual_seed(seed))
         return
-    if isinstance(network, (HTMDNet, ConvTasNet)):
-        encode_frequencies(network.masking)
-    if isinstance(network, HTMDNet):
-        pass_masked_estimate(network)
+    masking = getattr(network, "masking", None)
+    if isinstance(masking, MaskingNetwork):
+        encode_frequencies(masking)
+    if isinstance(network, HTMDNet) and network.denoising is not None:
+        pass_masked_estimate(network.denoising)
 
 
 @torch.no_grad()
@@ -53,13 +55,13 @@ def encode_frequencies(network: MaskingNetwork) -> None:
 
 
 @torch.no_grad()
-def pass_masked_estimate(network: HTMDNet) -> None:
+def pass_masked_estimate(network: DenoisingNetwork) -> None:
     """Let HTMD-Net begin with its masked estimate as its estimate.
 
     Otherwise the weight that lets it pass must grow from about 0 to 1, by no more than the
     learning rate a step: after 217 steps at 1e-3 the estimate had a tenth of its level (measured).
     """
-    output = network.denoising.output  # its last input channel is the masked estimate
+    output = network.output  # its last input channel is the masked estimate
     assert output.bias is not None
     output.weight.zero_()
     output.weight[0, -1, output.kernel_size[0] // 2] = 1

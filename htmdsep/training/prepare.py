@@ -10,18 +10,15 @@ from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
+from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
+from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import CachedStem, cache_stems
-from htmdsep.training.excerpts import make_pool
 from htmdsep.training.holdout import HeldOut, describe, hold_out
 from htmdsep.training.loading import Batches
-from htmdsep.training.mixing import RandomMixes, Sources
-from htmdsep.training.segments import SongSegments
+from htmdsep.training.places import Pair, Sources, make_pool
 from htmdsep.training.settings import Preset
-from htmdsep.training.shares import MixSettings
 from htmdsep.training.windows import ValidationSet, make_validation_set
 from htmdsep.training.world import World
-
-Pair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,7 @@ class Prepared:
     held_out: list[HeldOut]
     cached: Mapping[str, CachedStem]
     sample_rate: int
+    channels: int
 
     def digest(self) -> str:
         """Hash what is held out and what is trained on, by names and lengths, wherever it lies."""
@@ -61,7 +59,7 @@ class Prepared:
         if preset.random_mixes:
             return RandomMixes(
                 self._sources(),
-                MixSettings(),
+                MixSettings() if self.channels == 1 else STEREO_MIXES,
                 self.sample_rate,
                 preset.segment_length,
                 preset.batch_size,
@@ -74,18 +72,27 @@ class Prepared:
                 "train on; use --preset ours for voices/ and accompaniment/"
             )
         return SongSegments(
-            self._pairs(), preset.segment_length, preset.batch_size, seed, world.rank, world.size
+            self._pairs(self.training.songs),
+            preset.segment_length,
+            preset.batch_size,
+            seed,
+            world.rank,
+            world.size,
         )
 
-    def _pairs(self) -> tuple[Pair, ...]:
+    def _pairs(self, songs: list[Song]) -> tuple[Pair, ...]:
+        names = ((song.vocals.name, song.accompaniment.name) for song in songs)
         return tuple(
-            (self.cached[song.vocals.name], self.cached[song.accompaniment.name])
-            for song in self.training.songs
+            (self.cached[vocals], self.cached[music])
+            for vocals, music in names
+            if vocals in self.cached and music in self.cached  # labels may be silent
         )
 
     def _sources(self) -> Sources:
         """Return what random mixing draws from: songs serve as pairs and as loose stems."""
-        pairs = self._pairs()
+        pairs, labels = (
+            self._pairs(songs) for songs in (self.training.songs, self.training.labels)
+        )
         voices, music = (
             [self.cached[stem.name] for stem in stems if stem.name in self.cached]
             for stems in (self.training.voices, self.training.accompaniments)
@@ -94,30 +101,40 @@ class Prepared:
         if accompaniments is None or not (pairs or voices):
             raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
         song_voices = make_pool([vocals for vocals, _ in pairs])
-        return Sources(pairs, song_voices, make_pool(voices), accompaniments)
+        return Sources(pairs, labels, song_voices, make_pool(voices), accompaniments)
 
 
 def prepare(
-    folder: Path, cache: Path, recipe: str | None, sample_rate: int, *, progress: bool = True
+    folder: Path,
+    cache: Path,
+    recipe: str | None,
+    sample_rate: int,
+    *,
+    channels: int = 1,
+    progress: bool = True,
 ) -> Prepared:
-    """Find, split and decode a folder; `recipe` names or holds what is held out.
+    """Find, split and decode a folder to a number of channels.
+
+    `recipe` names or holds what is held out.
 
     Raises HtmdsepError for whatever is wrong with it.
     """
     library = find_library(folder)
     training, held_out = hold_out(library, describe(library, recipe))
-    cached = cache_stems(library.stems(), cache, sample_rate, progress=progress)
-    for song in library.songs:
+    cached = cache_stems(library.stems(), cache, sample_rate, channels=channels, progress=progress)
+    for song in [*library.songs, *library.labels]:
         _check_lengths(song, cached, sample_rate)
-    return Prepared(training, held_out, cached, sample_rate)
+    return Prepared(training, held_out, cached, sample_rate, channels)
 
 
 def _check_lengths(song: Song, cached: Mapping[str, CachedStem], sample_rate: int) -> None:
-    vocals, music = (
-        len(cached[stem.name].samples) / sample_rate for stem in (song.vocals, song.accompaniment)
-    )
-    if abs(vocals - music) > LENGTH_TOLERANCE_SECONDS:
+    lengths = [
+        len(cached[stem.name].samples) / sample_rate
+        for stem in (song.vocals, song.accompaniment)
+        if stem.name in cached
+    ]
+    if max(lengths, default=0) - min(lengths, default=0) > LENGTH_TOLERANCE_SECONDS:
         raise HtmdsepError(
-            f"songs/{song.title}: stems of different length (vocals {vocals:.2f} s, "
-            f"accompaniment {music:.2f} s); align them"
+            f"{song.vocals.name} and its accompaniment are of different length "
+            f"({lengths[0]:.2f} s, {lengths[1]:.2f} s); align them"
         )

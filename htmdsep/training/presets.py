@@ -6,10 +6,10 @@ from typing import Literal
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, WaveUNetConfig
+from htmdsep.training.augment.draw import INPUT_LEVEL
 from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.schedule import Schedule
 from htmdsep.training.settings import Preset, TrainerSettings
-from htmdsep.training.shares import INPUT_LEVEL
 
 Architecture = Literal["htmdnet", "convtasnet", "waveunet"]
 

@@ -13,12 +13,12 @@ import torch
 from torch import nn
 from tqdm import tqdm
 
-from htmdsep.devices import pick_device
+from htmdsep.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import make_folder
 from htmdsep.model import NetworkConfig, build_network
-from htmdsep.precision import has_bf16
 from htmdsep.training.arguments import Arguments
+from htmdsep.training.batches import SongSegments
 from htmdsep.training.ema import MovingAverage
 from htmdsep.training.initial import draw_weights
 from htmdsep.training.kernels import use_fast_kernels
@@ -27,7 +27,6 @@ from htmdsep.training.optimisers import FUSED_ON, optimise
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.presets import network_config
 from htmdsep.training.provenance import current_commit, describe_command
-from htmdsep.training.segments import SongSegments
 from htmdsep.training.settings import Preset, comparable
 from htmdsep.training.stages import masking_stage
 from htmdsep.training.start import start_from

@@ -22,4 +22,6 @@ class MaskingStage(nn.Module):
 
 def masking_stage(network: Network) -> MaskingStage | None:
     """Return what learns first: of HTMD-Net its masking network, of the baselines nothing."""
-    return MaskingStage(network.masking) if isinstance(network, HTMDNet) else None
+    if not isinstance(network, HTMDNet) or not isinstance(network.masking, MaskingNetwork):
+        return None
+    return MaskingStage(network.masking)

@@ -6,11 +6,11 @@ from typing import Any, cast
 
 import torch
 
-from htmdsep.catalogue import locate
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import ConvTasNet, HTMDNet, Network, config_to_dict
-from htmdsep.model.masking import TemporalBlock
-from htmdsep.weights import load_weights
+from htmdsep.model import Network, config_to_dict
+from htmdsep.model.masking import MaskingNetwork, TemporalBlock
+from htmdsep.weights_file import load_weights
 
 # Parts of the config that no part of the weights depends on
 FREE = {"segment_length", "input_level"}
@@ -24,7 +24,7 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
 
     Raises HtmdsepError where there are none, or where they are another network's.
     """
-    located = locate(weights)
+    located = find_weights(weights)
     known, info = load_weights(located.path, expected_sha256=located.sha256)
     further = _further_blocks(network, known)
     free = FREE | {"repeats"} if further else FREE
@@ -52,10 +52,10 @@ def start_from(network: Network, weights: str) -> dict[str, Any]:
 
 def _further_blocks(network: Network, known: Network) -> list[TemporalBlock]:
     """Return the masking network's blocks that go beyond those of a known network."""
-    both = (HTMDNet, ConvTasNet)
-    if not (isinstance(network, both) and isinstance(known, both)):
+    wanted, there = getattr(network, "masking", None), getattr(known, "masking", None)
+    if not (isinstance(wanted, MaskingNetwork) and isinstance(there, MaskingNetwork)):
         return []
-    return cast(list[TemporalBlock], list(network.masking.blocks)[len(known.masking.blocks) :])
+    return cast(list[TemporalBlock], list(wanted.blocks)[len(there.blocks) :])
 
 
 @torch.no_grad()

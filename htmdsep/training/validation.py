@@ -12,9 +12,11 @@ import torch
 from torch import Tensor
 
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
+from htmdsep.edges import with_mirrored_edges, without_edges
 from htmdsep.levels import with_gains
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
+from htmdsep.streaming import CONTEXT_SECONDS
 from htmdsep.training.losses import LossSettings, supervise
 from htmdsep.training.scores import levels_at_silence, sdr, si_sdr
 from htmdsep.training.windows import ValidationSet
@@ -70,18 +72,21 @@ def separate_windows(
     """
     segment_length = network.config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    cut = cut_segments([mixtures.T.numpy()], segment_length, hop_length)
+    context_length = round(CONTEXT_SECONDS * network.config.sample_rate)
+    edged = with_mirrored_edges([mixtures.T.numpy()], context_length)
+    cut = cut_segments(edged, segment_length, hop_length)
     levelled = list(with_gains(cut, network.config.input_level))
+    shape = (-1, network.config.input_channels, -1)  # mono: channels that are equal
     inputs = [torch.from_numpy((segment.samples * gain).T)[:, None] for segment, gain in levelled]
-    outputs = [network(rows.to(device)) for rows in inputs]  # (windows, 1, segment_length) each
+    outputs = [network(rows.expand(shape).to(device)) for rows in inputs]
 
     def join(parts: list[Tensor]) -> Tensor:
         estimates = [
-            segment._replace(samples=part[:, 0].T.float().cpu().numpy() / gain)
+            segment._replace(samples=part.mean(dim=1).T.float().cpu().numpy() / gain)
             for (segment, gain), part in zip(levelled, parts, strict=True)
         ]
-        blocks = list(overlap_add(estimates, segment_length, hop_length))
-        return torch.from_numpy(np.concatenate(blocks).T)
+        joined = overlap_add(estimates, segment_length, hop_length)
+        return torch.from_numpy(np.concatenate(list(without_edges(joined, context_length))).T)
 
     masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
     return NetworkOutput(

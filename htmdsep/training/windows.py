@@ -10,8 +10,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.cache import CachedStem
-from htmdsep.training.excerpts import random_active_start
+from htmdsep.training.cache import CachedStem, random_active_start
 from htmdsep.training.holdout import HeldOut
 
 WINDOW_SECONDS = 10

@@ -9,8 +9,7 @@ from click.testing import CliRunner
 
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.cli import command
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
 def written(path: Path, config: HTMDNetConfig, value: float) -> tuple[str, str]:

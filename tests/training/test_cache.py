@@ -36,6 +36,23 @@ def test_a_stem_is_the_mean_of_its_channels_to_sixteen_bits(tmp_path: Path) -> N
     np.testing.assert_allclose(stem.read(0, RATE), (left + right) / 2, atol=STEP)
 
 
+@pytest.mark.parametrize("source_channels", [1, 2, 3])
+def test_a_cache_of_two_channels_keeps_them(tmp_path: Path, source_channels: int) -> None:
+    sound = np.stack([tone(200 + 70 * n, RATE) for n in range(source_channels)], axis=1)
+    soundfile.write(tmp_path / "a.wav", sound, RATE, "FLOAT")
+    stem = Stem("songs/x/vocals", (Term(tmp_path / "a.wav"),))
+    found = cache_stems([stem], tmp_path / "cache", RATE, channels=2, progress=False)[stem.name]
+    wanted = sound if source_channels == 2 else sound.mean(axis=1, keepdims=True).repeat(2, axis=1)
+    for one in (found, pickle.loads(pickle.dumps(found))):
+        assert isinstance(one.samples, np.memmap) and one.channels == 2
+        read = one.read_integers(-100, RATE + 200)
+        assert (read[:100] == 0).all() and (read[-100:] == 0).all()
+        np.testing.assert_allclose(read[100:-100] * STEP, wanted, atol=STEP)
+        np.testing.assert_allclose(one.read(5, 1000), wanted[5:1005].mean(axis=1), atol=STEP)
+    mono = cached(tmp_path, *stem.terms)
+    assert mono is not None and mono.samples.shape == (RATE,)
+
+
 def test_a_stem_is_resampled(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", tone(440, 48_000), 48_000, "FLOAT")
     stem = cached(tmp_path, Term(tmp_path / "a.wav"))

@@ -15,8 +15,7 @@ from htmdsep.training.arguments import Arguments
 from htmdsep.training.perwindow import band_ratio
 from htmdsep.training.presets import OURS, PAPER, network_config
 from htmdsep.training.provenance import current_commit, describe_command, read_credits
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 def invoke(*arguments: object) -> tuple[int, str]:

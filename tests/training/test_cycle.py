@@ -22,8 +22,7 @@ from htmdsep.training.settings import Preset
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score, separate_windows
 from htmdsep.training.world import World
-from htmdsep.weights import load_weights, save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 CPU = torch.device("cpu")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 import torch
@@ -11,8 +12,7 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training.start import start_from
-from htmdsep.weights import save_weights
-from htmdsep.weightsfile import WeightsInfo
+from htmdsep.weights_file import WeightsInfo, save_weights
 
 
 @pytest.fixture
@@ -30,7 +30,7 @@ def path(tmp_path: Path, known: HTMDNet) -> str:
 
 @pytest.mark.parametrize("repeats", [1, 2, 3])
 def test_a_deeper_network_begins_as_the_known_one(known: HTMDNet, path: str, repeats: int) -> None:
-    network = HTMDNet(replace(known.config, repeats=repeats)).eval()
+    network = HTMDNet(replace(cast(HTMDNetConfig, known.config), repeats=repeats)).eval()
     start_from(network, path)
     mixture = torch.randn(2, 1, known.config.segment_length)
     with torch.no_grad():
@@ -38,7 +38,7 @@ def test_a_deeper_network_begins_as_the_known_one(known: HTMDNet, path: str, rep
 
 
 def test_every_further_block_learns(known: HTMDNet, path: str) -> None:
-    network = HTMDNet(replace(known.config, repeats=3)).train()
+    network = HTMDNet(replace(cast(HTMDNetConfig, known.config), repeats=3)).train()
     start_from(network, path)
     optimiser = torch.optim.SGD(network.parameters(), lr=0.1)
     mixture = torch.randn(2, 1, known.config.segment_length)

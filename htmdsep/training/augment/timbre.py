@@ -1,77 +1,88 @@
-"""Equalisers, and formants moved without moving the pitch."""
+"""Formants moved without moving the pitch, and lossy codecs: effects on short-time spectra.
+
+The spectra do without `torch.istft`, which waits for the device to check its window. Frames lie
+before bins, so that every spectrum is contiguous: on a CPU half the time of `torch.stft` and a
+quarter of that of `torch.istft` (measured: 4 rows of 65 536, one thread).
+"""
 
 from __future__ import annotations
-
-import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.training.augment.draws import floats, rows_where
-from htmdsep.training.augment.frames import FRAME, signal_of, spectra
+from htmdsep.training.augment.draw import Draw
 
-HOP = 256
+FRAME = 1024  # samples, 46 ms at 22 050 Hz
+FORMANT_HOP, CODEC_HOP = 256, 512
 ENVELOPE_QUEFRENCY = 32  # cepstral coefficients kept: the envelope up to 1.5 ms of delay
 GAIN_LIMIT = 3.0  # nepers (26 dB) that the formant shift may add or take
 SEMITONE_LIMIT = 6.0  # of a formant shift
-POINTS = 6  # of an equaliser, evenly spaced in log frequency
-NEPERS = math.log(10) / 20  # a decibel
+KEEP = (0.03, 0.4)  # share of the spectrum's bins that a codec keeps
 
 
-class Formants(NamedTuple):
-    """By what the formants of `rows` (n,) are moved: `ratios` (n, 1) of frequency."""
+def spectra(signal: Tensor, hop: int) -> Tensor:
+    """Return the Hann-windowed spectra of (..., time): (..., frames, FRAME // 2 + 1).
 
-    rows: Tensor
-    ratios: Tensor
-
-
-def draw_equalisers(rng: np.random.Generator, rows: int, decibels: float, tilt: float) -> Tensor:
-    """Draw the decibels of equalisers at their points, (rows, POINTS).
-
-    Each within `decibels`, plus a tilt within `tilt` decibels from the lowest to the highest.
+    `hop` divides FRAME. The signal is taken to be silent around itself, and every sample lies in
+    FRAME / hop frames.
     """
-    points = rng.uniform(-decibels, decibels, (rows, POINTS))
-    tilts = rng.uniform(-tilt / 2, tilt / 2, (rows, 1))
-    return floats(points + tilts * np.linspace(-1, 1, POINTS))
+    length = signal.shape[-1]
+    frames = -(-length // hop) + FRAME // hop - 1
+    padded = torch.nn.functional.pad(signal, (FRAME - hop, frames * hop - length))
+    found: Tensor = torch.fft.rfft(padded.unfold(-1, FRAME, hop) * _window(signal))
+    return found
 
 
-def equaliser_curves(points: Tensor, bins: int) -> Tensor:
-    """Return smooth gains (rows, bins) over a linear frequency axis through decibels at points."""
-    axis = torch.linspace(1, 256, bins, device=points.device).log2() * ((POINTS - 1) / 8)
-    place = torch.arange(POINTS, device=points.device)[:, None]
-    hats = (1 - (axis - place).abs()).clamp(min=0)  # (POINTS, bins), linear interpolation
-    return (points @ hats * NEPERS).exp_()
+def signal_of(spectra: Tensor, hop: int, length: int) -> Tensor:
+    """Return the signal (..., length) of spectra, windowed once more and overlapped."""
+    overlap = FRAME // hop
+    frames = torch.fft.irfft(spectra)
+    window = _window(frames)
+    frames *= window
+    *rows, count, _ = frames.shape
+    parts = frames.view(*rows, count, overlap, hop)
+    signal = frames.new_zeros(*rows, count + overlap - 1, hop)
+    for place in range(overlap):
+        signal[..., place : place + count, :] += parts[..., place, :]
+    signal /= window.square().view(overlap, hop).sum(dim=0)
+    cut: Tensor = signal.flatten(-2)[..., FRAME - hop : FRAME - hop + length]
+    return cut
 
 
-def draw_formants(rng: np.random.Generator, moved: np.ndarray, deviation: float) -> Formants:
-    """Draw ratios for the rows that are `moved` (rows,), `deviation` semitones wide."""
-    rows = rows_where(moved)
-    semitones = rng.normal(0, deviation, (len(rows), 1)).clip(-SEMITONE_LIMIT, SEMITONE_LIMIT)
-    return Formants(rows, floats(2 ** (semitones / 12)))
+def _window(like: Tensor) -> Tensor:
+    return torch.hann_window(FRAME, device=like.device, dtype=like.dtype)
+
+
+def move_formants(signal: Tensor, free: np.ndarray, draw: Draw) -> Tensor:
+    """Move the formants of some of the rows that are `free` to change, (rows,)."""
+    moved = draw.rows(draw.settings.formants, free)
+    if not len(moved):
+        return signal
+    semitones = draw.rng.normal(0, draw.settings.formant_semitones, (len(moved), 1, 1))
+    semitones = semitones.clip(-SEMITONE_LIMIT, SEMITONE_LIMIT)
+    rows, ratios = draw.on(moved, signal), draw.on(2 ** (semitones / 12), signal)
+    return signal.index_copy(0, rows, shift_formants(signal[rows], ratios))
 
 
 def shift_formants(signal: Tensor, ratios: Tensor) -> Tensor:
-    """Scale the spectral envelope of (rows, time) in frequency by one ratio a row, (rows, 1).
+    """Scale spectral envelopes of (rows, channels, time) in frequency by ratios (rows, 1, 1).
 
     A ratio of 1 returns the signal but for rounding; above 1 the voice sounds smaller. The
     pitch stays. The envelope is the log magnitude with only its slow variation over frequency
     (real cepstrum), a sum of cosines that can be read at any frequency.
     """
-    if not len(signal):
-        return signal
-    spectrum = spectra(signal, HOP)  # (rows, frames, bins)
+    spectrum = spectra(signal, FORMANT_HOP)  # (rows, channels, frames, bins)
     magnitude = spectrum.abs()
-    magnitude += magnitude.amax(dim=(1, 2), keepdim=True) * 1e-4 + 1e-8
-    bins = magnitude.shape[2]
+    magnitude += magnitude.amax(dim=(1, 2, 3), keepdim=True) * 1e-4 + 1e-8
+    bins = magnitude.shape[3]
     frequency = torch.linspace(0, torch.pi, bins, device=signal.device)
     quefrency = torch.arange(ENVELOPE_QUEFRENCY + 1, device=signal.device)[:, None]
     here = torch.cos(quefrency * frequency)  # (quefrencies, bins)
-    there = torch.cos(quefrency * (frequency / ratios).clamp(max=torch.pi)[:, None])
-    gain = (magnitude.log_() @ _cepstral_weights(here).T) @ (there - here)
+    there = torch.cos(quefrency * (frequency / ratios).clamp(max=torch.pi))
+    gain = (magnitude.log_() @ _cepstral_weights(here).T) @ (there - here)[:, None]
     spectrum *= gain.clamp_(-GAIN_LIMIT, GAIN_LIMIT).exp_()
-    return signal_of(spectrum, HOP, signal.shape[1])
+    return signal_of(spectrum, FORMANT_HOP, signal.shape[2])
 
 
 def _cepstral_weights(cosines: Tensor) -> Tensor:
@@ -85,3 +96,23 @@ def _cepstral_weights(cosines: Tensor) -> Tensor:
     weights[0] /= 2
     weights[-1] /= 2
     return weights
+
+
+def code_lossily(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
+    """Keep only the strongest time-frequency bins of some rows, as a lossy codec does.
+
+    One mask, found on the mixture, is put on both signals (rows, channels, time).
+    """
+    coded = draw.rows(draw.settings.coded, np.ones(len(mixture), bool))
+    if not len(coded):
+        return mixture, vocals
+    rows, kept = draw.on(coded, mixture), draw.uniform(KEEP, len(coded))
+    spectrum = spectra(torch.cat([mixture[rows], vocals[rows]]), CODEC_HOP)
+    weight = spectrum[: len(coded)].abs()
+    weight *= torch.linspace(1.0, 0.3, weight.shape[3], device=weight.device)  # highs go first
+    ordered = weight.flatten(1).sort(dim=1).values
+    dropped = np.floor((1 - kept[:, 0]) * ordered.shape[1]).astype(int)
+    limit = ordered.gather(1, draw.on(np.maximum(dropped - 1, 0), mixture))
+    spectrum *= (weight > limit[:, :, None, None]).repeat(2, 1, 1, 1)
+    mixed, part = signal_of(spectrum, CODEC_HOP, mixture.shape[2]).chunk(2)
+    return mixture.index_copy(0, rows, mixed), vocals.index_copy(0, rows, part)

@@ -1,1 +1,0 @@
-"""HTMD-Net for the processor: the eager network's results, in folded weights and reused buffers."""

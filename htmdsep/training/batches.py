@@ -1,0 +1,231 @@
+"""Batches of segments: the paper's from songs as they are, ours mixed at random and augmented."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.training.augment.draw import (
+    LABEL,
+    PAIR,
+    SONG_VOICE,
+    VOICE,
+    VOICELESS,
+    Draw,
+    MixSettings,
+    rms,
+)
+from htmdsep.training.augment.master import (
+    balance,
+    clip_softly,
+    play_faster_or_slower,
+    set_level,
+)
+from htmdsep.training.augment.melody import (
+    MelodyRange,
+    draw_melodies,
+    resample_along,
+    solo_leads,
+)
+from htmdsep.training.augment.produced import produce
+from htmdsep.training.augment.rooms import place
+from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spread_music
+from htmdsep.training.augment.timbre import code_lossily
+from htmdsep.training.augment.voice import join_choir, silence, sing_takes
+from htmdsep.training.cache import UNIT
+from htmdsep.training.loading import Batch
+from htmdsep.training.places import Lengths, Pair, Place, Sources, choose_places
+
+KEY = 4.0  # semitones that the music is transposed by, either way
+SECOND_LEVEL = (-12.0, 4.0)  # dB of a second accompaniment against the first
+LEAD_LEVEL = (-16.0, 2.0)  # dB of solo leads against the music
+ONE_CHANNEL = 3e-3  # of amplitude, -50 dB: by which channels of mono music may differ when coded
+LEAD_GAPS = 0.5  # share of leads
+VOICE_EQUALISER, MUSIC_EQUALISER = 4.0, 5.0  # dB, at most, of its points and of half its tilt
+
+
+@dataclass(frozen=True)
+class SongSegments:
+    """Segments of aligned pairs that do not overlap, shuffled every epoch by the seed alone.
+
+    `world_size` processes share each step's segments, `batch_size` each.
+    """
+
+    pairs: tuple[Pair, ...]
+    segment_length: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        if self.steps_per_epoch == 0:
+            raise HtmdsepError(
+                f"the songs hold {len(self._places())} segments of {self.segment_length} samples, "
+                f"too few for one batch of {self.batch_size * self.world_size}"
+            )
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Number of whole batches that all segments make."""
+        return len(self._places()) // (self.batch_size * self.world_size)
+
+    def batch(self, step: int) -> Batch:
+        """Return mixtures and their vocals, both (batch, channels, time)."""
+        places = self._places()
+        epoch, position = divmod(step, self.steps_per_epoch)
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(places))
+        first = (position * self.world_size + self.rank) * self.batch_size
+        chosen = places[order[first : first + self.batch_size]]
+        vocals, music = (
+            np.stack([self._read(song, segment, part) for song, segment in chosen])
+            for part in (0, 1)
+        )
+        return torch.from_numpy(vocals + music), torch.from_numpy(vocals)
+
+    def _places(self) -> np.ndarray:
+        """Return (song, segment) for every segment, (segments, 2)."""
+        counts = [len(vocals.samples) // self.segment_length for vocals, _ in self.pairs]
+        songs = np.repeat(np.arange(len(counts)), counts)
+        segments = np.concatenate([np.arange(count) for count in counts] or [np.zeros(0, int)])
+        return np.stack([songs, segments], axis=1)
+
+    def _read(self, song: int, segment: int, part: int) -> np.ndarray:
+        start = segment * self.segment_length
+        integers = self.pairs[song][part].read_integers(start, self.segment_length)
+        return integers.T.astype(np.float32) * np.float32(UNIT)  # (channels, time)
+
+
+class Excerpts(NamedTuple):
+    """Sources as they are in the cache, int16; the fourth tensor stays where it was made."""
+
+    vocals: Tensor  # (rows, channels, source_time)
+    music: Tensor  # (rows, channels, source_time)
+    seconds: Tensor  # (n, channels, time), which join the music of some rows
+    rows: Tensor  # (rows, 4): kind; whether a second joins; whether vocals and music are mono
+
+
+@dataclass(frozen=True)
+class RandomMixes:
+    """Draw batches; batch `step` of `rank` depends on nothing but these numbers and the seed.
+
+    On a CPU that holds to the bit; another kind of device has other noise in its reverbs.
+    """
+
+    sources: Sources
+    settings: MixSettings
+    sample_rate: int
+    segment_length: int
+    batch_size: int
+    seed: int
+    rank: int = 0
+
+    def batch(self, step: int) -> Batch:
+        """Return mixtures and their vocals, both (batch, channels, time)."""
+        return self.mix(step, self.read(step), torch.device("cpu"))
+
+    def read(self, step: int) -> Excerpts:
+        """Choose what a batch is made of, and read it."""
+        mixed_length = self.settings.mixed_length(self.segment_length)
+        lengths = Lengths(MelodyRange().source_length(mixed_length), mixed_length)
+        rng = np.random.default_rng([self.seed, step, self.rank])
+        chosen = choose_places(rng, self.sources, self.settings, self.batch_size, lengths)
+        vocals = self._read(chosen.vocals, lengths.source)
+        music = self._read(chosen.music, lengths.source)
+        seconds = self._read([one for one in chosen.seconds if one], lengths.mixed)
+        joined = np.array([one is not None for one in chosen.seconds])
+        mono = (_is_mono(part) for part in (vocals, music))
+        rows = np.stack([chosen.kinds, joined, *mono], axis=1).astype(np.int64)
+        return Excerpts(*map(torch.from_numpy, (vocals, music, seconds, rows)))
+
+    def mix(self, step: int, excerpts: Excerpts, device: torch.device) -> Batch:
+        """Make a batch of its excerpts on a device, which is never waited for."""
+        rng = np.random.default_rng([self.seed, step, self.rank, 1])
+        vocals, music, seconds = (part.to(device, non_blocking=True) for part in excerpts[:3])
+        there = Excerpts(vocals, music, seconds, excerpts.rows)
+        return mix(there, Draw(rng, self.settings, self.sample_rate), self.segment_length)
+
+    def _read(self, places: Sequence[Place | None], length: int) -> np.ndarray:
+        """Read places, (places, channels, length)."""
+        excerpts = np.zeros((len(places), self.settings.channels, length), np.int16)
+        for excerpt, one in zip(excerpts, places, strict=True):
+            if one is not None:
+                excerpt[:] = one.stem.read_integers(one.start, length).T
+        return excerpts
+
+
+def _is_mono(excerpts: np.ndarray) -> np.ndarray:
+    """Tell which excerpts (rows, channels, time) have hardly any difference of their channels."""
+    left, right = excerpts[:, 0].astype(np.float32), excerpts[:, -1]
+    difference: np.ndarray = np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(
+        axis=1
+    )
+    return difference
+
+
+def mix(excerpts: Excerpts, draw: Draw, length: int) -> Batch:
+    """Make mixtures and their vocals of excerpts, both (rows, channels, length).
+
+    How many rows an effect changes is drawn with NumPy, so that no device is waited for.
+    """
+    kinds, joined, mono_voices, mono_music = excerpts.rows.numpy().T
+    keys = draw.rng.uniform(-KEY, KEY, (len(kinds), 1))
+    vocals = _sing(_signal(excerpts.vocals), kinds, keys, draw, excerpts.seconds.shape[2])
+    vocals = seat_voices(vocals, mono_voices > 0, draw)
+    vocals = place(vocals, draw, reverb=draw.settings.reverb, decibels=VOICE_EQUALISER)
+    music = _play(_signal(excerpts.music), _signal(excerpts.seconds), joined, keys, draw)
+    music = music + _leads(music, kinds, draw)
+    music = spread_music(music, mono_music > 0, draw)
+    music = place(music, draw, reverb=0.0, decibels=MUSIC_EQUALISER)
+    vocals, music = exchange_channels(*balance(vocals, music, kinds, draw), draw)
+    together = torch.cat([vocals + music, vocals], dim=1)
+    mixture, vocals = play_faster_or_slower(together, draw, length).chunk(2, dim=1)
+    mixture, vocals = clip_softly(mixture, vocals, draw)
+    mixture, vocals = code_lossily(mixture, vocals, draw)
+    return set_level(mixture, vocals, draw)
+
+
+def _signal(integers: Tensor) -> Tensor:
+    return integers.float().mul_(UNIT)
+
+
+def _sing(source: Tensor, kinds: np.ndarray, keys: np.ndarray, draw: Draw, length: int) -> Tensor:
+    """Give voices melodies, second takes and gaps; true pairs stay in their song's key."""
+    settings = draw.settings
+    paired = (kinds == PAIR) | (kinds == LABEL)
+    wavering = np.where(kinds == VOICE, settings.melodic_voices, settings.melodic_song_voices)
+    points = draw_melodies(draw, length, draw.rng.random(len(kinds)) < wavering)
+    points = np.where(paired[:, None], keys, points)
+    vocals = sing_takes(source, points, ~paired, draw, length)
+    vocals = join_choir(vocals, (kinds == VOICE) | (kinds == SONG_VOICE), draw)
+    vocals = produce(vocals, kinds == VOICE, draw)
+    return silence(vocals, draw, settings.gaps)
+
+
+def _play(
+    source: Tensor, seconds: Tensor, joined: np.ndarray, keys: np.ndarray, draw: Draw
+) -> Tensor:
+    """Transpose music, and let second accompaniments join those rows that are `joined`."""
+    music = resample_along(source, draw.on(keys, source).expand(-1, seconds.shape[2]))
+    rows = draw.on(np.flatnonzero(joined), music)
+    levels = draw.gains(draw.uniform(SECOND_LEVEL, len(seconds)), music)
+    return music.index_add(0, rows, levels * rms(music[rows]) / (rms(seconds) + 1e-5) * seconds)
+
+
+def _leads(music: Tensor, kinds: np.ndarray, draw: Draw) -> Tensor:
+    """Return solo leads for some rows, at levels against the music's own; silence for others."""
+    settings, leads = draw.settings, torch.zeros_like(music)
+    odds = np.where(kinds == VOICELESS, settings.voiceless_leads, settings.leads)
+    led = draw.rows(odds, kinds >= 0)
+    if not len(led):
+        return leads
+    rows = draw.on(led, music)
+    levels = draw.gains(draw.uniform(LEAD_LEVEL, len(led)), music) * rms(music[rows])
+    played = levels * silence(solo_leads(draw, len(led), music), draw, LEAD_GAPS)
+    return leads.index_add(0, rows, played.expand(-1, music.shape[1], -1))

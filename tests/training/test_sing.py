@@ -1,0 +1,103 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from htmdsep.training.cli import command
+from htmdsep.training.sing import (
+    FRAME_SECONDS,
+    LONGER,
+    SAMPLE_RATE,
+    Speech,
+    draw_melody,
+    lengthen,
+    sing,
+)
+
+RNG = np.random.default_rng
+
+
+def speech(seconds: float, voiced: float = 0.6) -> np.ndarray:
+    """Return pulses of a falling pitch around 120 Hz, in words with pauses, (time,)."""
+    time = np.arange(int(seconds * SAMPLE_RATE)) / SAMPLE_RATE
+    phase = np.cumsum(120 + 15 * np.sin(2 * np.pi * 0.7 * time)) / SAMPLE_RATE
+    waves = sum(np.cos(2 * np.pi * k * phase) / k for k in range(1, 20))
+    spoken = (1.5 * time) % 1 < voiced
+    return 0.05 * waves * spoken + 1e-4 * RNG(0).standard_normal(len(time))
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_melodies_stay_near_their_centre_and_on_a_scale(seed: int) -> None:
+    hertz = draw_melody(RNG(seed), 4000, 220.0)
+    semitones = 12 * np.log2(hertz / 440)
+    assert len(hertz) == 4000
+    assert np.abs(semitones + 12).max() < 14  # a ladder of 18 semitones, scoops and vibrato
+    assert np.ptp(semitones) > 3
+    steady = np.abs(np.diff(semitones)) < 1e-4
+    if steady.mean() > 0.5:  # on the grid
+        away = np.abs(semitones[1:][steady] - np.round(semitones[1:][steady]))
+        assert np.median(away) < 0.01
+    np.testing.assert_array_equal(hertz, draw_melody(RNG(seed), 4000, 220.0))
+
+
+def test_some_melodies_are_on_the_grid() -> None:
+    flat = [
+        np.mean(np.abs(np.diff(np.log2(draw_melody(RNG(seed), 2000, 220.0)))) < 1e-5) > 0.5
+        for seed in range(60)
+    ]
+    assert 5 < sum(flat) < 28
+
+
+def test_voiced_parts_last_longer_and_pauses_do_not() -> None:
+    pitch = np.repeat([0.0, 150.0, 0.0], [100, 300, 100])
+    spectra = np.tile(np.linspace(1, 2, 500)[:, None], (1, 9))
+    longer = lengthen(RNG(3), Speech(pitch, spectra, spectra / 2))
+    voiced = longer.pitch > 0
+    assert 300 * LONGER[0] < voiced.sum() < 300 * LONGER[1] + 2
+    assert abs((~voiced).sum() - 200) <= 2
+    assert (np.diff(longer.envelope[:, 0]) >= 0).all()  # read in order, between 1 and 2
+    assert longer.envelope[0, 0] == pytest.approx(1) and longer.envelope.max() <= 2 + 1e-9
+
+
+def pitches(sound: np.ndarray) -> np.ndarray:
+    pyworld = pytest.importorskip("pyworld")
+    found = pyworld.harvest(sound.astype(np.float64), SAMPLE_RATE, 60.0, 1200.0)[0]
+    return np.asarray(found[found > 0])
+
+
+def test_speech_is_sung_at_a_level_with_another_pitch() -> None:
+    pytest.importorskip("pyworld")
+    spoken = speech(6.0)
+    song, again = (sing(RNG(4), spoken) for _ in range(2))
+    assert song is not None and again is not None
+    np.testing.assert_array_equal(song, again)
+    assert song.dtype == np.float32 and len(song) >= len(spoken) - FRAME_SECONDS * SAMPLE_RATE
+    assert np.sqrt(np.mean(song**2)) == pytest.approx(0.1, rel=0.1)
+    assert np.abs(song).max() <= 0.97
+    before, after = pitches(spoken), pitches(song)
+    assert np.ptp(np.percentile(before, [10, 90])) < 40 < np.ptp(np.percentile(after, [10, 90]))
+    assert sing(RNG(4), 0.1 * RNG(1).standard_normal(SAMPLE_RATE)) is None
+    assert sing(RNG(4), np.zeros(0)) is None
+
+
+def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: Path) -> None:
+    pytest.importorskip("pyworld")
+    (tmp_path / "in" / "anna").mkdir(parents=True)
+    soundfile.write(tmp_path / "in" / "anna" / "1.wav", speech(2.0), SAMPLE_RATE)
+    soundfile.write(tmp_path / "in" / "noise.wav", RNG(0).standard_normal(24_000) / 9, SAMPLE_RATE)
+    done = CliRunner().invoke(command, ["sing", str(tmp_path / "in"), str(tmp_path / "out")])
+    assert done.exit_code == 0, done.output
+    assert done.stdout == f"1 files in {tmp_path / 'out'}\n"
+    assert "noise.wav has hardly any voice" in done.output
+    (path,) = (tmp_path / "out").iterdir()
+    assert path.name == "anna-1.wav.flac" and soundfile.info(path).duration > 1.9
+
+
+def test_a_folder_without_audio_is_an_error(tmp_path: Path) -> None:
+    done = CliRunner().invoke(command, ["sing", str(tmp_path), str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "no audio found" in done.output

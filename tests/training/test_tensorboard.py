@@ -1,0 +1,24 @@
+"""What --tensorboard writes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htmdsep.training.session import reporter
+
+pytest.importorskip("tensorboard")
+
+
+def test_events_hold_every_figure_at_its_step(tmp_path: Path) -> None:
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    report = reporter(tmp_path, tensorboard=True)
+    for step in (2, 4):
+        report({"step": step, "validation_loss": 1 / step, "validation_sdr": step})
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("validation_loss")] == [
+        (2, 0.5),
+        (4, 0.25),
+    ]
