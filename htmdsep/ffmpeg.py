@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import cast
 
 import av
 import numpy as np
@@ -18,6 +19,7 @@ from htmdsep.stamps import (
     COUNTED,
     PacketCounter,
     announced_frames,
+    announces_duration,
     flac_start,
     start_seconds,
 )
@@ -29,6 +31,9 @@ CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and pa
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
 # With as many planes PyAV 18.1 looks for one more, beyond the end of FFmpeg's list of them.
 FIRST_UNSAFE = 8
+# By more than both of these the streams of a video end before its header's estimate only in a cut.
+SHORT_SECONDS = 1.0
+SHORT_SHARE = 0.02
 BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
@@ -111,6 +116,7 @@ def _pick_stream(container: av.container.InputContainer, number: int) -> av.Audi
 
 
 def stream_tags(container: av.container.InputContainer, stream: av.AudioStream) -> dict[str, str]:
+    """Return the tags of a file and of its stream."""
     return clean_tags({**container.metadata, **stream.metadata})
 
 
@@ -151,17 +157,15 @@ def _blocks(
     begin: float | None,
 ) -> Iterator[np.ndarray]:
     """Yield every frame as float32, at its own time."""
-    longest = None
-    if container.duration is not None:
-        seconds = container.duration / av.time_base
-        seconds += 0.0 if begin is None else start_seconds(stream) - begin
-        longest = round(seconds * header.sample_rate)
-    timeline = Timeline(header, longest, begin)
+    timeline = Timeline(header, _longest(container, stream, header, begin), begin)
     to_float = av.AudioResampler(format="flt")
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     is_counted = container.format.name in COUNTED and len(container.streams) == 1
     counter = PacketCounter() if is_counted else None
-    for packet in _packets(container, stream):
+    packets = _packets(container, stream)
+    if header.frames is None and len(container.streams) > 1 and announces_duration(container):
+        packets = _packets_among_others(container, stream, notes)
+    for packet in packets:
         begun = None if packet.pts is None else packet.pts * ticks
         if counter is not None and (skipped := counter.skipped(packet)):
             timeline.damage(begun)
@@ -187,6 +191,20 @@ def _blocks(
     notes += timeline.notes()
 
 
+def _longest(
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    header: AudioHeader,
+    begin: float | None,
+) -> int | None:
+    """Return how many frames a file can hold, by the container's duration."""
+    if container.duration is None:
+        return None
+    seconds = container.duration / av.time_base
+    seconds += 0.0 if begin is None else start_seconds(stream) - begin
+    return round(seconds * header.sample_rate)
+
+
 def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> np.ndarray:
     """Return a frame's samples as (frames, channels) float32."""
     if frame.format.name == "fltp" and channels < FIRST_UNSAFE:  # nothing to convert
@@ -202,13 +220,42 @@ def _packets(
     try:
         yield from container.demux(stream)
     except av.FFmpegError as error:
-        raise HtmdsepError(
-            f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, "
-            "or re-encode it"
-        ) from error
+        raise _damaged(error) from error
+
+
+def _packets_among_others(
+    container: av.container.InputContainer, stream: av.AudioStream, notes: list[str]
+) -> Iterator[av.Packet[av.AudioStream]]:
+    """Yield a stream's packets, and note whether all streams end before the file should.
+
+    A video's sound may end before its picture: only both of them tell of a cut.
+    """
+    end = 0.0
+    try:
+        for packet in container.demux():
+            if packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+            if packet.stream.index == stream.index:
+                yield cast("av.Packet[av.AudioStream]", packet)
+    except av.FFmpegError as error:
+        raise _damaged(error) from error
+    announced = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
+    if announced - end > max(SHORT_SECONDS, SHORT_SHARE * announced):
+        notes.append(
+            f"it may be cut: its header announces about {announced:.1f} s, its streams end after "
+            f"{end:.1f} s"
+        )
+
+
+def _damaged(error: av.FFmpegError) -> HtmdsepError:
+    return HtmdsepError(
+        f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, or "
+        "re-encode it"
+    )
 
 
 def check_same(header: AudioHeader, sample_rate: int, channels: int) -> None:
+    """Raise HtmdsepError where a stream goes on in another format than its header's."""
     if (sample_rate, channels) != (header.sample_rate, header.channels):
         raise HtmdsepError(
             f"the stream changes from {header.sample_rate} Hz, {header.channels} channels to "

@@ -54,6 +54,11 @@ def announced_frames(
     return max(0, round((seconds - max(0.0, start_seconds(stream))) * rate)), False
 
 
+def announces_duration(container: av.container.InputContainer) -> bool:
+    """Tell whether a file says how long all of it is."""
+    return container.duration is not None and container.format.name not in (*GUESSED, "mp3")
+
+
 def start_seconds(stream: av.AudioStream) -> float:
     """Return the timestamp that a stream begins with; 0 where it has none."""
     return float((stream.start_time or 0) * (stream.time_base or 0))

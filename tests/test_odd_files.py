@@ -279,3 +279,33 @@ def test_a_kind_without_a_header_is_known_by_its_ending(tmp_path: Path) -> None:
         output.mux([*stream.encode(frame), *stream.encode(None)])
     found, reader = read(path)
     assert len(found) == 16_000 and reader.header.sample_rate == 16_000
+
+
+@pytest.mark.parametrize("share", [1.0, 0.6])
+def test_a_video_that_was_cut_is_told(tmp_path: Path, share: float) -> None:
+    """Its sound is shorter than its picture, which is no cut."""
+    path = tmp_path / "a.flv"
+    with av.open(str(path), "w") as output:
+        video = output.add_stream("flv1", rate=10)
+        assert isinstance(video, av.VideoStream)
+        video.width = video.height = 16
+        video.pix_fmt = "yuv420p"
+        audio = output.add_stream("libmp3lame", rate=RATE, layout="mono")
+        assert isinstance(audio, av.AudioStream)
+        for number in range(100):
+            picture = av.VideoFrame.from_ndarray(np.zeros((24, 16), np.uint8), "yuv420p")
+            picture.pts = number
+            output.mux(video.encode(picture))
+            if number < 80:
+                samples = np.zeros((1, RATE // 10), np.float32)
+                frame = av.AudioFrame.from_ndarray(samples, "fltp", "mono")
+                frame.sample_rate, frame.pts = RATE, number * RATE // 10
+                output.mux(audio.encode(frame))
+        output.mux([*video.encode(None), *audio.encode(None)])
+    data = path.read_bytes()
+    path.write_bytes(data[: int(len(data) * share)])
+    notes = read(path)[1].notes
+    if share == 1.0:
+        assert notes == []
+    else:
+        assert any(note.startswith("it may be cut: its header announces") for note in notes)
