@@ -9,7 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import sha256
-from htmdsep.model import HTMDNet, config_to_dict, parameter_count
+from htmdsep.model import HTMDNet, config_to_dict
+from htmdsep.model.cost import parameter_count
 from htmdsep.weights_file import (
     FORMAT,
     WeightsInfo,
