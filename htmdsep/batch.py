@@ -10,18 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.fleet import places
 from htmdsep.options import FileFormat, StemName
 
 STANDARD_STREAM = "-"
-# What is looked for in folders; a file named on the command line is tried whatever its ending.
-SUFFIXES = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-    ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx", ".m4a", ".m4b", ".mp4", ".m4v",
-    ".mov", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wmv", ".asf", ".webm", ".mkv", ".mka",
-    ".avi", ".ape", ".wv", ".tta", ".tak", ".mpc", ".amr", ".3gp", ".flv", ".ts", ".mpg",
-    ".mpeg", ".ra",
-})  # fmt: skip
 # Names in a template that users of other separators know: for track, stem and ext.
 SYNONYMS = ("filename", "instrument", "codec")
 
@@ -122,7 +115,7 @@ def plan_jobs(
     at one path, and for an output that would replace an input.
     """
     suffix = os.path.splitext(template)[1].lower()  # noqa: PTH122
-    if suffix in SUFFIXES and suffix != f".{file_format}":
+    if suffix in AUDIO_ENDINGS and suffix != f".{file_format}":
         raise PlanError(
             f"--filename {template!r} ends in {suffix}, and the stems' format is {file_format}; "
             "end it in {ext}, or give --format"

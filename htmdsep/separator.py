@@ -19,8 +19,10 @@ from htmdsep.options import (
     DEFAULT_OVERLAP,
     MAX_CHANNELS,
     MAX_OVERLAP,
+    MAX_SAMPLE_RATE,
     MAX_SEGMENT_SECONDS,
     MAX_SHIFTS,
+    MIN_SAMPLE_RATE,
     EngineName,
     FileOptions,
     Precision,
@@ -130,13 +132,17 @@ class Separator:
     def pairs(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Pair]:
         """Like `separate_blocks`, but with the mixture beside its vocals.
 
-        Raises HtmdsepError for a sample rate that is no positive whole number, for blocks that
+        Raises HtmdsepError for a sample rate that is no whole number in range, for blocks that
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
-        is_number = isinstance(sample_rate, (int, float, np.number)) and np.isfinite(sample_rate)
-        if not is_number or sample_rate != int(sample_rate) or sample_rate < 1:
-            raise HtmdsepError(f"sample rate must be a positive whole number, not {sample_rate}")
+        rate = sample_rate
+        is_number = isinstance(rate, (int, float, np.number)) and np.isfinite(rate)
+        if not is_number or rate != int(rate) or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+            raise HtmdsepError(
+                f"sample rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} "
+                f"Hz, not {rate}"
+            )
         checked = _checked(blocks)
         first = next(checked, None)
         if first is None:

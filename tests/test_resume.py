@@ -12,6 +12,7 @@ import soundfile
 from click.testing import CliRunner, Result
 
 from htmdsep.cli import command
+from htmdsep.files import partial_prefix
 from tests.fleet_songs import RATE, done_inputs, is_whole, rows_of, write_songs
 from tests.sounds import tone
 
@@ -170,7 +171,7 @@ def test_a_song_that_kills_the_process_does_so_only_so_often(run: Run) -> None:
     """What a killed process leaves is a row that says started, and temporary files."""
     assert run().exit_code == 0
     rows = rows_of(OUT)
-    leaving = OUT / "1" / ".vocals.wav.0123abcd.part"
+    leaving = OUT / "1" / f"{partial_prefix(Path('vocals.wav'))}0123abcd.part"
     for attempt in (1, 2, 3):
         row = {**rows[2], "attempt": attempt}  # of 1.wav, as begun
         with (OUT / "manifest.jsonl").open("a") as file:

@@ -11,8 +11,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Protocol
 
-from htmdsep.atomic import atomic_path, make_folder, remove_empty
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path, make_folder, remove_empty
 from htmdsep.fleet import places
 from htmdsep.fleet.locks import open_locked, shared_lock
 from htmdsep.fleet.manifest import NAME, PATTERN, Index, Row

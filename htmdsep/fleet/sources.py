@@ -10,7 +10,8 @@ from contextlib import ExitStack
 from itertools import chain
 from pathlib import Path
 
-from htmdsep.batch import STANDARD_STREAM, SUFFIXES, PlanError, Source
+from htmdsep.batch import STANDARD_STREAM, PlanError, Source
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import BEGINNING
 
@@ -147,7 +148,7 @@ def _is_file(name: str) -> bool:
 
 def _is_audio(name: str) -> bool:
     last = name.rpartition("/")[2]
-    return "." + last.rpartition(".")[2].lower() in SUFFIXES and last[0] != "."
+    return "." + last.rpartition(".")[2].lower() in AUDIO_ENDINGS and last[0] != "."
 
 
 def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:

@@ -11,12 +11,13 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from htmdsep.audio import reading
 from htmdsep.batch import STANDARD_STREAM, Job
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import PARTIAL, partial_prefix
 from htmdsep.fleet import places
 from htmdsep.fleet.manifest import Output
 from htmdsep.options import EngineName, FileOptions, Precision, StemName
+from htmdsep.reader import reading
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 
@@ -148,11 +149,11 @@ def remove_leavings(job: Job, untouched_seconds: float = 0.0) -> None:
         return
     latest = time.time() - untouched_seconds
     for target in map(Path, job.targets.values()):
-        prefix, suffix = f".{target.name}.", ".part"
+        prefix = partial_prefix(target)
         if not target.parent.is_dir():
             continue
         for path in target.parent.iterdir():
-            if path.name.startswith(prefix) and path.name.endswith(suffix):
+            if path.name.startswith(prefix) and path.name.endswith(PARTIAL):
                 _remove_older(path, latest)
 
 

@@ -25,8 +25,8 @@ import torch
 from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import Library, Song, Stem
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
-from htmdsep.training.layouts import Library, Song, Stem
 from htmdsep.training.places import Place
 
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 
 Rows = list[dict[str, str]]
 

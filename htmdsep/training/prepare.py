@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
-from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
+from htmdsep.training.cache import CachedStem, cache_stems
 from htmdsep.training.holdout import (
     HeldOut,
     ValidationSet,
@@ -19,7 +20,6 @@ from htmdsep.training.holdout import (
     hold_out,
     make_validation_set,
 )
-from htmdsep.training.layouts import Library, Song, find_library
 from htmdsep.training.places import Sources, StemPair, make_pool
 from htmdsep.training.processes import Batches, World
 from htmdsep.training.recipe import Recipe

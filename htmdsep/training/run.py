@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from htmdsep.atomic import make_folder, remove_empty
 from htmdsep.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import make_folder, remove_empty
 from htmdsep.model import NetworkConfig, build_network
 from htmdsep.model.layers import PLAIN
 from htmdsep.training.batches import SongSegments

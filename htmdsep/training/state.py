@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
 from htmdsep.training.recipe import FREE_ON_RESUME, Recipe
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import (
     ConvTasNet,
     ConvTasNetConfig,
@@ -29,7 +30,7 @@ from htmdsep.training.run import fit
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_network, separate_windows
-from htmdsep.weights_file import WeightsInfo, load_weights, save_weights, sha256
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 CPU = torch.device("cpu")
 

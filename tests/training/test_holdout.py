@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import Library, Song, Stem
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import (
     Description,
@@ -20,7 +21,6 @@ from htmdsep.training.holdout import (
     make_validation_set,
     packaged_recipes,
 )
-from htmdsep.training.layouts import Library, Song, Stem
 
 RATE = 1000
 

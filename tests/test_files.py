@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from htmdsep.atomic import atomic_path, atomic_paths
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import PARTIAL, atomic_path, atomic_paths, partial_prefix
 
 
 def files_below(folder: Path) -> set[str]:
@@ -64,3 +65,13 @@ def test_a_full_disk_is_named(tmp_path: Path) -> None:
     with pytest.raises(OSError, match="reset") as raised, atomic_path(tmp_path / "x"):
         raise OSError(104, "Connection reset by peer")
     assert raised.value.filename is None
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "歌" * 85, "x.wav"])
+def test_temporary_names_are_short_and_known_by_their_target(tmp_path: Path, name: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("new")
+        assert len(os.fsencode(temporary.name)) < 40
+        assert temporary.name.startswith(partial_prefix(tmp_path / name))
+        assert temporary.name.endswith(PARTIAL)
+    assert files_below(tmp_path) == {name}

@@ -2,15 +2,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 import pytest
 import soundfile
 
-from htmdsep.audio import AudioReader, open_audio
 from htmdsep.errors import HtmdsepError
-from htmdsep.riff import SIZES_UNKNOWN
+from htmdsep.reader import AudioReader, open_audio
+from htmdsep.sizes import SIZES_UNKNOWN
 from tests.sounds import (
     flac_bytes,
     frames_of,
@@ -23,7 +24,7 @@ from tests.sounds import (
 RATE = 44_100
 
 
-def read(path: Path, **excerpt: float) -> tuple[np.ndarray, AudioReader]:
+def read(path: Path, **excerpt: Any) -> tuple[np.ndarray, AudioReader]:
     with open_audio(path, **excerpt) as reader:
         blocks = list(reader.blocks())
     return np.concatenate(blocks), reader
@@ -61,7 +62,7 @@ def test_formats(
     found, reader = read(path)
     assert found.shape == signal.shape and found.dtype == np.float32
     assert np.abs(found - signal).max() <= tolerance
-    assert (reader.sample_rate, reader.subtype, reader.notes) == (RATE, depth, [])
+    assert (reader.header.sample_rate, reader.header.subtype) == (RATE, depth)
 
 
 @pytest.mark.parametrize("endian", ["LITTLE", "BIG"])
@@ -83,7 +84,7 @@ def test_what_libsndfile_cannot_read(tmp_path: Path, ending: str, codec: str) ->
     signal = tone(rate, rate, 2)
     path = write_av(tmp_path / f"sound.{ending}", signal, rate, codec)
     found, reader = read(path)
-    assert reader.sample_rate == rate
+    assert reader.header.sample_rate == rate
     assert abs(len(found) - len(signal)) <= 1_024  # AAC and Opus work in frames
     shared = min(len(found), len(signal)) - 2_048
     assert np.abs(found[2_048:shared] - signal[2_048:shared]).max() < 0.05  # aligned, too
@@ -94,7 +95,7 @@ def test_rates_and_channels(tmp_path: Path, rate: int, channels: int) -> None:
     path = tmp_path / "sound.wav"
     soundfile.write(path, tone(1_000, rate, channels), rate)
     found, reader = read(path)
-    assert found.shape == (1_000, channels) and reader.sample_rate == rate
+    assert found.shape == (1_000, channels) and reader.header.sample_rate == rate
 
 
 def test_one_frame(tmp_path: Path) -> None:
@@ -141,15 +142,22 @@ def test_flac_of_unknown_length(tmp_path: Path) -> None:
     [(22_050, 2, "PCM_16"), (RATE, 1, "PCM_16"), (RATE, 2, "PCM_24"), (RATE, 2, "PCM_16")],
 )
 @pytest.mark.parametrize("headers", [True, False])
-def test_flac_that_changes_on_the_way_is_an_error(
+def test_flac_that_changes_on_the_way_is_told(
     tmp_path: Path, rate: int, channels: int, subtype: str, headers: bool
 ) -> None:
     path = tmp_path / "sound.flac"
     second = flac_bytes(path, tone(10_000, rate, channels), rate, subtype)
     first = flac_bytes(path, tone(10_000, RATE, 2), RATE, "PCM_16")
     path.write_bytes(first + (second if headers else frames_of(second)))
-    with pytest.raises(HtmdsepError, match=r"changes from|damaged after|announces 10000 frames"):
-        read(path)
+    try:
+        found, reader = read(path)
+    except HtmdsepError as error:
+        assert str(error).startswith("the stream changes from")
+    else:
+        told = "its header announces 10000 frames, it holds"
+        if len(found) == 10_000:  # FFmpeg cannot decode what follows
+            told = "damaged or cut: what follows its announced end could not be decoded"
+        assert reader.notes[-1].startswith(told)
 
 
 def test_truncated_wav_is_read_with_a_note(tmp_path: Path) -> None:
@@ -211,31 +219,23 @@ def test_a_codec_that_nobody_knows_is_refused(tmp_path: Path) -> None:
         read(path)
 
 
-def test_damage_inside_an_mp3_is_left_out_with_a_note(tmp_path: Path) -> None:
+@pytest.mark.parametrize("places", [1, 40])
+def test_damage_inside_an_mp3_is_silent_and_told(
+    tmp_path: Path, rng: np.random.Generator, places: int
+) -> None:
     path = tmp_path / "sound.mp3"
     signal = tone(20 * RATE, RATE)
     soundfile.write(path, signal, RATE)
     data = bytearray(path.read_bytes())
-    middle = len(data) // 2
-    data[middle : middle + 400] = np.random.default_rng(3).bytes(400)
-    path.write_bytes(data)
-    found, reader = read(path)
-    assert 0 < len(signal) - len(found) < 5 * 1_152
-    assert len(reader.notes) == 1
-    assert re.fullmatch(
-        r"\d damaged packets were left out, the first after 9\.\d+ s", reader.notes[0]
-    )
-
-
-def test_a_badly_damaged_mp3_is_refused(tmp_path: Path, rng: np.random.Generator) -> None:
-    path = tmp_path / "sound.mp3"
-    soundfile.write(path, tone(20 * RATE, RATE), RATE)
-    data = bytearray(path.read_bytes())
-    for start in range(2_000, len(data) - 500, 5_000):
+    for start in np.linspace(0, len(data), places + 2, dtype=int)[1:-1]:
         data[start : start + 400] = rng.bytes(400)
     path.write_bytes(data)
-    with pytest.raises(HtmdsepError, match="packets are damaged"):
-        read(path)
+    found, reader = read(path)
+    assert abs(len(found) - len(signal)) < 0.1 * RATE * places
+    assert re.match(
+        r"damaged: silence stands for what is lost, \d+\.\d+ s in all, the first at \d",
+        reader.notes[0],
+    )
 
 
 def test_a_cut_mp3_is_read_with_a_note(tmp_path: Path) -> None:
@@ -245,8 +245,8 @@ def test_a_cut_mp3_is_read_with_a_note(tmp_path: Path) -> None:
     path.write_bytes(data[: len(data) // 2])
     found, reader = read(path)
     assert 9 * RATE < len(found) < 11 * RATE
-    assert [note.partition(",")[0] for note in reader.notes] == [
-        "it may be cut: its header announces about 20.0 s"
+    assert [note.partition(", it holds")[0] for note in reader.notes] == [
+        "it may be cut: its header announces 20.00 s"
     ]
 
 
@@ -260,12 +260,8 @@ def test_what_lies_behind_a_whole_mp3_is_passed_over(tmp_path: Path) -> None:
     assert reader.notes == []
 
 
-@pytest.mark.parametrize(
-    ("codec", "message"), [("alac", "damaged or cut after"), ("aac", "packets are damaged")]
-)
-def test_a_file_whose_end_was_never_written_is_refused(
-    tmp_path: Path, codec: str, message: str
-) -> None:
+@pytest.mark.parametrize("codec", ["alac", "aac"])
+def test_a_file_whose_end_was_never_written_is_told(tmp_path: Path, codec: str) -> None:
     """As downloads leave it that reserve a file's place first."""
     path = write_av(tmp_path / "sound.m4a", tone(4 * RATE, RATE, 2), RATE, codec)
     with av.open(path) as container:
@@ -275,8 +271,9 @@ def test_a_file_whose_end_was_never_written_is_refused(
         assert place is not None
         data[place : place + size] = bytes(size)
     path.write_bytes(data)
-    with pytest.raises(HtmdsepError, match=message):
-        read(path)
+    found, reader = read(path)
+    assert abs(len(found) - 2 * RATE) < 0.2 * RATE
+    assert "it may be cut: its header announces 4.0" in reader.notes[-1]
 
 
 def test_chained_ogg_streams_are_all_read(tmp_path: Path) -> None:
@@ -371,7 +368,7 @@ def test_tags(tmp_path: Path) -> None:
     with soundfile.SoundFile(path, "w", RATE, 1) as sound:
         sound.title, sound.artist = "Übung", "Chœur"
         sound.write(np.zeros(100))
-    assert read(path)[1].tags.items() >= {"title": "Übung", "artist": "Chœur"}.items()
+    assert read(path)[1].header.tags.items() >= {"title": "Übung", "artist": "Chœur"}.items()
     signal = tone(RATE, RATE, 2)
     path = write_av(tmp_path / "sound.m4a", signal, RATE, "aac", title="Übung", track="3")
-    assert read(path)[1].tags.items() >= {"title": "Übung", "tracknumber": "3"}.items()
+    assert read(path)[1].header.tags.items() >= {"title": "Übung", "tracknumber": "3"}.items()

@@ -1,8 +1,9 @@
-"""Files that appear whole or not at all."""
+"""Files: which hold audio, what identifies them, and how they appear whole or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import secrets
 from collections.abc import Iterator, Sequence
@@ -11,12 +12,22 @@ from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
 
-ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
 NO_ROOM = (
     errno.ENOSPC,
     errno.EFBIG,
     getattr(errno, "EDQUOT", errno.ENOSPC),
 )  # Windows has no quota
+# What is looked for in folders; a file that is named is tried whatever its ending.
+AUDIO_ENDINGS = frozenset({
+    ".3g2", ".3ga", ".3gp", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".ape",
+    ".asf", ".au", ".avi", ".bwf", ".caf", ".dsf", ".dts", ".eac3", ".flac", ".flv", ".m2a",
+    ".m2ts", ".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4",
+    ".mpc", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".ra", ".rf64",
+    ".snd", ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
+    ".weba", ".webm", ".wma", ".wmv", ".wv",
+})  # fmt: skip
+ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
+PARTIAL = ".part"  # what the names of temporary files end in
 
 
 @contextmanager
@@ -31,7 +42,8 @@ def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
         for target in targets:
             for folder in make_folder(target.parent):
                 cleanup.callback(remove_empty, folder)
-            temporary = target.parent / f".{target.name}.{secrets.token_hex(4)}.part"
+            name = f"{partial_prefix(target)}{secrets.token_hex(4)}{PARTIAL}"
+            temporary = target.parent / name
             cleanup.callback(temporary.unlink, missing_ok=True)
             temporaries.append(temporary)
         try:
@@ -51,6 +63,20 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside the target; on a clean exit rename it into place."""
     with atomic_paths([target]) as (temporary,):
         yield temporary
+
+
+def partial_prefix(target: Path) -> str:
+    """Return what the names of a target's temporary files begin with, short for any name."""
+    return f".{hashlib.sha256(os.fsencode(target.name)).hexdigest()[:12]}."
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
 
 
 def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:

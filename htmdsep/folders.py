@@ -14,30 +14,9 @@ from pathlib import Path
 from typing import Literal
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import AUDIO_ENDINGS
 
-AUDIO_SUFFIXES = frozenset(
-    f".{suffix}"
-    for suffix in [
-        "aac",
-        "aif",
-        "aiff",
-        "ape",
-        "caf",
-        "flac",
-        "m4a",
-        "m4b",
-        "mka",
-        "mp3",
-        "mp4",
-        "oga",
-        "ogg",
-        "opus",
-        "wav",
-        "webm",
-        "wma",
-        "wv",
-    ]
-)
+LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 MUSDB_MIXTURE, MUSDB_VOCALS = 0, 4  # streams of a .stem.mp4; 1 drums, 2 bass, 3 other
 LAYOUTS = (
     "train/*.stem.mp4 (MUSDB18), train/<name>/{mixture,vocals}.wav (MUSDB18-HQ), "
@@ -205,7 +184,7 @@ def _loose_stems(root: Path, kind: str) -> list[Stem]:
 def _audio_files(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_SUFFIXES)
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS)
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.layouts import find_library
+from htmdsep.folders import find_library
 
 
 def touch(folder: Path, *names: str) -> Path:
