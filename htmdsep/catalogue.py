@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.options import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -37,13 +37,14 @@ class WeightsFile:
 
     def hash(self) -> str:
         """Return the file's SHA-256."""
-        from htmdsep.weights_file import sha256
+        from htmdsep.files import sha256
 
         return self.sha256 or sha256(self.path)
 
     def check(self) -> str:
         """Return the file's SHA-256 as it is; raise HtmdsepError where it is not the recorded."""
-        from htmdsep.weights_file import check_hash, sha256
+        from htmdsep.files import sha256
+        from htmdsep.weights_file import check_hash
 
         found = sha256(self.path)
         check_hash(self.path, found, self.sha256)

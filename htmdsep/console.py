@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 import math
 import os
@@ -22,6 +23,7 @@ from htmdsep.options import Flag, choices_of, plain_type
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+M_ARENA_MAX = -8  # malloc.h of glibc
 # What asks a program to end, also before a job's time is up; Windows has fewer.
 ENDING_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", "SIGALRM")
 ENDING_SIGNALS = tuple(getattr(signal, name) for name in ENDING_NAMES if hasattr(signal, name))
@@ -38,9 +40,21 @@ def prepare_process() -> None:
     # OpenMP's threads sleep while they wait: spinning took 1.8 times as long on two cores, busy or
     # idle (measured). OpenMP reads this when PyTorch is loaded; child processes inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    _share_heap()
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _exit_on_signal)
+
+
+def _share_heap() -> None:
+    """Let all threads have one heap (glibc), in which one takes what another has given back.
+
+    A song of five minutes takes 27 MB less so, and as much time (measured).
+    """
+    if sys.platform == "linux":
+        mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+        if mallopt is not None:
+            mallopt(M_ARENA_MAX, 1)
 
 
 def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:

@@ -8,6 +8,7 @@ import numpy as np
 
 from htmdsep.pair import Pair
 
+CONTEXT_SECONDS = 1.5  # mirrored at either end of a stream
 SILENT_SECONDS = 0.01  # zeros for this long are silence, not a wave that crosses zero
 
 

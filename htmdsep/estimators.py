@@ -156,18 +156,31 @@ def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
     first, last = config.high_band_bins
 
     def run(mixture: np.ndarray) -> Outputs:
-        spectra = stft(mixture, *transform)  # (1, channels, frames + 1, all bins)
-        magnitudes = np.abs(spectra[..., :-1, : config.bins])
+        # Channel by channel, which takes half the memory
+        spectra = [stft(channel, *transform) for channel in mixture[0]]  # (frames + 1, all bins)
+        magnitudes = np.stack([np.abs(one[:-1, : config.bins]) for one in spectra])[None]
         magnitudes *= np.float32(config.magnitude_scale)
-        masks = graph(magnitudes)
-        spectra[..., :-1, : config.bins] *= masks
-        spectra[..., -1, : config.bins] *= masks[..., -1, :]  # the last frame gets the last mask,
-        spectra[..., :-1, config.bins :] *= masks[..., -1:]  # and what is above the last bin
-        spectra[..., -1, config.bins :] *= masks[..., -1, -1:]
-        gains = masks[..., first:last].mean(axis=-1)  # (1, channels, frames)
-        return Outputs(istft(spectra, *transform), _between_frames(gains, config.hop_length))
+        masks = graph(magnitudes)[0]  # (channels, frames, bins)
+        vocals = [
+            istft(_masked(one, mask), *transform) for one, mask in zip(spectra, masks, strict=True)
+        ]
+        gains = masks[..., first:last].mean(axis=-1)  # (channels, frames)
+        return Outputs(np.stack(vocals)[None], _between_frames(gains, config.hop_length)[None])
 
     return run
+
+
+def _masked(spectra: np.ndarray, masks: np.ndarray) -> np.ndarray:
+    """Multiply spectra (frames + 1, all bins) in place by masks (frames, bins).
+
+    The last frame gets the mask before it, and bins above the last one that bin's.
+    """
+    bins = masks.shape[1]
+    spectra[:-1, :bins] *= masks
+    spectra[-1, :bins] *= masks[-1]
+    spectra[:-1, bins:] *= masks[:, -1:]
+    spectra[-1, bins:] *= masks[-1, -1]
+    return spectra
 
 
 def _between_frames(gains: np.ndarray, hop_length: int) -> np.ndarray:

@@ -13,10 +13,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.atomic import atomic_path
 from htmdsep.catalogue import cache_folder
 from htmdsep.config import NetworkConfig, SpectralConfig
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 
 if TYPE_CHECKING:
     import onnx

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from htmdsep.atomic import atomic_path
 from htmdsep.console import exit_on_error, prepare_process
+from htmdsep.files import atomic_path
 from htmdsep.version import __version__
 
 if TYPE_CHECKING:

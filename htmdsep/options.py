@@ -30,7 +30,8 @@ DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (
 MAX_OVERLAP = 0.9
 MAX_SHIFTS = 3
 MAX_SEGMENT_SECONDS = 600.0
-MAX_SAMPLE_RATE = 768_000  # Hz
+MIN_SAMPLE_RATE = 1_000  # Hz: less is a wrong unit
+MAX_SAMPLE_RATE = 768_000
 MAX_CHANNELS = 8
 DEFAULT_RETRIES = 2  # of a song that failed, over all runs of a batch
 
@@ -167,7 +168,12 @@ class RunOptions:
         },
     )
     sample_rate: int | None = _output(
-        None, "Of the stems.", least=1, most=MAX_SAMPLE_RATE, metavar="HZ", show_default="as input"
+        None,
+        "Of the stems.",
+        least=MIN_SAMPLE_RATE,
+        most=MAX_SAMPLE_RATE,
+        metavar="HZ",
+        show_default="as input",
     )
     start_seconds: float = option(
         0.0, "Where to begin, as 90 or 1:30.", names="--start", least=0, metavar="TIME"

@@ -17,7 +17,15 @@ from htmdsep.chunks import hop_for
 from htmdsep.config import NetworkConfig
 from htmdsep.errors import ArgumentError, HtmdsepError
 from htmdsep.estimators import load_estimator, make_estimator
-from htmdsep.options import MAX_CHANNELS, NETWORK_OPTIONS, STEM_NAMES, RunOptions, StemName
+from htmdsep.options import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    NETWORK_OPTIONS,
+    STEM_NAMES,
+    RunOptions,
+    StemName,
+)
 from htmdsep.pair import Pair
 from htmdsep.stems import Check, FileReport, Progress, write_stems
 from htmdsep.streaming import StreamEstimator, separate_stream
@@ -108,7 +116,7 @@ class Separator:
     def pairs(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Pair]:
         """Like `separate_blocks`, but with the mixture beside its vocals.
 
-        Raises HtmdsepError for a sample rate that is no positive whole number, for blocks that
+        Raises HtmdsepError for a sample rate that is no whole number in range, for blocks that
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
@@ -117,9 +125,13 @@ class Separator:
     def _pairs(
         self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Callable[[str], None]
     ) -> Iterator[Pair]:
-        is_number = isinstance(sample_rate, (int, float, np.number)) and np.isfinite(sample_rate)
-        if not is_number or sample_rate != int(sample_rate) or sample_rate < 1:
-            raise HtmdsepError(f"sample rate must be a positive whole number, not {sample_rate}")
+        rate = sample_rate
+        is_number = isinstance(rate, (int, float, np.number)) and np.isfinite(rate)
+        if not is_number or rate != int(rate) or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+            raise HtmdsepError(
+                f"sample rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} "
+                f"Hz, not {rate}"
+            )
         checked = _checked(blocks)
         first = next(checked, None)
         if first is None:

@@ -10,18 +10,25 @@ from pathlib import Path
 
 import numpy as np
 
-from htmdsep.atomic import atomic_paths
-from htmdsep.audio import open_audio
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_paths
 from htmdsep.meters import LevelMeter
 from htmdsep.options import STEM_NAMES, RunOptions, StemName, Subtype
-from htmdsep.outputs import Output, check_space, plan_output
 from htmdsep.pair import Pair
 from htmdsep.quantise import dequantise, quantise
+from htmdsep.reader import open_audio
 from htmdsep.resample import resample_blocks
 from htmdsep.spool import Spool
-from htmdsep.stemfile import StemWriter, frame_count, open_stem, read_stem
 from htmdsep.streaming import BLOCK_LENGTH
+from htmdsep.writer import (
+    OutputFormat,
+    StemWriter,
+    check_space,
+    frame_count,
+    open_stem,
+    plan_output,
+    read_stem,
+)
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
@@ -86,7 +93,7 @@ def write_stems(
         folder = temporaries[0].parent
         check_space(output, folder, len(targets))
         blocks = resample_blocks(
-            reader.blocks(), reader.channels, reader.sample_rate, output.sample_rate
+            reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )
         pairs = _reported(separate(blocks, output.sample_rate), output, progress)
         gain = 1.0
@@ -105,7 +112,9 @@ def write_stems(
     return report
 
 
-def _reported(pairs: Iterable[Pair], output: Output, progress: Progress | None) -> Iterator[Pair]:
+def _reported(
+    pairs: Iterable[Pair], output: OutputFormat, progress: Progress | None
+) -> Iterator[Pair]:
     """Pass pairs on, and tell how far they have come."""
     frames = 0
     for pair in pairs:
@@ -115,7 +124,9 @@ def _reported(pairs: Iterable[Pair], output: Output, progress: Progress | None) 
             progress(frames / output.sample_rate, output.seconds)
 
 
-def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output) -> FileReport:
+def _write(
+    paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: OutputFormat
+) -> FileReport:
     """Write the stems, and read them back: the files themselves must add up to the mixture."""
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
     frames = clipped = checksum = 0
@@ -130,6 +141,7 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output
             frames += len(mixture)
             clipped += block.clipped_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
+        notes = list(dict.fromkeys(note for writer in writers.values() for note in writer.notes))
     return FileReport(
         seconds=frames / output.sample_rate,
         sample_rate=output.sample_rate,
@@ -144,26 +156,14 @@ def _write(paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: Output
         gain=1.0,
         closure=_closed(paths, output.subtype, checksum, frames),
         vocals_share=meters["vocals"].active_share(),
+        notes=notes,
     )
 
 
 def _open_all(
-    stack: ExitStack, paths: Mapping[StemName, Path], output: Output
+    stack: ExitStack, paths: Mapping[StemName, Path], output: OutputFormat
 ) -> dict[StemName, StemWriter]:
-    return {
-        name: stack.enter_context(
-            open_stem(
-                path,
-                file_format=output.file_format,
-                subtype=output.subtype,
-                sample_rate=output.sample_rate,
-                channels=output.channels,
-                frames=output.frames,
-                tags=output.tags,
-            )
-        )
-        for name, path in paths.items()
-    }
+    return {name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()}
 
 
 def _closed(

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from htmdsep.chunks import Segment, cut_segments, equal_blocks, overlap_add
-from htmdsep.edges import mute_silence, with_mirrored_edges, without_edges
+from htmdsep.edges import CONTEXT_SECONDS, mute_silence, with_mirrored_edges, without_edges
 from htmdsep.estimators import Estimator, Note, ignore
 from htmdsep.high_band import add_high_band, stack_for_high_band
 from htmdsep.levels import with_gains
@@ -19,7 +19,8 @@ from htmdsep.resample import resample_blocks
 BLOCK_LENGTH = (
     65_536  # frames; blocks of any length are cut to this, so results do not depend on it
 )
-CONTEXT_SECONDS = 1.5  # mirrored at either end of a stream
+# Frames at the network's rate that are passed on at once: what comes after works on less memory
+PASSED_ON_LENGTH = 16_384
 # What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
 # clips (docs/recipe.md).
 SHIFTS_SEMITONES = (-2, -1, 1)
@@ -123,7 +124,7 @@ def _one_pass(
         if first is None:
             return
         is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
-        stacked = _stacked(first, made, channels, is_wide=is_wide)
+        stacked = equal_blocks(_stacked(first, made, channels, is_wide=is_wide), PASSED_ON_LENGTH)
         columns = 3 * channels if is_wide else channels
         yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
 

@@ -5,16 +5,15 @@ PyTorch is imported only to build and to save a network, so all else reads files
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.atomic import atomic_path
 from htmdsep.config import NetworkConfig, config_from_dict, config_to_dict
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path, sha256
 
 if TYPE_CHECKING:
     import numpy as np
@@ -184,12 +183,3 @@ def check_hash(path: Path, found: str, expected: str | None) -> None:
             f"{path} is damaged: its SHA-256 is {found}, expected {expected}; "
             "reinstall htmdsep or remove the file"
         )
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()

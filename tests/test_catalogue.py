@@ -27,9 +27,10 @@ from htmdsep.catalogue import (
 )
 from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import HTMDNet
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weights_file import read_info, sha256
+from htmdsep.weights_file import read_info
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.model import HTMDNet, config_to_dict
 from htmdsep.model.cost import parameter_count
 from htmdsep.weights_file import (
@@ -17,7 +18,6 @@ from htmdsep.weights_file import (
     load_weights,
     read_info,
     save_weights,
-    sha256,
 )
 from tests.networks import TINY
 

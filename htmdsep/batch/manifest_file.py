@@ -16,11 +16,11 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
-from htmdsep.atomic import atomic_path, make_folder, remove_empty
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import NAME, PATTERN, Index, ManifestRow
 from htmdsep.batch.sources import Shard
 from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.files import atomic_path, make_folder, remove_empty
 
 try:
     import fcntl

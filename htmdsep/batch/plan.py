@@ -13,17 +13,9 @@ from typing import NamedTuple
 
 from htmdsep.batch import storage
 from htmdsep.errors import PlanError
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import STANDARD_STREAM, FileFormat, StemName
 
-# What is looked for in folders; a file named on the command line is tried whatever its ending.
-AUDIO_ENDINGS = frozenset({
-    ".wav", ".wave", ".bwf", ".rf64", ".w64", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf",
-    ".flac", ".mp3", ".mp2", ".ogg", ".oga", ".opus", ".spx", ".m4a", ".m4b", ".mp4", ".m4v",
-    ".mov", ".aac", ".ac3", ".eac3", ".dts", ".wma", ".wmv", ".asf", ".webm", ".mkv", ".mka",
-    ".avi", ".ape", ".wv", ".tta", ".tak", ".mpc", ".amr", ".3gp", ".flv", ".ts", ".mpg",
-    ".mpeg", ".ra", ".3g2", ".3ga", ".adts", ".dsf", ".m2a", ".m2ts", ".m4r", ".mts", ".ogv", ".qt",
-    ".thd", ".vob", ".voc", ".weba",
-})  # fmt: skip
 # Names in a template that users of other separators know: for track, stem and ext.
 SYNONYMS = ("filename", "instrument", "codec")
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from htmdsep.atomic import is_in_work
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, row_id
 from htmdsep.batch.plan import Job, Plan, Source
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import is_in_work
 from htmdsep.options import DEFAULT_RETRIES, STANDARD_STREAM, Existing
 
 LastRow = Callable[[str], ManifestRow | None]  # of a song by its id

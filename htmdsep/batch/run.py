@@ -11,7 +11,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
-from htmdsep.atomic import remove_abandoned
 from htmdsep.batch import storage
 from htmdsep.batch.manifest_file import Manifest, has_manifest, open_manifest
 from htmdsep.batch.plan import Plan, plan_jobs
@@ -19,6 +18,7 @@ from htmdsep.batch.resume import ResumeRules, decide_all
 from htmdsep.batch.song import ManifestRecorder, Outcome, StoppedError, Task, try_task
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import remove_abandoned
 from htmdsep.options import STEM_NAMES, BatchOptions, RunOptions
 from htmdsep.separator import Separator
 from htmdsep.stems import Progress

@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
-from htmdsep.atomic import remove_abandoned
-from htmdsep.audio import reading
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_id
 from htmdsep.batch.manifest_file import Manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.resume import ResumeRules
 from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.files import remove_abandoned
 from htmdsep.options import STANDARD_STREAM, StemName
+from htmdsep.reader import reading
 from htmdsep.separator import Separator
 from htmdsep.stems import FileReport, Progress
 

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import IO
 
 from htmdsep.batch import storage
-from htmdsep.batch.plan import AUDIO_ENDINGS, Source
+from htmdsep.batch.plan import Source
 from htmdsep.errors import PlanError
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import STANDARD_STREAM
 
 NO_AUDIO = "no audio file in this folder"

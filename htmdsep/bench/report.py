@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from htmdsep.audio import open_audio
 from htmdsep.bench.network import EAGER, Runner, Timing, resolve_cases, time_networks
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
@@ -21,6 +20,7 @@ from htmdsep.choice import thread_count
 from htmdsep.chunks import hop_for
 from htmdsep.model import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
+from htmdsep.reader import open_audio
 from htmdsep.weights_file import load_weights
 
 
@@ -82,7 +82,7 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> TimedSong:
     """Return how long the network alone takes for a song, by its speed at the trained length."""
     with open_audio(path) as reader:
         frames = sum(map(len, reader.blocks()))
-        seconds, channels = frames / reader.sample_rate, reader.channels
+        seconds, channels = frames / reader.header.sample_rate, reader.header.channels
     config = network.config
     length = round(seconds * config.sample_rate)
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)

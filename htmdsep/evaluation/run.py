@@ -14,7 +14,6 @@ from unicodedata import normalize
 
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
@@ -35,9 +34,9 @@ from htmdsep.evaluation.systems import (
 )
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
+from htmdsep.files import ANY_BYTES, atomic_path
+from htmdsep.folders import Song, find_test_songs
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.training.layouts import Song, find_test_songs
-from htmdsep.training.logbook import ANY_BYTES
 
 
 def run_evaluation(options: EvaluationOptions) -> list[str]:

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem, Term
 from htmdsep.resample import resample_blocks
-from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS
-from htmdsep.training.decoding import open_stream
-from htmdsep.training.layouts import Song, Stem, Term
+from htmdsep.streams import stem_blocks
 
 MONO_RATE = 22_050  # Hz, at which the slides evaluate
 BLOCK_LENGTH = 65_536  # frames handed on at once
@@ -61,15 +60,7 @@ def read_song(song: Song) -> Signals:
 
 def read_audio(path: Path, stream: int = 0) -> tuple[np.ndarray, int]:
     """Decode one stream of a file into (frames, channels) float32; return it and its rate in Hz."""
-    try:
-        with open_stream(path, stream) as (rate, blocks):
-            parts = list(blocks)
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{path}: {error}") from error
-    samples = np.concatenate(parts) if parts else np.zeros((0, 1), np.float32)
-    if not np.isfinite(samples).all():
-        raise HtmdsepError(f"{path} holds NaN or infinite samples; export it again")
-    return samples, rate
+    return _read_stem(Stem(path.name, (Term(path, stream),)))
 
 
 def in_blocks(samples: np.ndarray) -> Iterator[np.ndarray]:
@@ -91,19 +82,8 @@ def to_mono(samples: np.ndarray, sample_rate: int) -> np.ndarray:
 
 
 def _read_stem(stem: Stem) -> tuple[np.ndarray, int]:
-    """Sum up a stem's terms."""
-    total, rate = _read_term(stem.terms[0])
-    for term in stem.terms[1:]:
-        more, other_rate = _read_term(term)
-        _check_alike(stem.name, (total, rate), (more, other_rate))
-        frames = min(len(total), len(more))
-        total = total[:frames] + more[:frames]
-    return total, rate
-
-
-def _read_term(term: Term) -> tuple[np.ndarray, int]:
-    samples, rate = read_audio(term.path, term.stream)
-    return samples if term.factor == 1 else np.float32(term.factor) * samples, rate
+    with stem_blocks(stem) as (rate, blocks):
+        return np.concatenate(list(blocks)), rate
 
 
 def _check_alike(name: str, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> None:

@@ -15,11 +15,11 @@ from htmdsep.catalogue import WeightsFile, find_weights
 from htmdsep.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, in_blocks, read_audio
+from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.options import StemName
 from htmdsep.separator import Separator, Stems
-from htmdsep.training.layouts import AUDIO_SUFFIXES
 from htmdsep.weights_file import WeightsInfo, load_weights, read_info
 
 if TYPE_CHECKING:
@@ -163,7 +163,7 @@ def find_estimate(folder: Path, title: str, stem: StemName) -> Path | None:
             found = [
                 path
                 for path in (place / name).glob("*")
-                if path.stem.lower() in NAMES[stem] and path.suffix.lower() in AUDIO_SUFFIXES
+                if path.stem.lower() in NAMES[stem] and path.suffix.lower() in AUDIO_ENDINGS
             ]
             if len(found) > 1:
                 raise HtmdsepError(f"{place / name} has more than one file for {stem}: keep one")

@@ -21,7 +21,7 @@ from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.scores import score_segments, score_v4
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import System
-from htmdsep.training.layouts import Song
+from htmdsep.folders import Song
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from htmdsep.config import (
 )
 from htmdsep.model.convtasnet import ConvTasNet
 from htmdsep.model.htmdnet import HTMDNet
+from htmdsep.model.layers import PLAIN, Layers
 from htmdsep.model.output import NetworkOutput
 from htmdsep.model.waveunet import WaveUNet
 
@@ -24,6 +25,7 @@ __all__ = [
     "ConvTasNetConfig",
     "HTMDNet",
     "HTMDNetConfig",
+    "Layers",
     "Network",
     "NetworkConfig",
     "NetworkOutput",
@@ -39,12 +41,15 @@ __all__ = [
 Network = HTMDNet | ConvTasNet | WaveUNet
 
 
-def build_network(config: NetworkConfig) -> Network:
-    """Return the network that a config describes, with PyTorch's initial weights."""
+def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
+    """Return the network that a config describes, with PyTorch's initial weights.
+
+    Of `layers` its masking network is made, where that is a temporal one.
+    """
     if isinstance(config, (HTMDNetConfig, SpectralConfig)):
-        return HTMDNet(config)
+        return HTMDNet(config, layers)
     if isinstance(config, ConvTasNetConfig):
-        return ConvTasNet(config)
+        return ConvTasNet(config, layers)
     return WaveUNet(config)
 
 

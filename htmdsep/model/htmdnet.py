@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from htmdsep.config import HTMDNetConfig, SpectralConfig
 from htmdsep.model.denoising import DenoisingNetwork
+from htmdsep.model.layers import PLAIN, Layers
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.model.output import NetworkOutput
 from htmdsep.model.spectral import SpectralMasking
@@ -26,14 +27,14 @@ class HTMDNet(nn.Module):
     denoising network follows.
     """
 
-    def __init__(self, config: HTMDNetConfig | SpectralConfig) -> None:
+    def __init__(self, config: HTMDNetConfig | SpectralConfig, layers: Layers = PLAIN) -> None:
         super().__init__()
         self.config = config
         self.masking: Any  # MaskingNetwork or SpectralMasking
         if isinstance(config, SpectralConfig):
             self.masking = SpectralMasking(config)
         else:
-            self.masking = MaskingNetwork(config)
+            self.masking = MaskingNetwork(config, layers)
         self.denoising = DenoisingNetwork(config) if config.denoiser_levels else None
 
     def forward(self, mixture: Tensor) -> NetworkOutput:

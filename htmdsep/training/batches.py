@@ -39,8 +39,8 @@ from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spre
 from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
 from htmdsep.training.cache import UNIT
-from htmdsep.training.loading import Batch
-from htmdsep.training.places import Lengths, Pair, Place, Sources, choose_places
+from htmdsep.training.places import Lengths, Place, Sources, StemPair, choose_places
+from htmdsep.training.processes import Batch
 
 KEY = 4.0  # semitones that the music is transposed by, either way
 SECOND_LEVEL = (-12.0, 4.0)  # dB of a second accompaniment against the first
@@ -57,7 +57,7 @@ class SongSegments:
     `world_size` processes share each step's segments, `batch_size` each.
     """
 
-    pairs: tuple[Pair, ...]
+    pairs: tuple[StemPair, ...]
     segment_length: int
     batch_size: int
     seed: int

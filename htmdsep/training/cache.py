@@ -6,28 +6,24 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path, make_folder
-from htmdsep.chunks import equal_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.decoding import decoded_blocks
-from htmdsep.training.layouts import Stem
+from htmdsep.files import atomic_path, make_folder
+from htmdsep.folders import Stem
+from htmdsep.streams import stem_blocks
 
-VERSION = 1  # of the cached form; raise it when decoding changes
+VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
 UNIT = FULL_SCALE / 32_768  # the value of integer 1
-LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
 SILENCE_RMS = 1e-4  # -80 dBFS
-BLOCK_LENGTH = 1 << 16  # samples decoded at once
 ATTEMPTS = 5  # at an excerpt that is not silent
 ACTIVE_RMS = 3e-3  # -50 dBFS
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
@@ -94,7 +90,8 @@ def cache_stems(
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         paths = pool.map(lambda stem: _entry(stem, folder, sample_rate, channels), wanted)
-        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=not progress)
+        hidden = None if progress else True  # None: on a terminal
+        bar = tqdm(paths, desc="cache", unit="stem", total=len(wanted), disable=hidden)
         for stem, path in zip(wanted, bar, strict=True):
             if path.stat().st_size:
                 cached[stem.name] = map_stem(stem.name, path, channels)
@@ -139,8 +136,9 @@ def _fingerprint(path: Path) -> str:
 def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
     """Write a stem's samples to a file, which stays empty where a loose stem is silent."""
     energy, length = 0.0, 0
-    with path.open("wb") as file:
-        for block in _summed_blocks(stem, sample_rate, channels):
+    opened = stem_blocks(stem, sample_rate, channels=channels)
+    with path.open("wb") as file, opened as (_, blocks):
+        for block in blocks:
             _check(stem, block)
             energy += float(np.sum(block.astype(np.float64) ** 2))
             length += block.size
@@ -153,30 +151,6 @@ def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
 
 def _silent(stem: Stem) -> HtmdsepError:
     return HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
-
-
-def _summed_blocks(stem: Stem, sample_rate: int, channels: int) -> Iterator[np.ndarray]:
-    """Yield the sum of a stem's terms, (frames, channels), to the end of the shortest."""
-    lengths = [0] * len(stem.terms)
-    streams = [
-        equal_blocks(decoded_blocks(term.path, term.stream, sample_rate, channels), BLOCK_LENGTH)
-        for term in stem.terms
-    ]
-    nothing = np.zeros((0, channels), np.float32)
-    for blocks in zip_longest(*streams, fillvalue=nothing):
-        for index, block in enumerate(blocks):
-            lengths[index] += len(block)
-        shortest = min(len(block) for block in blocks)
-        total = np.zeros((shortest, channels), np.float32)
-        for term, block in zip(stem.terms, blocks, strict=True):
-            total += term.factor * block[:shortest]
-        yield total
-    if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * sample_rate:
-        seconds = ", ".join(
-            f"{term.path.name} {length / sample_rate:.2f} s"
-            for term, length in zip(stem.terms, lengths, strict=True)
-        )
-        raise HtmdsepError(f"{stem.name}: signals of different length ({seconds}); align them")
 
 
 def _check(stem: Stem, block: np.ndarray) -> None:

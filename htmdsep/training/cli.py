@@ -12,29 +12,25 @@ import torch
 
 from htmdsep.catalogue import find_weights
 from htmdsep.choice import pick_device
-from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
-from htmdsep.model import HTMDNetConfig
-from htmdsep.training.arguments import Arguments
-from htmdsep.training.averaging import average_weights
-from htmdsep.training.export import export_weights
-from htmdsep.training.logbook import write_rows
-from htmdsep.training.options import (
-    PATH,
-    data_options,
-    length_options,
-    machine_options,
-    recipe_options,
+from htmdsep.config import NetworkConfig, SpectralConfig
+from htmdsep.console import (
+    GroupedCommand,
+    exit_on_error,
+    flags,
+    options_from,
+    prepare_process,
 )
-from htmdsep.training.perwindow import COLUMNS, Recorder
+from htmdsep.training.export import average_weights, export_weights, read_credits
+from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
-from htmdsep.training.presets import PRESETS
-from htmdsep.training.provenance import read_credits
+from htmdsep.training.recipe import OURS
 from htmdsep.training.references import REFERENCES
-from htmdsep.training.session import train_with
-from htmdsep.training.validation import Estimator, score_estimates, separate_windows
+from htmdsep.training.run import train_with
+from htmdsep.training.validation import WindowEstimator, score_estimates, separate_windows
 from htmdsep.version import __version__
 from htmdsep.weights_file import load_weights
 
+PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"
 
 
@@ -46,13 +42,10 @@ def command() -> None:
     """Turn a folder of music into weights for htmdsep."""
 
 
-@command.command(cls=GroupedCommand)
+@command.command("run", cls=GroupedCommand)
 @click.argument("folder", type=PATH)
-@data_options
-@recipe_options
-@length_options
-@machine_options
-def run(**values: Any) -> None:
+@flags(TrainOptions)
+def train_command(**values: Any) -> None:
     """Train on FOLDER: MUSDB18, MUSDB18-HQ, or songs/, voices/ and accompaniment/.
 
     \b
@@ -64,12 +57,17 @@ def run(**values: Any) -> None:
       torchrun --nproc-per-node 2 -m htmdsep.training run my-stems --out runs/mine
 
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
+
+    Exit status: 0 the run has ended, 1 it failed, 2 wrong usage, 129, 130 or 143 interrupted,
+    after last.pt was written.
     """
     with exit_on_error(PROGRAM):
-        train_with(Arguments(**values))
+        ended_by = train_with(options_from(TrainOptions, values))
+    if ended_by is not None:
+        raise SystemExit(128 + ended_by)
 
 
-@command.command()
+@command.command("export")
 @click.argument("checkpoint", type=PATH)
 @click.argument("weights", type=PATH)
 @click.option("--name", required=True, help="What the weights are called.")
@@ -86,7 +84,7 @@ def run(**values: Any) -> None:
     is_flag=True,
     help="Only HTMD-Net's masking network: faster, without what its denoiser adds.",
 )
-def export(
+def export_command(
     checkpoint: Path,
     weights: Path,
     name: str,
@@ -107,61 +105,49 @@ def export(
     click.echo(f"{digest}  {weights}")
 
 
-@command.command()
+@command.command("average")
 @click.argument("weights", nargs=-1, metavar="WEIGHTS...")
 @click.option("--out", type=PATH, required=True, help="The file to write.")
 @click.option("--name", required=True, help="What the mean is called.")
-def average(weights: tuple[str, ...], out: Path, name: str) -> None:
+def average_command(weights: tuple[str, ...], out: Path, name: str) -> None:
     """Write the mean of WEIGHTS, names or files of one network; often better than each."""
     with exit_on_error(PROGRAM):
         digest = average_weights(weights, out, name=name)
     click.echo(f"{digest}  {out}")
 
 
-@command.command()
+@command.command("score")
 @click.argument("weights", metavar="WEIGHTS|mixture|oracle")
 @click.argument("folder", type=PATH)
-@click.option("--cache", type=PATH, default=Path("cache"), show_default=True)
-@click.option("--held-out", metavar="NAME|FILE", help="As for run.")
-@click.option("--device", default="auto", show_default=True)
-@click.option("--per-window", type=PATH, metavar="FILE", help="CSV file with a row a window.")
-def score(
-    weights: str,
-    folder: Path,
-    cache: Path,
-    held_out: str | None,
-    device: str,
-    per_window: Path | None,
+@flags(TrainOptions, only=("cache", "held_out", "device"))
+def score_command(
+    weights: str, folder: Path, cache: Path, held_out: str | None, device: str
 ) -> None:
     """Score WEIGHTS, a file or a name, on all validation windows of FOLDER, a JSON line a set.
 
-    Instead of weights, mixture scores the mixture itself, and oracle a mask that knows
-    the vocals: what lies under and over any weights. The rows of --per-window tell what a window
-    is made of, and how far the vocals are over the music between 200 and 4000 Hz.
+    Ratios are medians over the windows, with quartiles (_lower, _upper) and means (_mean). Windows
+    have as many channels as the network hears. Instead of weights, mixture scores the mixture
+    itself, and oracle a mask that knows the vocals: what lies under and over any weights, in
+    stereo.
     """
     with exit_on_error(PROGRAM):
-        sample_rate, estimator = _estimator(weights, device)
-        prepared = prepare(folder, cache, held_out, sample_rate)
-        rows = []
+        config, estimator = _estimator(weights, device)
+        sample_rate, channels = config.sample_rate, config.input_channels
+        prepared = prepare(folder, cache, held_out, sample_rate, channels=channels)
         for windows in prepared.windows():
-            loss = PRESETS["ours"].trainer.loss
-            recorder = Recorder(estimator, sample_rate)
-            scores = score_estimates(recorder, windows, sample_rate, loss)
+            scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
-            click.echo(json.dumps({**described, **scores.as_dict()}))
-            rows += recorder.rows(windows)
-        if per_window is not None:
-            write_rows(per_window, COLUMNS, rows)
+            click.echo(json.dumps({**described, **scores}))
 
 
-def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
-    """Return what is scored, and the sample rate it works at."""
+def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimator]:
+    """Return what is scored, and the network whose rate and channels it works in."""
     if weights in REFERENCES:
-        return HTMDNetConfig.sample_rate, REFERENCES[weights]
+        return SpectralConfig(), REFERENCES[weights]
     place = torch.device(pick_device(device))
     located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
-    return info.config.sample_rate, partial(separate_windows, network, place)
+    return info.config, partial(separate_windows, network, place)
 
 
 @command.command("sing")

@@ -1,18 +1,23 @@
-"""From a checkpoint to the weights file that htmdsep separates with."""
+"""Weights files: from a checkpoint, or the mean of several, and where they come from."""
 
 from __future__ import annotations
 
+import csv
+import shlex
+import subprocess
+from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
 from htmdsep.model.masking import MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights_file import WeightsInfo, save_weights
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 
 def export_weights(
@@ -57,3 +62,71 @@ def masking_network(network: Network) -> ConvTasNet:
     alone = ConvTasNet(ConvTasNetConfig(**shared))
     alone.masking = network.masking
     return alone
+
+
+def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
+    """Write the mean of weights given by name or file in half precision; return its SHA-256.
+
+    Licence and provenance are those of the first, to which the hashes of all are added: weights
+    that one run passed, or that one began as, share their data. Raises HtmdsepError where there
+    are fewer than two, where one cannot be read, and where they are of different networks.
+    """
+    if len(weights) < 2:
+        raise HtmdsepError("an average takes two weights or more")
+    located = [find_weights(one) for one in weights]
+    loaded = [load_weights(one.path, expected_sha256=one.sha256) for one in located]
+    network, info = loaded[0]
+    for given, (_, other) in zip(weights, loaded, strict=True):
+        if other.config != info.config:
+            raise HtmdsepError(f"{given} is of another network than {weights[0]}; average its like")
+    states = [one.state_dict() for one, _ in loaded]
+    with torch.no_grad():
+        for key, value in network.state_dict().items():
+            if value.is_floating_point():
+                value.copy_(torch.stack([state[key] for state in states]).mean(dim=0))
+    provenance = {**info.provenance, "averaged": [one.hash() for one in located]}
+    averaged = WeightsInfo(name, info.config, info.licence, provenance)
+    return save_weights(path, network, averaged, torch.float16)
+
+
+def describe_command(arguments: Sequence[str]) -> str:
+    """Return the command of arguments, without the folders of paths: they are nobody's business."""
+    return shlex.join(["htmdsep-train", *map(_without_folder, arguments)])
+
+
+def _without_folder(word: str) -> str:
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
+
+
+def current_commit() -> str:
+    """Return the commit that the package runs from, "unknown" outside a repository."""
+    folder = Path(__file__).parent
+    try:
+        found = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return found.stdout.strip()
+
+
+def read_credits(path: Path) -> list[dict[str, str]]:
+    """Read a CSV file with at least the columns source and licence, a row a source of audio."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            rows = [dict(row) for row in csv.DictReader(file)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise HtmdsepError(f"cannot read the credits {path}: {error}") from error
+    if not rows or not {"source", "licence"} <= rows[0].keys():
+        raise HtmdsepError(f"{path} must be a CSV file with the columns source and licence")
+    for number, row in enumerate(rows, 1):
+        if not row["source"] or not row["licence"] or None in row:
+            raise HtmdsepError(
+                f"{path}, row {number}: give a source, a licence and as many cells as columns"
+            )
+    return rows

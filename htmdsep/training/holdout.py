@@ -1,57 +1,61 @@
-"""Which files are held out for validation, from a JSON description of glob patterns.
+"""Validation: which files are held out, by a JSON description, and the windows chosen from them.
 
     {"<set>": {"songs": ["<title>", ...], "level": -5}}
     {"<set>": {"voices": [["<file>", ...], ...], "accompaniment": ["<file>", ...],
                "windows": 60, "seed": 1, "level": -5}}
 
-`level` is the vocals' level over the accompaniment in dB; songs may go without, and then keep
-theirs. Each inner list of voices gets as many windows as any other.
+Titles and files are names, or glob patterns where there is no such name. `level` is the vocals'
+level over the accompaniment in dB; songs may go without, and then keep theirs. Each inner list of
+voices gets as many windows as any other.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from dataclasses import dataclass
-from glob import escape
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from unicodedata import normalize
+
+import numpy as np
+import torch
+from torch import Tensor
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.layouts import Library, Song, Stem, matches
+from htmdsep.folders import Library, Song, Stem
+from htmdsep.training.cache import UNIT, CachedStem, random_active_start
+from htmdsep.training.places import Place
 
 DEFAULT_LEVEL = -5.0  # dB, of a library without songs
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
-DEFAULT_WINDOWS = 30
+WINDOW_SECONDS = 10
+SUNG_SHARE = 0.4  # of a window's 50 ms frames within 40 dB of the song's loudest
+PEAK = 0.95  # that louder mixtures are brought down to
+TOGETHER = 8  # windows read at once
 
 
-def _are_names(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(name, str) for name in value)
+@dataclass(frozen=True)
+class Description:
+    """What is held out for one validation set, as its JSON object says."""
+
+    songs: list[str] = field(default_factory=list)
+    voices: list[list[str]] = field(default_factory=list)
+    accompaniment: list[str] = field(default_factory=list)
+    windows: int = 30
+    seed: int = 0
+    level: float | None = None
 
 
-def _are_groups(value: Any) -> bool:
-    return isinstance(value, list) and all(map(_are_names, value))
-
-
-def _is_whole(value: Any) -> bool:
-    return isinstance(value, int) and value >= 0
-
-
-def _is_level(value: Any) -> bool:
-    return value is None or isinstance(value, (int, float))
-
-
-# What a set may say, whether a value fits, and what it must be.
-KEYS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "songs": (_are_names, "a list of titles"),
-    "voices": (_are_groups, "a list of lists of files"),
-    "accompaniment": (_are_names, "a list of files"),
-    "windows": (_is_whole, "a number"),
-    "seed": (_is_whole, "a number"),
-    "level": (_is_level, "a number of dB or null"),
+# What a field must be, by its type in Description, in words.
+KINDS = {
+    "list[str]": "a list of names",
+    "list[list[str]]": "a list of lists of files",
+    "int": "a whole number, 0 or more",
+    "float | None": "a number of dB or null",
 }
-Description = dict[str, dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +77,7 @@ def packaged_recipes() -> list[str]:
     return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
 
 
-def describe(library: Library, recipe: str | None) -> Description:
+def describe(library: Library, recipe: str | None) -> dict[str, Description]:
     """Read a description by its packaged name or path; without one, choose by the library.
 
     MUSDB18 is split 3:1; of other folders every seventh song is held out, or where there are no
@@ -81,54 +85,68 @@ def describe(library: Library, recipe: str | None) -> Description:
     description.
     """
     if recipe is None and not library.is_musdb:
-        return _default_description(library)
+        return {"validation": _default_description(library)}
     recipe = recipe or "musdb-3-1"
     packaged = files("htmdsep.training").joinpath("recipes", f"{recipe}.json")
     source = packaged if recipe in packaged_recipes() else Path(recipe)
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
+        known = ", ".join(packaged_recipes())
         raise HtmdsepError(
             f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "
-            f"{', '.join(packaged_recipes())}"
+            f"{known}"
         ) from error
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
-    for name, patterns in described.items():
-        if unknown := sorted(patterns.keys() - KEYS.keys()):
-            raise HtmdsepError(
-                f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(KEYS)}"
-            )
-        for key, value in patterns.items():
-            fits, kind = KEYS[key]
-            if not fits(value):
-                raise HtmdsepError(f"{recipe}: {key} of {name} must be {kind}, not {value!r}")
-    return described
+    return {name: _description(recipe, name, said) for name, said in described.items()}
+
+
+def _description(recipe: str, name: str, said: dict[str, Any]) -> Description:
+    kinds = {one.name: str(one.type) for one in fields(Description)}
+    if unknown := sorted(said.keys() - kinds.keys()):
+        raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(kinds)}")
+    for key, value in said.items():
+        if not _fits(value, kinds[key]):
+            kind = KINDS[kinds[key]]
+            raise HtmdsepError(f"{recipe}: {key} of {name} must be {kind}, not {value!r}")
+    return Description(**said)
+
+
+def _fits(value: Any, kind: str) -> bool:
+    if kind.startswith("list["):
+        return isinstance(value, list) and all(_fits(one, kind[5:-1]) for one in value)
+    if kind == "str":
+        return isinstance(value, str)
+    if isinstance(value, bool):
+        return False
+    if kind == "int":
+        return isinstance(value, int) and value >= 0
+    return value is None or isinstance(value, (int, float))
 
 
 def _default_description(library: Library) -> Description:
     if len(library.songs) >= 2:
-        return {"validation": {"songs": [escape(song.title) for song in library.songs[::EVERY]]}}
+        return Description(songs=[song.title for song in library.songs[::EVERY]])
     if len(library.voices) < 2 or len(library.accompaniments) < 2:
         raise HtmdsepError(
             "too little to hold anything out for validation: it takes two songs, or two voices "
             "and two accompaniments"
         )
-    return {
-        "validation": {
-            "voices": [[escape(_file_name(stem)) for stem in library.voices[::EVERY]]],
-            "accompaniment": [escape(_file_name(stem)) for stem in library.accompaniments[::EVERY]],
-            "windows": DEFAULT_WINDOWS,
-        }
-    }
+    return Description(
+        voices=[[_file_name(stem) for stem in library.voices[::EVERY]]],
+        accompaniment=[_file_name(stem) for stem in library.accompaniments[::EVERY]],
+    )
 
 
-def hold_out(library: Library, described: Description) -> tuple[Library, list[HeldOut]]:
+def hold_out(
+    library: Library, described: Mapping[str, Description]
+) -> tuple[Library, list[HeldOut]]:
     """Split a library into what to train on and the validation sets of a description.
 
-    Raises HtmdsepError for a set, or a song named without a wildcard, that is not there.
+    Raises HtmdsepError for a set without anything, and for a name or pattern that matches nothing.
     """
-    sets = [_one_set(library, name, patterns) for name, patterns in described.items()]
+    sets = [_one_set(library, name, said) for name, said in described.items()]
     titles = {song.title for one in sets for song in one.songs}
     names = {stem.name for one in sets for group in one.voices for stem in group}
     names |= {stem.name for one in sets for stem in one.accompaniments}
@@ -142,36 +160,146 @@ def hold_out(library: Library, described: Description) -> tuple[Library, list[He
     return rest, sets
 
 
-def _one_set(library: Library, name: str, patterns: dict[str, Any]) -> HeldOut:
-    titles = tuple(patterns.get("songs", ()))
-    level = patterns.get("level")
-    held = HeldOut(
-        name=name,
-        songs=tuple(song for song in library.songs if matches(song.title, titles)),
-        voices=tuple(_stems(library.voices, tuple(group)) for group in patterns.get("voices", ())),
-        accompaniments=_stems(library.accompaniments, tuple(patterns.get("accompaniment", ()))),
-        level=DEFAULT_LEVEL if level is None and not titles else level,
-        windows=int(patterns.get("windows", DEFAULT_WINDOWS)),
-        seed=int(patterns.get("seed", 0)),
-    )
-    found = {song.title for song in held.songs}
-    missing = [title for title in titles if not set("*?[") & set(title) and title not in found]
+def _one_set(library: Library, name: str, said: Description) -> HeldOut:
+    missing: list[str] = []
+    titles = _chosen([song.title for song in library.songs], said.songs, missing)
+    voices = [_stems(library.voices, group, missing) for group in said.voices]
+    music = _stems(library.accompaniments, said.accompaniment, missing)
     if missing:
         raise HtmdsepError(
-            f"the validation set {name!r} names songs that the folder lacks: {', '.join(missing)}; "
+            f"the validation set {name!r} names what the folder lacks: {', '.join(missing)}; "
             "complete the folder or give another --held-out"
         )
-    mixed = bool(held.voices) and all(held.voices) and bool(held.accompaniments)
-    if not held.songs and not mixed:
+    if not titles and not (music and voices and all(voices)):
         raise HtmdsepError(
-            f"the validation set {name!r} matches nothing in the folder; correct its patterns"
+            f"the validation set {name!r} is empty; name songs, or voices and accompaniment"
         )
-    return held
+    return HeldOut(
+        name=name,
+        songs=tuple(song for song in library.songs if song.title in titles),
+        voices=tuple(voices),
+        accompaniments=music,
+        level=DEFAULT_LEVEL if said.level is None and not titles else said.level,
+        windows=said.windows,
+        seed=said.seed,
+    )
 
 
-def _stems(stems: list[Stem], patterns: tuple[str, ...]) -> tuple[Stem, ...]:
-    return tuple(stem for stem in stems if matches(_file_name(stem), patterns))
+def _stems(stems: list[Stem], wanted: list[str], missing: list[str]) -> tuple[Stem, ...]:
+    names = _chosen(map(_file_name, stems), wanted, missing)
+    return tuple(stem for stem in stems if _file_name(stem) in names)
+
+
+def _chosen(names: Iterable[str], wanted: list[str], missing: list[str]) -> set[str]:
+    """Return the names that are wanted; what matches none of them joins `missing`.
+
+    A name is itself first, and a pattern only where nothing is called so. Accents may be composed
+    or not.
+    """
+    forms = [(name, normalize("NFC", name)) for name in names]
+    chosen: set[str] = set()
+    for one in wanted:
+        form = normalize("NFC", one)
+        found = {name for name, known in forms if known == form}
+        found = found or {name for name, known in forms if fnmatchcase(known, form)}
+        if not found:
+            missing.append(one)
+        chosen |= found
+    return chosen
 
 
 def _file_name(stem: Stem) -> str:
     return stem.name.partition("/")[2]
+
+
+class Window(NamedTuple):
+    """Where vocals and accompaniment are read."""
+
+    vocals: Place
+    accompaniment: Place
+
+
+@dataclass(frozen=True)
+class ValidationSet:
+    """Windows of `length` samples; at a `level` in dB of vocals over accompaniment, or as is."""
+
+    name: str
+    windows: tuple[Window, ...]
+    length: int
+    level: float | None
+
+    def every(self, stride: int) -> ValidationSet:
+        """Return every `stride`-th window."""
+        return replace(self, windows=self.windows[::stride])
+
+    def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield mixtures and vocals, both (windows, channels, time), a few windows at a time."""
+        for first in range(0, len(self.windows), TOGETHER):
+            pairs = [self._read(window) for window in self.windows[first : first + TOGETHER]]
+            mixtures, vocals = (np.stack(signals) for signals in zip(*pairs, strict=True))
+            yield torch.from_numpy(mixtures), torch.from_numpy(vocals)
+
+    def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
+        vocals, music = (
+            np.float32(UNIT) * stem.read_integers(start, self.length).T for stem, start in window
+        )
+        if self.level is not None:
+            ratio = np.sqrt(np.mean(music**2) / max(float(np.mean(vocals**2)), 1e-12))
+            vocals = vocals * np.float32(ratio * 10 ** (self.level / 20))
+        mixture = vocals + music
+        gain = np.float32(min(1.0, PEAK / max(float(np.abs(mixture).max()), 1e-9)))
+        return mixture * gain, vocals * gain
+
+
+def make_validation_set(
+    held: HeldOut, cached: Mapping[str, CachedStem], sample_rate: int
+) -> ValidationSet:
+    """Choose the windows of a held-out set.
+
+    Of songs at a given level only windows with singing are taken, of songs as they are all. Raises
+    HtmdsepError where there are none.
+    """
+    length = WINDOW_SECONDS * sample_rate
+    windows = []
+    for song in held.songs:
+        vocals, music = cached[song.vocals.name], cached[song.accompaniment.name]
+        starts: Iterable[int] = range(0, max(1, len(vocals.samples) - length + 1), length)
+        if held.level is not None:
+            starts = _sung_starts(vocals, length, sample_rate)
+        windows += [Window(Place(vocals, start), Place(music, start)) for start in starts]
+    windows += _mixed_windows(held, cached, length)
+    if not windows:
+        raise HtmdsepError(
+            f"the validation set {held.name!r} has no windows: its songs are shorter than "
+            f"{WINDOW_SECONDS} s or hardly sung, its files silent, or none are asked for; hold out "
+            "others"
+        )
+    return ValidationSet(held.name, tuple(windows), length, held.level)
+
+
+def _sung_starts(vocals: CachedStem, length: int, sample_rate: int) -> list[int]:
+    frame = sample_rate // 20
+    whole = vocals.read(0, len(vocals.samples) // frame * frame).reshape(-1, frame)
+    levels = np.sqrt(np.mean(whole**2, axis=1))
+    sung = levels > levels.max() * 0.01
+    frames = length // frame
+    firsts = range(0, len(sung) - frames + 1, frames)
+    return [f * frame for f in firsts if sung[f : f + frames].mean() >= SUNG_SHARE]
+
+
+def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int) -> list[Window]:
+    """Take the groups of voices in turn, and each group's voices, over random accompaniments."""
+    rng = np.random.default_rng(held.seed)
+    groups = [[cached[stem.name] for stem in group if stem.name in cached] for group in held.voices]
+    groups = [group for group in groups if group]  # without files that are silent
+    accompaniments = [cached[stem.name] for stem in held.accompaniments if stem.name in cached]
+    if not groups or not accompaniments:
+        return []
+    windows = []
+    for number in range(held.windows):
+        group = groups[number % len(groups)]
+        voice = group[number // len(groups) % len(group)]
+        music = accompaniments[rng.integers(len(accompaniments))]
+        places = [Place(stem, random_active_start(rng, stem, length)) for stem in (voice, music)]
+        windows.append(Window(*places))
+    return windows

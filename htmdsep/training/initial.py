@@ -1,14 +1,21 @@
-"""Where training starts from."""
+"""Where training starts from: weights as drawn, weights that begin transparent, or known ones."""
 
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 
-from htmdsep.model import HTMDNet, Network, initialise_like_keras
+from htmdsep.catalogue import find_weights
+from htmdsep.errors import HtmdsepError
+from htmdsep.model import HTMDNet, Network, config_to_dict, initialise_like_keras
 from htmdsep.model.denoising import DenoisingNetwork
 from htmdsep.model.masking import MaskingNetwork
+from htmdsep.weights_file import load_weights
+
+# Parts of the config that no part of the weights depends on
+FREE = {"segment_length", "input_level"}
 
 
 def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
@@ -66,3 +73,30 @@ def pass_masked_estimate(network: DenoisingNetwork) -> None:
     output.weight.zero_()
     output.weight[0, -1, output.kernel_size[0] // 2] = 1
     output.bias.zero_()
+
+
+def start_from(network: Network, weights: str) -> dict[str, Any]:
+    """Give a network the weights of a name or a file, and return where those come from.
+
+    Raises HtmdsepError where there are none, or where they are another network's.
+    """
+    located = find_weights(weights)
+    known, info = load_weights(located.path, expected_sha256=located.sha256)
+    wanted, found = config_to_dict(network.config), config_to_dict(info.config)
+    odd = sorted(
+        f"{name} {found.get(name)}, not {wanted.get(name)}"
+        for name in (wanted.keys() | found.keys()) - FREE
+        if wanted.get(name) != found.get(name)
+    )
+    if odd:
+        raise HtmdsepError(
+            f"the weights {weights} are of another network ({'; '.join(odd)}); start from others, "
+            "or give --architecture, --encoder and --repeats to match"
+        )
+    network.load_state_dict(known.state_dict())
+    return {
+        "name": info.name,
+        "sha256": located.hash(),
+        "licence": info.licence,
+        "provenance": info.provenance,
+    }

@@ -1,179 +1,129 @@
-"""The options of the training command, in the groups of its help."""
+"""The options of `htmdsep-train run`, in the groups of its help, and the recipe they come to."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
-import click
-
-from htmdsep.training.grouped import grouped
+from htmdsep.options import option
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.presets import PRESETS
+from htmdsep.training.recipe import PRESETS, Architecture, Decay, Recipe
 
-PATH = click.Path(path_type=Path)
+DATA, RECIPE, LENGTH, MACHINE = "Data", "Recipe", "Length", "Machine"
 
-data_options = grouped(
-    "Data",
-    (
-        "--out",
-        {"type": PATH, "required": True, "help": "Folder for checkpoints, log and curve."},
-    ),
-    (
-        "--cache",
-        {
-            "type": PATH,
-            "default": Path("cache"),
-            "show_default": True,
-            "help": "Folder for decoded audio, filled once: 160 MB an hour.",
-        },
-    ),
-    (
-        "--held-out",
-        {
-            "metavar": "NAME|FILE",
-            "help": "What to validate on: musdb-3-1, musdb-86-14, open-corpus or a JSON file.  "
-            "[default: musdb-3-1, or every seventh song]",
-        },
-    ),
-)
-recipe_options = grouped(
-    "Recipe",
-    (
-        "--preset",
-        {
-            "type": click.Choice(sorted(PRESETS)),
-            "default": "ours",
-            "show_default": True,
-            "help": "paper: the slides' protocol. ours: random mixing and augmentation.",
-        },
-    ),
-    (
-        "--architecture",
-        {
-            "type": click.Choice(["htmdnet", "convtasnet", "waveunet"]),
-            "default": "htmdnet",
-            "show_default": True,
-            "help": "HTMD-Net, or one of the slides' two baselines.",
-        },
-    ),
-    (
-        "--loss",
-        {
-            "type": click.Choice(sorted(VARIANTS)),
-            "help": "A variant of the slides: distance at the masked estimate, then at the "
-            "output; mse and mae have no first.",
-        },
-    ),
-    ("--learning-rate", {"type": click.FloatRange(0, min_open=True), "help": "The highest."}),
-    (
-        "--decay",
-        {
-            "type": click.Choice(["none", "cosine", "plateau"]),
-            "help": "Of the learning rate: cosine ends with the run, plateau halves it after 5 "
-            "validations without a better loss.",
-        },
-    ),
-    (
-        "--optimiser",
-        {
-            "type": click.Choice(["adam", "muon"]),
-            "help": "muon: for the 1x1 convolutions steps that are made orthogonal, Adam's for the "
-            "rest.",
-        },
-    ),
-    (
-        "--masking-share",
-        {
-            "type": click.FloatRange(0, 1),
-            "help": "Share of the run, whose end must be given, in which HTMD-Net's masking "
-            "network learns alone, faster than with the denoiser.",
-        },
-    ),
-    ("--batch-size", {"type": click.IntRange(1), "help": "Segments a step and process."}),
-    (
-        "--segment-length",
-        {"type": click.IntRange(1), "help": "Samples a segment, at 22 050 Hz."},
-    ),
-    (
-        "--encoder",
-        {
-            "type": (click.IntRange(1), click.IntRange(1)),
-            "metavar": "KERNEL STRIDE",
-            "help": "Samples of the masking network's encoder: 16 8 as published.",
-        },
-    ),
-    (
-        "--repeats",
-        {
-            "type": click.IntRange(1),
-            "help": "Of the masking network's nine blocks.  [default: htmdnet 1, convtasnet 3]",
-        },
-    ),
-    (
-        "--start-from",
-        {
-            "metavar": "NAME|FILE",
-            "help": "Begin with these weights, of the same network or one with fewer repeats, "
-            "instead of drawn ones.",
-        },
-    ),
-    (
-        "--seed",
-        {"type": click.IntRange(0), "default": 0, "show_default": True, "help": "Of everything."},
-    ),
-)
-length_options = grouped(
-    "Length",
-    ("--epochs", {"type": click.IntRange(1), "help": "Passes over the songs (preset paper)."}),
-    ("--steps", {"type": click.IntRange(1), "help": "Batches in all, instead."}),
-    (
-        "--max-minutes",
-        {
-            "type": click.FloatRange(0, min_open=True),
-            "help": "End within this time, resumed runs included; the decay of preset ours "
-            "ends with it.",
-        },
-    ),
-    ("--patience", {"type": click.IntRange(1), "help": "Validations without a better loss."}),
-    (
-        "--epoch-minutes",
-        {"type": click.FloatRange(0, min_open=True), "help": "Time between validations."},
-    ),
-    (
-        "--validation-stride",
-        {"type": click.IntRange(1), "help": "Validate on every N-th window only."},
-    ),
-    ("--resume", {"is_flag": True, "help": "Go on from last.pt in --out."}),
-)
-machine_options = grouped(
-    "Machine",
-    (
-        "--device",
-        {"default": "auto", "show_default": True, "help": "auto, cpu, cuda or cuda:N."},
-    ),
-    ("--threads", {"type": click.IntRange(1), "help": "CPU threads of the network."}),
-    (
-        "--workers",
-        {
-            "type": click.IntRange(0),
-            "default": 1,
-            "show_default": True,
-            "help": "Processes that prepare batches; 0: none of their own.",
-        },
-    ),
-    (
-        "--bf16/--no-bf16",
-        {
-            "default": None,
-            "help": "Autocast to bfloat16.  [default: where the hardware has it, preset ours]",
-        },
-    ),
-    (
-        "--compile compiled",
-        {
-            "is_flag": True,
-            "help": "torch.compile: twice as fast on the CPU measured, half a minute to start.",
-        },
-    ),
-    ("--tensorboard", {"is_flag": True, "help": "Write TensorBoard events to --out, too."}),
-)
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """What to train, on what, and where; None leaves a value to the preset."""
+
+    folder: Path
+    out: Path = option(help="Folder for checkpoints, log and curve.", group=DATA)
+    cache: Path = option(
+        Path("cache"), "Folder for decoded audio, filled once: 160 MB an hour.", group=DATA
+    )
+    held_out: str | None = option(
+        None,
+        "What to validate on: musdb-3-1, musdb-86-14, open-corpus or a JSON file.",
+        group=DATA,
+        metavar="NAME|FILE",
+        show_default="musdb-3-1, or every seventh song",
+    )
+
+    preset: str = option(
+        "ours",
+        "paper: the slides' protocol. ours: random mixing and augmentation.",
+        group=RECIPE,
+        choices=tuple(sorted(PRESETS)),
+    )
+    architecture: Architecture = option(
+        "htmdnet", "HTMD-Net, or one of the slides' two baselines.", group=RECIPE
+    )
+    loss: str | None = option(
+        None,
+        "A variant of the slides: distance at the masked estimate, then at the output; mse and "
+        "mae have no first.",
+        group=RECIPE,
+        choices=tuple(sorted(VARIANTS)),
+    )
+    learning_rate: float | None = option(None, "The highest.", group=RECIPE, above=0)
+    decay: Decay | None = option(
+        None, "Of the learning rate: cosine ends with the run.", group=RECIPE
+    )
+    masking_share: float | None = option(
+        None,
+        "Share of the run, whose end must be given, in which HTMD-Net's masking network learns "
+        "alone, faster than with the denoiser.",
+        group=RECIPE,
+        least=0,
+        most=1,
+    )
+    batch_size: int | None = option(None, "Segments a step and process.", group=RECIPE, least=1)
+    segment_length: int | None = option(
+        None, "Samples a segment, at 22 050 Hz.", group=RECIPE, least=1
+    )
+    encoder: tuple[int, int] | None = option(
+        None,
+        "Samples of the masking network's encoder: 16 8 as published.",
+        group=RECIPE,
+        metavar="KERNEL STRIDE",
+        least=1,
+    )
+    repeats: int | None = option(
+        None,
+        "Of the masking network's nine blocks.",
+        group=RECIPE,
+        least=1,
+        show_default="htmdnet 1, convtasnet 3",
+    )
+    start_from: str | None = option(
+        None,
+        "Begin with these weights, of the same network, instead of drawn ones.",
+        group=RECIPE,
+        metavar="NAME|FILE",
+    )
+    seed: int = option(0, "Of everything.", group=RECIPE, least=0)
+
+    epochs: int | None = option(
+        None, "Passes over the songs (preset paper).", group=LENGTH, least=1
+    )
+    steps: int | None = option(None, "Batches in all, instead.", group=LENGTH, least=1)
+    max_minutes: float | None = option(
+        None,
+        "End within this time, resumed runs included; the decay of preset ours ends with it.",
+        group=LENGTH,
+        above=0,
+    )
+    patience: int | None = option(None, "Validations without a better loss.", group=LENGTH, least=1)
+    epoch_minutes: float | None = option(None, "Time between validations.", group=LENGTH, above=0)
+    validation_stride: int | None = option(
+        None, "Validate on every N-th window only.", group=LENGTH, least=1
+    )
+    resume: bool = option(False, "Go on from last.pt in --out.", group=LENGTH)
+
+    device: str = option("auto", "auto, cpu, cuda or cuda:N.", group=MACHINE)
+    threads: int | None = option(None, "CPU threads of the network.", group=MACHINE, least=1)
+    workers: int = option(
+        1, "Processes that prepare batches; 0: none of their own.", group=MACHINE, least=0
+    )
+    bf16: bool | None = option(
+        None,
+        "Autocast to bfloat16.",
+        names="--bf16/--no-bf16",
+        group=MACHINE,
+        show_default="where the hardware has it, preset ours",
+    )
+    compiled: bool = option(
+        False,
+        "torch.compile: twice as fast on the CPU measured, half a minute to start.",
+        names="--compile",
+        group=MACHINE,
+    )
+    tensorboard: bool = option(False, "Write TensorBoard events to --out, too.", group=MACHINE)
+
+    def recipe(self) -> Recipe:
+        """Return the preset with every option that was given."""
+        preset = PRESETS[self.preset]
+        given = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
+        given["loss"] = None if self.loss is None else VARIANTS[self.loss]
+        given["encoder_kernel"], given["encoder_stride"] = self.encoder or (None, None)
+        return replace(preset, **{name: v for name, v in given.items() if v is not None})

@@ -13,7 +13,7 @@ import numpy as np
 from htmdsep.training.augment.draw import LABEL, PAIR, SONG_VOICE, VOICE, VOICELESS, MixSettings
 from htmdsep.training.cache import CachedStem, random_active_start
 
-Pair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
+StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
 
 
 class Place(NamedTuple):
@@ -61,8 +61,8 @@ def _source(stem: CachedStem) -> str:
 class Sources:
     """What random mixing draws from; a pool may be None where the folder has none."""
 
-    pairs: tuple[Pair, ...]
-    labels: tuple[Pair, ...]
+    pairs: tuple[StemPair, ...]
+    labels: tuple[StemPair, ...]
     song_voices: StemPool | None
     voices: StemPool | None
     accompaniments: StemPool

@@ -9,16 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
-from htmdsep.training.cache import LENGTH_TOLERANCE_SECONDS, CachedStem, cache_stems
-from htmdsep.training.holdout import HeldOut, describe, hold_out
-from htmdsep.training.layouts import Library, Song, find_library
-from htmdsep.training.loading import Batches
-from htmdsep.training.places import Pair, Sources, make_pool
-from htmdsep.training.settings import Preset
-from htmdsep.training.windows import ValidationSet, make_validation_set
-from htmdsep.training.world import World
+from htmdsep.training.cache import CachedStem, cache_stems
+from htmdsep.training.holdout import (
+    HeldOut,
+    ValidationSet,
+    describe,
+    hold_out,
+    make_validation_set,
+)
+from htmdsep.training.places import Sources, StemPair, make_pool
+from htmdsep.training.processes import Batches, World
+from htmdsep.training.recipe import Recipe
 
 
 @dataclass(frozen=True)
@@ -54,15 +58,15 @@ class Prepared:
         """Choose the validation windows."""
         return [make_validation_set(one, self.cached, self.sample_rate) for one in self.held_out]
 
-    def batches(self, preset: Preset, seed: int, world: World) -> Batches:
-        """Return the batches that a preset asks for."""
-        if preset.random_mixes:
+    def batches(self, recipe: Recipe, seed: int, world: World) -> Batches:
+        """Return the batches that a recipe asks for."""
+        if recipe.random_mixes:
             return RandomMixes(
                 self._sources(),
                 MixSettings() if self.channels == 1 else STEREO_MIXES,
                 self.sample_rate,
-                preset.segment_length,
-                preset.batch_size,
+                recipe.segment_length,
+                recipe.batch_size,
                 seed,
                 world.rank,
             )
@@ -73,14 +77,14 @@ class Prepared:
             )
         return SongSegments(
             self._pairs(self.training.songs),
-            preset.segment_length,
-            preset.batch_size,
+            recipe.segment_length,
+            recipe.batch_size,
             seed,
             world.rank,
             world.size,
         )
 
-    def _pairs(self, songs: list[Song]) -> tuple[Pair, ...]:
+    def _pairs(self, songs: list[Song]) -> tuple[StemPair, ...]:
         names = ((song.vocals.name, song.accompaniment.name) for song in songs)
         return tuple(
             (self.cached[vocals], self.cached[music])
@@ -107,7 +111,7 @@ class Prepared:
 def prepare(
     folder: Path,
     cache: Path,
-    recipe: str | None,
+    held_out: str | None,
     sample_rate: int,
     *,
     channels: int = 1,
@@ -115,16 +119,16 @@ def prepare(
 ) -> Prepared:
     """Find, split and decode a folder to a number of channels.
 
-    `recipe` names or holds what is held out.
+    `held_out` names what is held out, or the file that describes it.
 
     Raises HtmdsepError for whatever is wrong with it.
     """
     library = find_library(folder)
-    training, held_out = hold_out(library, describe(library, recipe))
+    training, sets = hold_out(library, describe(library, held_out))
     cached = cache_stems(library.stems(), cache, sample_rate, channels=channels, progress=progress)
     for song in [*library.songs, *library.labels]:
         _check_lengths(song, cached, sample_rate)
-    return Prepared(training, held_out, cached, sample_rate, channels)
+    return Prepared(training, sets, cached, sample_rate, channels)
 
 
 def _check_lengths(song: Song, cached: Mapping[str, CachedStem], sample_rate: int) -> None:

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from htmdsep.metrics.oracles import ideal_ratio_mask
 from htmdsep.model import NetworkOutput
-from htmdsep.training.validation import Estimator
+from htmdsep.training.validation import WindowEstimator
 
 
 def mixture_itself(mixtures: Tensor, _vocals: Tensor) -> NetworkOutput:
@@ -16,10 +16,10 @@ def mixture_itself(mixtures: Tensor, _vocals: Tensor) -> NetworkOutput:
 
 
 def oracle(mixtures: Tensor, vocals: Tensor) -> NetworkOutput:
-    """Return what the ideal ratio mask lets through of (windows, time), an upper bound."""
-    music = mixtures - vocals
-    estimate = ideal_ratio_mask(vocals.T.numpy(), music.T.numpy())
-    return NetworkOutput(torch.from_numpy(estimate.T.copy()), None)
+    """Return what the ideal ratio mask lets through: an upper bound, (windows, channels, time)."""
+    columns = (signal.flatten(0, 1).T.numpy() for signal in (vocals, mixtures - vocals))
+    estimate = torch.from_numpy(ideal_ratio_mask(*columns).T.copy())
+    return NetworkOutput(estimate.reshape(mixtures.shape), None)
 
 
-REFERENCES: dict[str, Estimator] = {"mixture": mixture_itself, "oracle": oracle}
+REFERENCES: dict[str, WindowEstimator] = {"mixture": mixture_itself, "oracle": oracle}

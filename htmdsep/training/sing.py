@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from htmdsep.atomic import atomic_path
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.decoding import decoded_blocks
-from htmdsep.training.layouts import AUDIO_SUFFIXES
+from htmdsep.files import AUDIO_ENDINGS, atomic_path
+from htmdsep.folders import Stem, Term
+from htmdsep.streams import stem_blocks
 
 SAMPLE_RATE = 24_000  # Hz
 FRAME_SECONDS = 0.005  # WORLD's default
@@ -52,14 +52,14 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     What hardly has a voice is left out, with a line on standard error. Raises HtmdsepError where
     there is no audio, a file cannot be decoded, or pyworld is missing.
     """
-    paths = [path for path in sorted(speech.rglob("*")) if path.suffix.lower() in AUDIO_SUFFIXES]
+    paths = [path for path in sorted(speech.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
     paths = [speech] if speech.is_file() else paths
     if not paths:
         raise HtmdsepError(f"no audio found in {speech}; give a file or a folder with speech")
     for number, path in enumerate(tqdm(paths, desc="sing", unit="file")):
         rng = np.random.default_rng([seed, number])
-        blocks = list(decoded_blocks(path, 0, SAMPLE_RATE, 1))
-        samples = np.concatenate(blocks)[:, 0].astype(np.float64) if blocks else np.zeros(0)
+        with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
+            samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)
         cuts = range(PIECE_SECONDS * SAMPLE_RATE, len(samples), PIECE_SECONDS * SAMPLE_RATE)
         sung = [sing(rng, piece) for piece in np.split(samples, cuts)]
         songs = [song for song in sung if song is not None]

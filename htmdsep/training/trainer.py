@@ -1,12 +1,13 @@
-"""The training loop."""
+"""The training loop: steps, their running figures, when to validate, and when to end."""
 
 from __future__ import annotations
 
-import math
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from math import isfinite, isnan
 from pathlib import Path
 
 import torch
@@ -15,32 +16,54 @@ from tqdm import tqdm
 
 from htmdsep.console import Stop
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.loading import Batches, load
+from htmdsep.metrics.ratios import sdr
+from htmdsep.model import HTMDNet, Network, NetworkOutput
+from htmdsep.model.masking import MaskingNetwork
+from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import Losses, supervise
-from htmdsep.training.running import add_figures, bar_figures, log_figures
-from htmdsep.training.settings import TrainerSettings
+from htmdsep.training.processes import Batches, World, load
+from htmdsep.training.recipe import Recipe
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.stopping import Clock
-from htmdsep.training.validation import score
-from htmdsep.training.windows import ValidationSet
-from htmdsep.training.world import World
+from htmdsep.training.validation import SUNG_POWER, score_network
 
 ENDLESS = 1 << 40  # steps, where only the time ends a run
 LAST, BEST_LOSS, BEST_SDR = "last.pt", "best-loss.pt", "best-sdr.pt"
+MEMORY = 0.98  # share of the running means of figures that a step leaves
+SDR_LIMIT = 30.0  # dB, either way, of a segment's share in the mean
+MOST_SKIPPED = 100  # steps in a row without a finite gradient: the weights are beyond recovery
 
-Report = Callable[[dict[str, float]], None]
+ReportRow = Callable[[dict[str, float]], None]
+
+
+class MaskingStage(nn.Module):
+    """A masking network whose masked estimate is the estimate as well."""
+
+    def __init__(self, masking: MaskingNetwork) -> None:
+        super().__init__()
+        self.masking = masking
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        masked_estimate = self.masking(mixture)
+        return NetworkOutput(masked_estimate, masked_estimate)
+
+
+def masking_stage(network: Network) -> MaskingStage | None:
+    """Return what learns first: of HTMD-Net its temporal masking network, of others nothing."""
+    if isinstance(network, HTMDNet) and isinstance(network.masking, MaskingNetwork):
+        return MaskingStage(network.masking)
+    return None
 
 
 @dataclass(frozen=True)
-class Run:
+class TrainingRun:
     """One process's share of a training run."""
 
     state: RunState
     batches: Batches
-    windows: Sequence[ValidationSet]  # the chief's; others need none
-    settings: TrainerSettings
+    windows: Sequence[ValidationSet]  # the main process's; others need none
+    recipe: Recipe
     folder: Path  # of the checkpoints
-    report: Report  # gets a row of figures at every validation
+    report: ReportRow  # gets a row of figures at every validation
     forward: nn.Module  # the network, perhaps compiled or made parallel
     masking: nn.Module | None = None  # what learns alone at first, likewise
     world: World = field(default_factory=World)
@@ -50,124 +73,235 @@ class Run:
         """The device that the network is on."""
         return next(self.state.network.parameters()).device
 
-    def learner(self, progress: float) -> nn.Module:
-        """What learns at a progress of 0 to 1 through the run."""
-        if self.masking is not None and self.settings.is_masking_alone(progress):
+    def trained_module(self, progress: float) -> nn.Module:
+        """Return what learns at a progress of 0 to 1 through the run."""
+        if self.masking is not None and self.recipe.is_masking_alone(progress):
             return self.masking
         return self.forward
 
+    def is_stale(self) -> bool:
+        """Tell whether the patience is spent."""
+        patience = self.recipe.patience
+        return patience is not None and self.state.stale_validations >= patience
 
-def train(run: Run) -> None:
+
+class Clock:
+    """Wall time spent, over resumed runs, and when the next validation is due."""
+
+    def __init__(self, state: RunState, recipe: Recipe) -> None:
+        self.state, self.recipe = state, recipe
+        self.started = time.monotonic() - state.seconds
+        self.validated_seconds = state.seconds
+
+    def tick(self) -> None:
+        """Bring the state's seconds up to now."""
+        self.state.seconds = time.monotonic() - self.started
+
+    def is_over(self) -> bool:
+        """Tell whether the minutes are spent."""
+        limit = self.recipe.max_minutes
+        return limit is not None and self.state.seconds >= 60 * limit
+
+    def is_due(self) -> bool:
+        """Tell whether to validate after this step.
+
+        By the clock that is at multiples of the epoch, so that runs in short pieces validate, too.
+        """
+        if self.recipe.epoch_minutes is None:
+            return self.state.step % self.recipe.epoch_steps == 0
+        epoch = 60 * self.recipe.epoch_minutes
+        return self.state.seconds // epoch > self.validated_seconds // epoch
+
+    def validated(self) -> None:
+        """Count the time that validation took, and wait for the next epoch."""
+        self.tick()
+        self.validated_seconds = self.state.seconds
+
+
+def train(run: TrainingRun) -> int | None:
     """Train until the steps, the minutes or the patience are spent, or a signal asks to end.
 
     `last.pt` is written at every validation and at the end, `best-loss.pt` and `best-sdr.pt`
-    whenever they improve, averaged over the validation sets.
+    whenever they improve, averaged over the validation sets. Returns the signal, None without one.
+    Raises HtmdsepError where a process that prepares batches is lost, after `last.pt`.
     """
-    state, settings, world = run.state, run.settings, run.world
-    last = settings.steps if settings.steps is not None else ENDLESS
-    clock = Clock(state, settings)
+    state, world, clock = run.state, run.world, Clock(run.state, run.recipe)
+    with Stop().listening() as stop:
+        try:
+            _take_steps(run, clock, stop)
+        except RuntimeError as error:
+            if "DataLoader worker" not in str(error):
+                raise
+            if world.is_main:
+                save_state(run.folder / LAST, state)
+            raise HtmdsepError(
+                f"a process that prepares batches was lost at step {state.step}, perhaps for want "
+                "of memory; go on with --resume, and with fewer --workers where it happens again"
+            ) from error
+        if world.is_main:
+            if clock.is_over() and stop.signal is None and state.validated_step < state.step:
+                _validate_and_save(run, clock)
+            else:
+                save_state(run.folder / LAST, state)
+        return stop.signal
+
+
+def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
+    state, recipe, world = run.state, run.recipe, run.world
+    last = recipe.steps if recipe.steps is not None else ENDLESS
     state.network.train()
-    bar = tqdm(
-        total=settings.steps,
-        initial=state.step,
-        unit="step",
-        mininterval=1,
-        disable=not world.is_chief,
-    )
-    batches = load(run.batches, state.step, last, settings.workers, run.device)
-    with Stop().listening() as stop, bar, closing(batches) as stream:  # workers end with it
+    hidden = None if world.is_main else True  # None: on a terminal; elsewhere the log's rows tell
+    bar = tqdm(total=recipe.steps, initial=state.step, unit="step", mininterval=1, disable=hidden)
+    batches = load(run.batches, state.step, last, recipe.workers, run.device)
+    skipped = 0
+    with bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
-            progress = settings.progress(state.step, state.seconds)
-            rate = settings.schedule.at(state.step, progress, state.reductions)
-            over = stop.signal is not None or clock.is_over() or _is_stale(run)
-            rate, progress, ending = world.agree(rate, progress, over)
+            progress = recipe.progress(state.step, state.seconds)
+            over = stop.signal is not None or clock.is_over() or run.is_stale()
+            rate = recipe.rate(state.step, progress)
+            rate, progress, ending = world.broadcast(rate, progress, over)
             if ending:
                 break
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            losses, estimate = descend(run, run.learner(progress), mixture, vocals, rate)
-            state.average.update(state.network)
+            found = training_step(run, run.trained_module(progress), mixture, vocals, rate)
+            skipped = 0 if found is not None else skipped + 1
+            if skipped == MOST_SKIPPED:
+                raise _lost(state)
             state.step += 1
-            state.audio_seconds += world.size * mixture.numel() / state.network.config.sample_rate
+            samples = world.size * mixture[:, 0].numel()
+            state.audio_seconds += samples / state.network.config.sample_rate
             clock.tick()
-            if world.is_chief:
-                add_figures(state, losses, vocals, estimate)
+            if world.is_main:
+                if found is not None:
+                    _add_figures(state, *found, vocals)
                 bar.update()
-                bar.set_postfix(bar_figures(state), refresh=False)
+                bar.set_postfix(_bar_figures(state), refresh=False)
                 if clock.is_due() or state.step == last:
-                    validate(run)
-                    clock.validated()
-                    save_state(run.folder / LAST, state)
-    if world.is_chief:
-        if clock.is_over() and stop.signal is None and state.validated_step < state.step:
-            validate(run)
-        save_state(run.folder / LAST, state)
+                    _validate_and_save(run, clock)
 
 
-def descend(
-    run: Run, learner: nn.Module, mixture: Tensor, vocals: Tensor, rate: float
-) -> tuple[Losses, Tensor]:
-    """Take one step down the gradient at a learning rate; return the losses and the estimate."""
-    state, settings = run.state, run.settings
-    state.optimiser.zero_grad()
-    with torch.autocast(mixture.device.type, torch.bfloat16, enabled=settings.bf16):
-        output = learner(mixture)
-    losses = supervise(output, mixture, vocals, settings.loss)
+def training_step(
+    run: TrainingRun, module: nn.Module, mixture: Tensor, vocals: Tensor, rate: float
+) -> tuple[Losses, Tensor] | None:
+    """Take one step down the gradient at a learning rate; return the losses and the estimate.
+
+    Where the gradient is not finite the step is skipped and counted, and None returned: the
+    weights stay, and batch norm's statistics go back to their averages, for the forward pass may
+    have spoilt them.
+    """
+    state, recipe = run.state, run.recipe
+    state.optimiser.zero_grad(set_to_none=True)
+    with torch.autocast(mixture.device.type, torch.bfloat16, enabled=recipe.bf16):
+        output = module(mixture)
+    losses = supervise(output, mixture, vocals, recipe.loss)
     losses.total.backward()  # type: ignore[no-untyped-call]
-    if settings.clip_norm is not None:
-        nn.utils.clip_grad_norm_(state.network.parameters(), settings.clip_norm)
-    state.optimiser.step(rate)
+    limit = recipe.clip_norm if recipe.clip_norm is not None else float("inf")
+    # Of all processes together, so that they skip the same steps.
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
+    if not bool(norm.isfinite()):
+        state.skipped_steps += 1
+        kept = state.average.module.buffers()
+        for buffer, value in zip(state.network.buffers(), kept, strict=True):
+            buffer.copy_(value)
+        return None
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate
+    state.optimiser.step()
+    state.average.update_parameters(state.network)
     return losses, output.estimate.detach()
 
 
-def validate(run: Run) -> None:
-    """Score the averaged weights, keep the best by loss and by SDR, and report a row."""
-    state, settings = run.state, run.settings
-    state.validated_step = state.step
-    row = log_figures(state)
-    losses, ratios = [], []
-    for windows in run.windows:
-        scores = score(
-            state.average.network,
-            windows.every(settings.validation_stride),
-            run.device,
-            settings.loss,
-        )
-        row |= {f"{windows.name}_{name}": value for name, value in scores.as_dict().items()}
-        losses.append(scores.loss)
-        ratios.append(scores.sdr.median)
-    _check_finite(*state.means.values(), *losses, step=state.step)
-    if run.windows:
-        _keep_best(run, sum(losses) / len(losses), sum(ratios) / len(ratios))
+def _add_figures(state: RunState, losses: Losses, estimate: Tensor, vocals: Tensor) -> None:
+    """Let a step's losses and SDR, over (batch, channels, time), into the running means."""
+    figures = {"loss": losses.total, "final_loss": losses.final, "masked_loss": losses.masked}
+    sung = vocals.square().mean(dim=(1, 2)) > SUNG_POWER
+    if sung.any():
+        ratios = sdr(vocals[sung].flatten(1), estimate[sung].float().flatten(1))
+        figures["sdr"] = ratios.clamp(-SDR_LIMIT, SDR_LIMIT).mean()
+    memory = min(MEMORY, state.step / (state.step + 1))  # at first a plain mean
+    for name, value in zip(figures, torch.stack(list(figures.values())).tolist(), strict=True):
+        state.means[name] = memory * state.means.get(name, value) + (1 - memory) * value
+
+
+def _bar_figures(state: RunState) -> dict[str, str]:
+    nan = float("nan")
+    return {
+        "loss": f"{state.means.get('loss', nan):.4f}",
+        "SDR": f"{state.means.get('sdr', nan):.2f}",
+        "audio s/s": f"{state.audio_seconds / max(state.seconds, 1e-9):.1f}",
+    }
+
+
+def _log_figures(state: RunState) -> dict[str, float]:
+    """Return the training columns of a row of the log."""
+    seconds = max(state.seconds, 1e-9)
+    return {
+        "step": state.step,
+        "minutes": round(state.seconds / 60, 2),
+        "audio_hours": round(state.audio_seconds / 3600, 3),
+        "audio_seconds_per_second": round(state.audio_seconds / seconds, 2),
+        "waited_share": round(state.waited_seconds / seconds, 4),
+        "skipped_steps": state.skipped_steps,
+        **{f"train_{name}": round(value, 6) for name, value in state.means.items()},
+    }
+
+
+def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
+    """Validate, write `last.pt`, and only then report, which may fail."""
+    row = validate(run)
+    clock.validated()
+    save_state(run.folder / LAST, run.state)
     run.report(row)
 
 
-def _check_finite(*figures: float, step: int) -> None:
-    if not all(map(math.isfinite, figures)):
-        raise HtmdsepError(
-            f"the loss is no longer finite at step {step}; try a lower --learning-rate, from the "
-            "last checkpoint or anew"
-        )
+def validate(run: TrainingRun) -> dict[str, float]:
+    """Score the averaged weights, keep the best by loss and by SDR, and return the log's row."""
+    state, recipe = run.state, run.recipe
+    state.validated_step = state.step
+    row = _log_figures(state)
+    losses, ratios = [], []
+    for windows in run.windows:
+        chosen = windows.every(recipe.validation_stride)
+        scores = score_network(state.average.module, chosen, run.device, recipe.loss)  # type: ignore[arg-type]
+        row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
+        losses.append(scores["loss"])
+        ratios.append(scores["sdr"])
+    if not all(map(isfinite, [*state.means.values(), *losses])):
+        raise _lost(state)
+    if run.windows:
+        _keep_best(run, sum(losses) / len(losses), _mean_ratio(run, ratios))
+    return row
 
 
-def _keep_best(run: Run, loss: float, ratio: float) -> None:
+def _lost(state: RunState) -> HtmdsepError:
+    return HtmdsepError(
+        f"the loss is no longer finite at step {state.step}; begin anew with a lower "
+        "--learning-rate, into another --out"
+    )
+
+
+def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
+    """Return the mean SDR of the sets that have one; tell once which have none."""
+    known = [ratio for ratio in ratios if not isnan(ratio)]
+    if len(known) < len(ratios) and not run.state.best:
+        silent = [one.name for one, ratio in zip(run.windows, ratios, strict=True) if isnan(ratio)]
+        text = f"no window of {', '.join(silent)} has singing: {BEST_SDR} is chosen "
+        end = "by the other sets" if known else "by none, and never written"
+        tqdm.write(text + end, file=sys.stderr)
+    return sum(known) / len(known) if known else float("nan")
+
+
+def _keep_best(run: TrainingRun, loss: float, ratio: float) -> None:
     state = run.state
     state.stale_validations += 1
-    better_loss = loss < state.best.get("loss", float("inf"))
-    better_ratio = ratio > state.best.get("sdr", float("-inf"))
-    if better_loss:
-        state.best["loss"] = loss
-        state.stale_validations = 0
-    state.reductions += run.settings.schedule.is_spent(state.stale_validations)
-    if better_ratio:
+    better = []  # all are noted before the first is written
+    if loss < state.best.get("loss", float("inf")):
+        state.best["loss"], state.stale_validations = loss, 0
+        better.append(BEST_LOSS)
+    if ratio > state.best.get("sdr", float("-inf")):
         state.best["sdr"] = ratio
-    if better_loss:
-        save_state(run.folder / BEST_LOSS, state)
-    if better_ratio:
-        save_state(run.folder / BEST_SDR, state)
-
-
-def _is_stale(run: Run) -> bool:
-    patience = run.settings.patience
-    return patience is not None and run.state.stale_validations >= patience
+        better.append(BEST_SDR)
+    for name in better:
+        save_state(run.folder / name, state)

@@ -3,91 +3,60 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
-from htmdsep.edges import with_mirrored_edges, without_edges
+from htmdsep.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
 from htmdsep.levels import with_gains
 from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.metrics.silence import levels_at_silence
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
-from htmdsep.streaming import CONTEXT_SECONDS
+from htmdsep.thresholds import SUNG_DBFS, power_of
+from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import LossSettings, supervise
-from htmdsep.training.windows import ValidationSet
 
-SUNG_POWER = 1e-7  # mean square, -70 dBFS; quieter vocals count as none
+SUNG_POWER = power_of(SUNG_DBFS)  # mean square; quieter vocals count as none
+RATIOS = ("sdr", "si_sdr", "accompaniment_sdr", "accompaniment_si_sdr")
 
-# What is made of mixtures whose vocals are known; (windows, time) all of them.
-Estimator = Callable[[Tensor, Tensor], NetworkOutput]
-
-
-class Quartiles(NamedTuple):
-    """The middle of a distribution, and where its middle half begins and ends."""
-
-    median: float
-    lower: float
-    upper: float
-
-
-@dataclass(frozen=True)
-class Scores:
-    """Ratios over windows with singing in dB, levels at silence, losses over all windows."""
-
-    sdr: Quartiles
-    si_sdr: Quartiles
-    accompaniment_sdr: Quartiles
-    accompaniment_si_sdr: Quartiles
-    pes: float  # median dBFS of silent tenths of a second; NaN where there are none
-    pes_mean: float
-    silence_level: float  # mean dBFS of the mixture there
-    loss: float  # as trained
-    final_loss: float
-    masked_loss: float
-
-    def as_dict(self) -> dict[str, float]:
-        """Return the scores by name, medians without a suffix, to a millionth."""
-        values: dict[str, float] = {}
-        for name, value in vars(self).items():
-            if isinstance(value, Quartiles):
-                values[name] = value.median
-                values |= {f"{name}_lower": value.lower, f"{name}_upper": value.upper}
-            else:
-                values[name] = value
-        return {name: round(value, 6) for name, value in values.items()}
+# What is made of mixtures whose vocals are known; (windows, channels, time) all of them.
+WindowEstimator = Callable[[Tensor, Tensor], NetworkOutput]
 
 
 @torch.inference_mode()
 def separate_windows(
     network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
 ) -> NetworkOutput:
-    """Return what a network makes of (windows, time), on the CPU and each output of the same shape.
+    """Return what a network makes of (windows, channels, time), on the CPU and of the same shape.
 
-    Every window is cut and joined as `htmdsep` does with a file of its length.
+    Every window is cut and joined as `htmdsep` does with a file of its length; a network that hears
+    more channels than there are hears the one repeated.
     """
-    segment_length = network.config.segment_length
+    config = network.config
+    together, segment_length = config.input_channels, config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    context_length = round(CONTEXT_SECONDS * network.config.sample_rate)
-    edged = with_mirrored_edges([mixtures.T.numpy()], context_length)
+    context_length = round(CONTEXT_SECONDS * config.sample_rate)
+    heard = mixtures.expand(-1, max(together, mixtures.shape[1]), -1)
+    edged = with_mirrored_edges([heard.flatten(0, 1).T.numpy()], context_length)
     cut = cut_segments(edged, segment_length, hop_length)
-    levelled = list(with_gains(cut, network.config.input_level))
-    shape = (-1, network.config.input_channels, -1)  # mono: channels that are equal
-    inputs = [torch.from_numpy((segment.samples * gain).T)[:, None] for segment, gain in levelled]
-    outputs = [network(rows.expand(shape).to(device)) for rows in inputs]
+    levelled = list(with_gains(cut, config.input_level, together))
+    outputs = []
+    for segment, gain in levelled:
+        rows = torch.from_numpy((segment.samples * gain).T)  # (windows * channels, time)
+        outputs.append(network(rows.reshape(-1, together, rows.shape[1]).to(device)))
 
     def join(parts: list[Tensor]) -> Tensor:
         estimates = [
-            segment._replace(samples=part.mean(dim=1).T.float().cpu().numpy() / gain)
+            segment._replace(samples=part.flatten(0, 1).T.float().cpu().numpy() / gain)
             for (segment, gain), part in zip(levelled, parts, strict=True)
         ]
-        joined = overlap_add(estimates, segment_length, hop_length)
-        return torch.from_numpy(np.concatenate(list(without_edges(joined, context_length))).T)
+        blocks = without_edges(overlap_add(estimates, segment_length, hop_length), context_length)
+        joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(heard.shape)
+        return joined if heard.shape == mixtures.shape else joined.mean(dim=1, keepdim=True)
 
     masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
     return NetworkOutput(
@@ -95,73 +64,71 @@ def separate_windows(
     )
 
 
-def score(
+def score_network(
     network: Network, windows: ValidationSet, device: torch.device, loss: LossSettings
-) -> Scores:
+) -> dict[str, float]:
     """Separate a validation set and score it; the network must be in evaluation mode."""
     estimate = partial(separate_windows, network, device)
     return score_estimates(estimate, windows, network.config.sample_rate, loss)
 
 
 def score_estimates(
-    estimator: Estimator, windows: ValidationSet, sample_rate: int, loss: LossSettings
-) -> Scores:
-    """Score what an estimator makes of a validation set."""
+    estimator: WindowEstimator, windows: ValidationSet, sample_rate: int, loss: LossSettings
+) -> dict[str, float]:
+    """Score what an estimator makes of a validation set, to a millionth.
+
+    By name: ratios in dB over the windows with singing, medians without a suffix, then `_lower` and
+    `_upper` quartile and `_mean`; `pes`, the median level in dBFS of the estimate in silent tenths
+    of a second, its mean and the mixture's (`silence_level`); losses over all windows, `loss` as
+    trained. NaN where there is nothing to score.
+    """
     ratios, silences, losses = [], [], []
     for mixtures, vocals in windows.batches():
         output = estimator(mixtures, vocals)
-        sung = vocals.square().mean(dim=1) > SUNG_POWER
+        sung = vocals.square().mean(dim=(1, 2)) > SUNG_POWER
         ratios.append(_ratios(mixtures, vocals, output.estimate)[sung])
         signals = torch.stack([output.estimate, mixtures])
         levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)
         silences.append(torch.from_numpy(levels).float())
-        found = supervise(_with_channel(output), mixtures[:, None], vocals[:, None], loss)
+        found = supervise(output, mixtures, vocals, loss)
         parts = torch.stack([found.total, found.final, found.masked])
         losses.append(parts.expand(len(vocals), -1))
-    return _summarise(torch.cat(ratios), torch.cat(silences, dim=1), torch.cat(losses))
+    values = _summary(torch.cat(ratios)) | _levels(torch.cat(silences, dim=1))
+    total, final, masked = torch.cat(losses).mean(dim=0).tolist()
+    values |= {"loss": total, "final_loss": final, "masked_loss": masked}
+    return {name: round(value, 6) for name, value in values.items()}
 
 
 def _ratios(mixtures: Tensor, vocals: Tensor, estimate: Tensor) -> Tensor:
-    """Return SDR and SI-SDR of vocals, then of accompaniment, as (windows, 4)."""
-    music, music_estimate = mixtures - vocals, mixtures - estimate
-    return torch.stack(
-        [
-            sdr(vocals, estimate),
-            _si_sdr(vocals, estimate),
-            sdr(music, music_estimate),
-            _si_sdr(music, music_estimate),
-        ],
-        dim=1,
-    )
+    """Return RATIOS of (windows, channels, time), as (windows, 4)."""
+    mixtures, vocals, estimate = (one.flatten(1) for one in (mixtures, vocals, estimate))
+    pairs = ((vocals, estimate), (mixtures - vocals, mixtures - estimate))
+    return torch.stack([ratio(*pair) for pair in pairs for ratio in (sdr, _si_sdr)], dim=1)
 
 
 def _si_sdr(target: Tensor, estimate: Tensor) -> Tensor:
     return torch.from_numpy(si_sdr(target.numpy(), estimate.numpy(), FLOOR)).float()
 
 
-def _with_channel(output: NetworkOutput) -> NetworkOutput:
-    masked = None if output.masked_estimate is None else output.masked_estimate[:, None]
-    return NetworkOutput(output.estimate[:, None], masked)
-
-
-def _summarise(ratios: Tensor, silences: Tensor, losses: Tensor) -> Scores:
-    """Reduce ratios (sung windows, 4), levels at silence (2, frames), losses (windows, 3)."""
+def _summary(ratios: Tensor) -> dict[str, float]:
+    """Reduce the ratios of sung windows, (windows, 4)."""
     if not len(ratios):
-        ratios = torch.full((1, 4), float("nan"))
+        ratios = torch.full((1, len(RATIOS)), float("nan"))
+    quartiles = ratios.quantile(torch.tensor([0.5, 0.25, 0.75]), dim=0)  # (3, 4)
+    reduced = torch.cat([quartiles, ratios.mean(dim=0, keepdim=True)]).T.tolist()
+    return {
+        f"{name}{suffix}": value
+        for name, column in zip(RATIOS, reduced, strict=True)
+        for suffix, value in zip(("", "_lower", "_upper", "_mean"), column, strict=True)
+    }
+
+
+def _levels(silences: Tensor) -> dict[str, float]:
+    """Reduce the levels at silence of estimate and mixture, (2, frames)."""
     if not silences.shape[1]:
         silences = torch.full((2, 1), float("nan"))
-    quartiles = ratios.quantile(torch.tensor([0.5, 0.25, 0.75]), dim=0)  # (3, 4)
-    total, final, masked = losses.mean(dim=0).tolist()
-    vocals, vocals_si, music, music_si = (Quartiles(*column.tolist()) for column in quartiles.T)
-    return Scores(
-        sdr=vocals,
-        si_sdr=vocals_si,
-        accompaniment_sdr=music,
-        accompaniment_si_sdr=music_si,
-        pes=float(silences[0].quantile(0.5)),
-        pes_mean=float(silences[0].mean()),
-        silence_level=float(silences[1].mean()),
-        loss=total,
-        final_loss=final,
-        masked_loss=masked,
-    )
+    return {
+        "pes": float(silences[0].quantile(0.5)),
+        "pes_mean": float(silences[0].mean()),
+        "silence_level": float(silences[1].mean()),
+    }

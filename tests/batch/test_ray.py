@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from htmdsep.atomic import is_in_work
 from htmdsep.cli.command import command
+from htmdsep.files import is_in_work
 from htmdsep.options import STEM_NAMES
 from tests.batch.songs import (
     done_inputs,

@@ -20,8 +20,8 @@ from htmdsep.evaluation.run import choose_pictures, choose_songs
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
+from htmdsep.folders import Song, Stem, find_test_songs
 from htmdsep.separator import Stems
-from htmdsep.training.layouts import Song, Stem, find_test_songs
 from tests.evaluation.signals import write
 
 

@@ -18,9 +18,9 @@ from htmdsep.evaluation.systems import (
     labelled,
     network_systems,
 )
+from htmdsep.folders import find_test_songs
 from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet
 from htmdsep.separator import Separator
-from htmdsep.training.layouts import find_test_songs
 from htmdsep.weights_file import load_weights
 from tests.evaluation.signals import RATE, write
 from tests.sounds import tone

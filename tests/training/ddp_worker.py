@@ -6,23 +6,18 @@ Usage: ddp_worker.py OUTPUT; ranks and address come from the environment, as tor
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, initialise_like_keras
-from htmdsep.training.ema import MovingAverage
-from htmdsep.training.loading import Batch
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.optimisers import Optimisers
-from htmdsep.training.schedule import Schedule
-from htmdsep.training.settings import TrainerSettings
-from htmdsep.training.stages import MaskingStage
-from htmdsep.training.state import RunState, save_state
-from htmdsep.training.trainer import Run, train
-from htmdsep.training.world import World, join_world
+from htmdsep.training.processes import Batch, World, join_processes
+from htmdsep.training.recipe import PAPER
+from htmdsep.training.state import RunState, fresh_state, save_state
+from htmdsep.training.trainer import MaskingStage, TrainingRun, train
 
 CONFIG = HTMDNetConfig(
     segment_length=1024,
@@ -35,10 +30,12 @@ CONFIG = HTMDNetConfig(
     lstm_size=8,
     lstm_layers=1,
 )
-SETTINGS = TrainerSettings(
+RECIPE = replace(
+    PAPER,
     loss=VARIANTS["mse-mae"],
-    schedule=Schedule(1.0),
+    learning_rate=1.0,
     clip_norm=0.05,
+    average_decay=0.5,
     steps=4,
     masking_share=0.5,
     workers=0,
@@ -84,17 +81,18 @@ def initial_network() -> HTMDNet:
 
 
 def run(folder: Path, world: World) -> RunState:
-    """Train four steps, two of them the masking network alone; save only the chief's state."""
+    """Train four steps, two of them the masking network alone; only the main one saves."""
     torch.set_num_threads(1)
     network = initial_network()
-    optimiser = Optimisers(torch.optim.SGD(network.parameters(), momentum=0.5))
-    state = RunState(network, MovingAverage(network, 0.5), optimiser, {})
+    state = fresh_state(network, RECIPE, {})
+    # Adam would make much of the last bits of gradients that are next to nothing.
+    state.optimiser = torch.optim.SGD(network.parameters(), momentum=0.5)  # type: ignore[assignment]
     train(
-        Run(
+        TrainingRun(
             state=state,
             batches=Halves(world),
             windows=(),
-            settings=SETTINGS,
+            recipe=RECIPE,
             folder=folder,
             report=lambda _row: None,
             forward=world.parallel(NormsAtRest(network)),
@@ -107,6 +105,6 @@ def run(folder: Path, world: World) -> RunState:
 
 if __name__ == "__main__":
     output = Path(sys.argv[1])
-    with join_world(torch.device("cpu")) as joined:
+    with join_processes(torch.device("cpu")) as joined:
         ended = run(output, joined)
         save_state(output / f"rank{joined.rank}.pt", ended)

@@ -22,8 +22,8 @@ from htmdsep.training.augment.draw import (
 )
 from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
-from htmdsep.training.loading import load
 from htmdsep.training.places import Sources, make_pool
+from htmdsep.training.processes import load
 
 RATE = 22_050
 LENGTH = 8_192

@@ -9,8 +9,8 @@ import pytest
 import soundfile
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.folders import Stem, Term, find_library
 from htmdsep.training.cache import FULL_SCALE, CachedStem, cache_stems
-from htmdsep.training.layouts import Stem, Term, find_library
 
 RATE = 22_050
 STEP = FULL_SCALE / 32_768

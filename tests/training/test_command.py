@@ -1,20 +1,23 @@
 from __future__ import annotations
 
-import csv
 import json
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from click.testing import CliRunner
 
-from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig
 from htmdsep.training import cli
-from htmdsep.training.arguments import Arguments
-from htmdsep.training.perwindow import band_ratio
-from htmdsep.training.presets import OURS, PAPER, network_config
-from htmdsep.training.provenance import current_commit, describe_command, read_credits
+from htmdsep.training.losses import VARIANTS
+from htmdsep.training.options import TrainOptions
+from htmdsep.training.recipe import OURS, PAPER, Recipe
 from htmdsep.weights_file import WeightsInfo, save_weights
 
 
@@ -24,53 +27,40 @@ def invoke(*arguments: object) -> tuple[int, str]:
     return result.exit_code, result.output
 
 
-def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> Arguments:
+def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> TrainOptions:
     """Return the options that a command line makes, without training."""
-    caught: list[Arguments] = []
+    caught: list[TrainOptions] = []
     monkeypatch.setattr(cli, "train_with", caught.append)
     code, output = invoke("run", "folder", "--out", "out", *arguments)
     assert code == 0, output
     return caught[0]
 
 
-def test_the_presets_stand_unless_an_option_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert given(monkeypatch).chosen_preset() == OURS
-    assert given(monkeypatch, "--preset", "paper").chosen_preset() == PAPER
-    changed = given(
-        monkeypatch,
-        "--preset=paper",
-        "--loss=mse-mae",
-        "--batch-size=4",
-        "--learning-rate=0.01",
-        "--epochs=3",
-        "--patience=2",
-        "--max-minutes=5",
-        "--decay=plateau",
-        "--masking-share=0.25",
-        "--optimiser=muon",
-    ).chosen_preset()
-    assert (changed.trainer.loss.masked, changed.trainer.loss.beta) == ("mse", 1.0)
-    assert (changed.trainer.loss.final, changed.trainer.loss.alpha) == ("mae", 0.1)
-    assert (changed.batch_size, changed.epochs, changed.trainer.patience) == (4, 3, 2)
-    assert (PAPER.optimiser, changed.optimiser) == ("adam", "muon")
-    assert changed.trainer.schedule.learning_rate == 0.01
-    assert changed.trainer.schedule.decay == "plateau"
-    assert (changed.trainer.max_minutes, changed.trainer.masking_share) == (5, 0.25)
+CHANGES: dict[str, dict[str, Any]] = {
+    "--loss=mse-mae": {"loss": VARIANTS["mse-mae"]},
+    "--batch-size=4": {"batch_size": 4},
+    "--learning-rate=0.01": {"learning_rate": 0.01},
+    "--epochs=3": {"epochs": 3},
+    "--patience=2": {"patience": 2},
+    "--max-minutes=5": {"max_minutes": 5.0},
+    "--decay=cosine": {"decay": "cosine"},
+    "--masking-share=0.25": {"masking_share": 0.25},
+    "--encoder 64 32": {"encoder_kernel": 64, "encoder_stride": 32},
+    "--workers=0": {"workers": 0},
+    "--bf16": {"bf16": True},
+    "--no-bf16": {"bf16": False},
+}
 
 
-def test_the_papers_preset_is_the_slides_protocol() -> None:
-    assert (PAPER.segment_length, PAPER.batch_size, PAPER.epochs) == (16_384, 8, 150)
-    assert PAPER.trainer.schedule.at(0, 0.0, 0) == 1e-4
-    assert PAPER.trainer.schedule.at(10**6, 1.0, 9) == 1e-4
-    assert PAPER.trainer.patience == 20
-    assert not PAPER.random_mixes
-    htmdnet = network_config(PAPER, "htmdnet")
-    assert isinstance(htmdnet, HTMDNetConfig)
-    assert (htmdnet.encoder_kernel, htmdnet.encoder_stride) == (16, 8)
-    assert {network_config(PAPER, name).architecture for name in ("convtasnet", "waveunet")} == {
-        "convtasnet",
-        "waveunet",
-    }
+@pytest.mark.parametrize("preset", [OURS, PAPER])
+def test_the_presets_stand_unless_an_option_is_given(
+    monkeypatch: pytest.MonkeyPatch, preset: Recipe
+) -> None:
+    named = f"--preset={'ours' if preset is OURS else 'paper'}"
+    assert given(monkeypatch, named).recipe() == preset
+    for words, changes in CHANGES.items():
+        changed = given(monkeypatch, named, *words.split()).recipe()
+        assert changed == replace(preset, **changes), words
 
 
 def test_the_help_is_grouped() -> None:
@@ -104,7 +94,7 @@ SHORT = ("--steps=3", "--segment-length=8192", "--batch-size=1", "--workers=1", 
 def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(
     tmp_path: Path, corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("htmdsep.training.session.train", None)
+    monkeypatch.setattr("htmdsep.training.run.train", None)
     (tmp_path / "song.wav").touch()
     code, output = invoke("run", corpus, "--cache", cache, "--out", tmp_path / "song.wav", *SHORT)
     assert code == 1
@@ -119,8 +109,39 @@ def test_a_run_whose_loss_is_lost_ends_as_a_failure(
         "run", corpus, "--cache", cache, "--out", out, *SHORT, "--learning-rate=1e30"
     )
     assert code == 1
-    assert "the loss is no longer finite at step 3; try a lower --learning-rate" in output
+    assert (
+        "the loss is no longer finite at step 3; begin anew with a lower --learning-rate" in output
+    )
     assert not list(out.glob("*.pt"))
+
+
+def test_a_run_is_ended_by_a_signal_and_keeps_others_out(
+    tmp_path: Path, corpus: Path, cache: Path
+) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".last.pt.0a1b2c3d.part").touch()  # of a run that was killed
+    words = ["run", corpus, "--cache", cache, "--out", out, *SHORT[1:], "--no-bf16"]
+    running = subprocess.Popen(
+        [sys.executable, "-m", "htmdsep.training", *map(str, words), "--epoch-minutes=0.001"],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        deadline = time.monotonic() + 120
+        while not (out / "log.csv").exists() and running.poll() is None:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        code, output = invoke(*words, "--resume")
+        assert code == 1 and "another run is training into" in output
+        running.send_signal(signal.SIGTERM)
+        _, errors = running.communicate(timeout=60)
+    finally:
+        running.kill()
+    assert running.returncode == 143, errors
+    assert (out / "last.pt").exists()
+    assert not list(out.glob(".*"))
+    assert errors.count("step 1,") == 1 and "\r" not in errors  # bars are for terminals
 
 
 def test_the_paper_needs_songs(tmp_path: Path, corpus: Path, cache: Path) -> None:
@@ -144,18 +165,12 @@ def test_weights_are_scored(tmp_path: Path, corpus: Path, cache: Path) -> None:
     save_weights(path, HTMDNet(config), info, torch.float32)
     scored = {}
     for what in (path, "mixture", "oracle"):
-        rows = tmp_path / "rows.csv"
-        code, output = invoke("score", what, corpus, "--cache", cache, "--per-window", rows)
+        code, output = invoke("score", what, corpus, "--cache", cache)
         assert code == 0, output
         scored[what] = json.loads(output[output.index("{") : output.index("}") + 1])
         assert scored[what]["set"] == "validation"
         assert scored[what]["windows"] == 1
-        with rows.open(newline="") as file:
-            (row,) = csv.DictReader(file)
-        assert row["set"] == "validation"
-        assert row["vocals"].startswith("songs/") and row["accompaniment"].startswith("songs/")
-        assert float(row["sdr"]) == pytest.approx(scored[what]["sdr"], abs=1e-3)
-    wanted = {"sdr", "sdr_lower", "sdr_upper", "si_sdr", "pes", "accompaniment_sdr"}
+    wanted = {"sdr", "sdr_lower", "sdr_upper", "sdr_mean", "si_sdr", "pes", "accompaniment_sdr"}
     assert wanted <= scored[path].keys()
     assert scored["oracle"]["sdr"] > max(scored["mixture"]["sdr"], scored[path]["sdr"]) + 3
 
@@ -166,38 +181,3 @@ def test_bundled_weights_are_scored_by_name(corpus: Path, cache: Path) -> None:
     assert json.loads(output[output.index("{") : output.index("}") + 1])["windows"] == 1
     code, output = invoke("score", "nobody", corpus, "--cache", cache)
     assert code == 1 and "nobody" in output
-
-
-def test_export_wants_credits(tmp_path: Path) -> None:
-    path = tmp_path / "credits.csv"
-    path.write_text("files,source,licence\nvoices/*,me,CC0\n")
-    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
-    path.write_text("\ufefffiles,source,licence\nvoices/*,me,CC0\n")  # as spreadsheets save it
-    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
-    for row in ("voices/*,me", "voices/*,,CC0", "voices/*,me,CC0,more"):
-        path.write_text(f"files,source,licence\na,b,c\n{row}\n")
-        with pytest.raises(HtmdsepError, match="row 2: give a source, a licence"):
-            read_credits(path)
-    path.write_text("files,source\nvoices/*,me\n")
-    with pytest.raises(HtmdsepError, match="columns source and licence"):
-        read_credits(path)
-    code, output = invoke(
-        "export", "x.pt", "y.safetensors", "--name=x", "--licence=CC0", "--credits", path
-    )
-    assert code == 1
-    assert "columns source" in output
-
-
-def test_commands_are_told_without_folders() -> None:
-    told = describe_command(["run", "/music/my songs", "--out", "a/b"])
-    assert told == "htmdsep-train run 'my songs' --out a/b"
-    told = describe_command(["run", "music", "--out=/home/me/b", "--encoder=16"])
-    assert told == "htmdsep-train run music --out=b --encoder=16"
-    assert current_commit()
-
-
-def test_the_band_ratio_counts_power_within_the_band() -> None:
-    time = torch.arange(22_050) / 22_050
-    tone, bass = torch.sin(2 * torch.pi * 1000 * time), torch.sin(2 * torch.pi * 60 * time)
-    ratio = band_ratio(tone[None], (0.1 * tone + 10 * bass)[None], 22_050)
-    assert ratio.tolist() == [pytest.approx(20, abs=0.01)]

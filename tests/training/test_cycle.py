@@ -5,23 +5,32 @@ from __future__ import annotations
 import csv
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, HTMDNetConfig
+from htmdsep.files import sha256
+from htmdsep.model import (
+    ConvTasNet,
+    ConvTasNetConfig,
+    HTMDNet,
+    HTMDNetConfig,
+    NetworkConfig,
+    SpectralConfig,
+)
 from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
+from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import Prepared, prepare
-from htmdsep.training.presets import OURS, PAPER
-from htmdsep.training.schedule import Schedule
-from htmdsep.training.session import Job, fit
-from htmdsep.training.settings import Preset
+from htmdsep.training.processes import World
+from htmdsep.training.recipe import OURS, PAPER, Recipe
+from htmdsep.training.run import fit
+from htmdsep.training.state import RunState, averaged_network, read_checkpoint
 from htmdsep.training.trainer import BEST_SDR, LAST
-from htmdsep.training.validation import score, separate_windows
-from htmdsep.training.world import World
-from htmdsep.weights_file import WeightsInfo, load_weights, save_weights, sha256
+from htmdsep.training.validation import score_network, separate_windows
+from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
 
 CPU = torch.device("cpu")
 
@@ -31,27 +40,27 @@ def prepared(corpus: Path, cache: Path) -> Prepared:
     return prepare(corpus, cache, None, 22_050, progress=False)
 
 
-def short(preset: Preset, steps: int, **changes: object) -> Preset:
-    trainer = replace(
-        preset.trainer,
-        steps=steps,
-        epoch_steps=steps // 2,
-        epoch_minutes=None,
-        bf16=False,
-        validation_stride=1,
-        workers=0,
-        **changes,  # type: ignore[arg-type]
-    )
-    return replace(preset, segment_length=4096, batch_size=6, trainer=trainer)
+def short(recipe: Recipe, steps: int, **changes: Any) -> Recipe:
+    few = {"steps": steps, "epoch_steps": steps // 2, "epoch_minutes": None, "bf16": False}
+    small = {"validation_stride": 1, "workers": 0, "segment_length": 4096, "batch_size": 6}
+    return replace(recipe, **{**few, **small, **changes})
+
+
+def go(
+    out: Path, recipe: Recipe, config: NetworkConfig, prepared: Prepared, **options: Any
+) -> RunState:
+    told = TrainOptions(folder=Path("music"), out=out, **options)
+    out.mkdir(exist_ok=True)
+    state, ended_by = fit(told, recipe, config, prepared, device=CPU, world=World())
+    assert ended_by is None
+    return state
 
 
 def test_stems_become_weights_that_separate(
     tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
 ) -> None:
-    preset = short(OURS, 120, schedule=Schedule(5e-3, decay="cosine", warmup_steps=10))
-    preset = replace(preset, average_decay=0.9)
-    job = Job(tiny_config, preset, 0, tmp_path / "run", CPU)
-    state = fit(job, prepared, World())
+    recipe = short(OURS, 120, learning_rate=5e-3, warmup_steps=10, average_decay=0.9)
+    state = go(tmp_path / "run", recipe, tiny_config, prepared)
 
     path = tmp_path / "mine.safetensors"
     credits = [{"source": "synthesised", "licence": "CC0"}]
@@ -65,12 +74,12 @@ def test_stems_become_weights_that_separate(
     assert {"command", "commit", "steps", "minutes", "best"} <= info.provenance.keys()
 
     (windows,) = prepared.windows()
-    scores = score(network, windows, CPU, VARIANTS["mae"])
+    scores = score_network(network, windows, CPU, VARIANTS["mae"])
     ((mixtures, vocals),) = windows.batches()
     error = (mixtures - vocals).square().sum()
     mixture_sdr = 10 * torch.log10(vocals.square().sum() / error)
-    assert scores.sdr.median > float(mixture_sdr) + 3
-    assert scores.sdr.median > 0.5
+    assert scores["sdr"] > float(mixture_sdr) + 3
+    assert scores["sdr"] > 0.5
     assert separate_windows(network, CPU, mixtures, vocals).estimate.shape == mixtures.shape
     assert state.step == 120
 
@@ -78,7 +87,7 @@ def test_stems_become_weights_that_separate(
 def test_the_masking_network_may_be_exported_alone(
     tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
 ) -> None:
-    fit(Job(tiny_config, short(OURS, 4), 0, tmp_path, CPU), prepared, World())
+    go(tmp_path, short(OURS, 4), tiny_config, prepared)
     files = {}
     for alone in (False, True):
         path = tmp_path / f"{alone}.safetensors"
@@ -106,7 +115,7 @@ def test_the_log_and_the_curve_are_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     pytest.importorskip("matplotlib")
-    fit(Job(tiny_config, short(OURS, 4), 0, tmp_path, CPU), prepared, World())
+    go(tmp_path, short(OURS, 4), tiny_config, prepared)
     with (tmp_path / "log.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["step"] for row in rows] == ["2", "4"]
@@ -119,9 +128,8 @@ def test_the_log_and_the_curve_are_written(
 def test_the_papers_protocol_trains_by_epochs(
     tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
 ) -> None:
-    preset = replace(PAPER, segment_length=4096, batch_size=8, epochs=2)
-    preset = replace(preset, trainer=replace(preset.trainer, workers=0))
-    state = fit(Job(tiny_config, preset, 0, tmp_path, CPU), prepared, World())
+    recipe = replace(PAPER, segment_length=4096, batch_size=8, epochs=2, workers=0)
+    state = go(tmp_path, recipe, tiny_config, prepared)
     segments = 2 * (12 * 22_050 // 4096)  # of the two songs that are not held out
     assert state.step == 2 * (segments // 8)
     with (tmp_path / "log.csv").open() as file:
@@ -131,51 +139,61 @@ def test_the_papers_protocol_trains_by_epochs(
 def test_worker_processes_make_the_same_batches(
     tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
 ) -> None:
-    states = []
-    for workers in (0, 1):
-        preset = short(OURS, 2)
-        preset = replace(preset, trainer=replace(preset.trainer, workers=workers))
-        job = Job(tiny_config, preset, 0, tmp_path / str(workers), CPU)
-        states.append(fit(job, prepared, World()))
+    states = [
+        go(tmp_path / str(workers), short(OURS, 2, workers=workers), tiny_config, prepared)
+        for workers in (0, 1)
+    ]
     weights = [state.network.state_dict() for state in states]
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_job_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig) -> None:
-    preset = short(OURS, 4)
-    job = Job(tiny_config, preset, 0, tmp_path, CPU)
-    fit(job, prepared, World())
-    again = fit(replace(job, resume=True), prepared, World())
-    assert again.step == 4
-    other = replace(preset, batch_size=5)
-    with pytest.raises(HtmdsepError, match="batch_size"):
-        fit(replace(job, preset=other, resume=True), prepared, World())
+def test_a_network_of_two_channels_learns_in_stereo(
+    tmp_path: Path, corpus: Path, cache: Path
+) -> None:
+    config = SpectralConfig(
+        segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
+    )
+    stereo = prepare(corpus, cache, None, 22_050, channels=2, progress=False)
+    state = go(tmp_path, short(OURS, 4), config, stereo)
+    (windows,) = stereo.windows()
+    assert {mixtures.shape[1] for mixtures, _ in windows.batches()} == {2}
+    assert state.audio_seconds == pytest.approx(4 * 6 * 4096 / 22_050)
+    averaged = averaged_network(read_checkpoint(tmp_path / BEST_SDR))
+    assert averaged.config == config
+
+
+def test_a_run_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig) -> None:
+    recipe = short(OURS, 4)
+    go(tmp_path, recipe, tiny_config, prepared)
+    assert go(tmp_path, recipe, tiny_config, prepared, resume=True).step == 4
+    other = replace(recipe, batch_size=5)
+    with pytest.raises(HtmdsepError, match="batch_size was 6 and is 5"):
+        go(tmp_path, other, tiny_config, prepared, resume=True)
     less = replace(prepared, held_out=prepared.held_out[:0])
     with pytest.raises(HtmdsepError, match="data and held-out sets"):
-        fit(replace(job, resume=True), less, World())
-    assert (tmp_path / LAST).exists()
+        go(tmp_path, recipe, tiny_config, less, resume=True)
 
 
-def test_a_job_starts_from_weights(
+def test_a_run_starts_from_weights(
     tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig
 ) -> None:
     known = HTMDNet(tiny_config)
     path = tmp_path / "known.safetensors"
     digest = save_weights(path, known, WeightsInfo("known", tiny_config, "CC0-1.0"), torch.float32)
-    preset = short(OURS, 2, schedule=Schedule(1e-9))
-    config = replace(tiny_config, segment_length=4096)  # weights do not depend on it
-    job = Job(config, preset, 0, tmp_path / "run", CPU, start=str(path))
-    state = fit(job, prepared, World())
+    recipe = short(OURS, 2, learning_rate=1e-9)
+    config = replace(tiny_config, segment_length=2048)  # weights do not depend on it
+    run, other = tmp_path / "run", tmp_path / "other"
+    state = go(run, recipe, config, prepared, start_from=str(path))
     for name, weight in known.named_parameters():
         assert torch.allclose(state.network.get_parameter(name), weight, atol=1e-6), name
     started = state.provenance["started_from"]
     assert (started["name"], started["sha256"]) == ("known", digest)
 
-    assert fit(replace(job, resume=True), prepared, World()).step == 2
+    assert go(run, recipe, config, prepared, start_from=str(path), resume=True).step == 2
     with pytest.raises(HtmdsepError, match="started_from"):
-        fit(replace(job, start=None, resume=True), prepared, World())
-    other = replace(config, encoder_channels=2 * config.encoder_channels)
-    with pytest.raises(HtmdsepError, match=r"another network.*encoder_channels"):
-        fit(replace(job, config=other, out=tmp_path / "other"), prepared, World())
+        go(run, recipe, config, prepared, resume=True)
+    deeper = replace(config, repeats=2)
+    with pytest.raises(HtmdsepError, match=r"another network.*repeats 1, not 2"):
+        go(other, recipe, deeper, prepared, start_from=str(path))
     with pytest.raises(HtmdsepError, match="no weights"):
-        fit(replace(job, start="unheard-of", out=tmp_path / "other"), prepared, World())
+        go(other, recipe, config, prepared, start_from="unheard-of")

@@ -2,12 +2,27 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
+from unicodedata import normalize
 
+import numpy as np
 import pytest
+import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.holdout import describe, hold_out, packaged_recipes
-from htmdsep.training.layouts import Library, Song, Stem
+from htmdsep.folders import Library, Song, Stem
+from htmdsep.training.cache import CachedStem
+from htmdsep.training.holdout import (
+    Description,
+    HeldOut,
+    ValidationSet,
+    describe,
+    hold_out,
+    make_validation_set,
+    packaged_recipes,
+)
+
+RATE = 1000
 
 
 def library(songs: int = 0, voices: int = 0, accompaniments: int = 0) -> Library:
@@ -58,12 +73,30 @@ def test_without_a_description_every_seventh_is_held_out() -> None:
     assert len(rest.accompaniments) == 2
 
 
-def test_brackets_in_names_are_no_patterns_where_nothing_is_said() -> None:
+@pytest.mark.parametrize("said", [None, ["Aria [live]"], ["Aria [[]live]"], ["Aria*"]])
+def test_a_name_is_itself_first_and_a_pattern_second(said: list[str] | None) -> None:
     whole = library(2)
     whole.songs[0] = Song("Aria [live]", Stem("v", ()), Stem("a", ()))
-    rest, (held,) = hold_out(whole, describe(whole, None))
+    named = describe(whole, None) if said is None else {"x": Description(songs=said)}
+    rest, (held,) = hold_out(whole, named)
     assert [song.title for song in held.songs] == ["Aria [live]"]
     assert [song.title for song in rest.songs] == ["song 1"]
+
+
+@pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
+@pytest.mark.parametrize("said", ["Café Über", "Café*", "?afé Über"])
+def test_accents_may_be_composed_or_not(forms: tuple[Any, Any], said: str) -> None:
+    whole = library(1)
+    title = normalize(forms[0], "Café Über")
+    whole.songs.append(Song(title, Stem("v", ()), Stem("a", ())))
+    whole.voices.append(Stem(f"voices/{title}", ()))
+    whole.accompaniments.append(Stem(f"accompaniment/{title}", ()))
+    name = normalize(forms[1], said)
+    described = {"x": Description([name], [[name]], [name])}
+    rest, (held,) = hold_out(whole, described)
+    assert [song.title for song in held.songs] == [title]
+    assert len(held.voices[0]) == len(held.accompaniments) == 1
+    assert not rest.voices
 
 
 def test_too_little_to_hold_anything_out_is_an_error() -> None:
@@ -74,7 +107,7 @@ def test_too_little_to_hold_anything_out_is_an_error() -> None:
 @pytest.mark.parametrize(("recipe", "count"), [("musdb-3-1", 25), ("musdb-86-14", 14)])
 def test_the_splits_of_musdb_are_recorded(recipe: str, count: int) -> None:
     (described,) = describe(library(), recipe).values()
-    titles = described["songs"]
+    titles = described.songs
     assert len(set(titles)) == count
     assert all(title.count(" - ") == 1 for title in titles)
     whole = library()
@@ -88,21 +121,26 @@ def test_musdb_is_split_three_to_one_unless_told_otherwise() -> None:
     whole = library()
     whole.is_musdb = True
     assert describe(whole, None) == describe(whole, "musdb-3-1")
-    smaller = describe(whole, "musdb-86-14")["validation"]["songs"]
-    assert {*smaller} < {*describe(whole, None)["validation"]["songs"]}
+    smaller = describe(whole, "musdb-86-14")["validation"].songs
+    assert {*smaller} < {*describe(whole, None)["validation"].songs}
 
 
 @pytest.mark.parametrize(
     ("described", "message"),
     [
         ({"a": {"songs": ["song 0", "song 9"]}}, "lacks: song 9"),
-        ({"a": {"songs": ["nothing*"]}}, "'a' matches nothing"),
-        ({"a": {"voices": [["v0.wav"], ["z*"]], "accompaniment": ["a*"]}}, "matches nothing"),
+        ({"a": {"songs": ["song 0", "nothing*"]}}, r"lacks: nothing\*"),
+        ({"a": {"voices": [["v0.wav", "z*"]], "accompaniment": ["a*", "b"]}}, r"lacks: z\*, b"),
+        ({"a": {"voices": [["v0.wav"]]}}, "'a' is empty"),
+        ({"a": {"voices": [["v0.wav"], []], "accompaniment": ["a*"]}}, "'a' is empty"),
         ({"a": {"song": ["song 0"]}}, r"unknown keys \['song'\]"),
         (["song 0"], "must hold one JSON object"),
-        ({"a": {"songs": "song 0"}}, "songs of a must be a list of titles"),
+        ({"a": {"songs": "song 0"}}, "songs of a must be a list of names, not 'song 0'"),
+        ({"a": {"songs": [1]}}, "songs of a must be a list of names"),
         ({"a": {"voices": ["v*"], "accompaniment": ["a*"]}}, "voices of a must be a list of lists"),
-        ({"a": {"songs": ["song 0"], "windows": "many"}}, "windows of a must be a number"),
+        ({"a": {"songs": ["song 0"], "windows": "many"}}, "windows of a must be a whole number"),
+        ({"a": {"songs": ["song 0"], "seed": -1}}, "seed of a must be a whole number"),
+        ({"a": {"songs": ["song 0"], "level": True}}, "level of a must be a number of dB or null"),
     ],
 )
 def test_a_description_that_does_not_fit_is_an_error(
@@ -117,3 +155,64 @@ def test_an_unknown_description_names_those_that_exist() -> None:
     with pytest.raises(HtmdsepError, match="musdb-3-1, musdb-86-14, open-corpus"):
         describe(library(), "nowhere.json")
     assert "open-corpus" in packaged_recipes()
+
+
+def noise(name: str, seconds: int, silent: slice = slice(0)) -> CachedStem:
+    samples = np.random.default_rng(len(name)).integers(-3000, 3000, seconds * RATE)
+    samples[silent] = 0
+    return CachedStem(name, samples.astype(np.int16))
+
+
+def held_song(level: float | None, silent: slice = slice(0)) -> ValidationSet:
+    song = Song("a", Stem("v", ()), Stem("acc", ()))
+    cached = {"v": noise("v", 45, silent), "acc": noise("acc", 45)}
+    held = HeldOut("x", (song,), (), (), level, 0, 0)
+    return make_validation_set(held, cached, RATE)
+
+
+def test_vocals_lie_at_the_level_and_mixtures_within_full_scale() -> None:
+    windows = held_song(-5.0)
+    assert len(windows.windows) == 4
+    for mixtures, vocals in windows.batches():
+        music = mixtures - vocals
+        ratio = 10 * torch.log10(vocals.square().mean(2) / music.square().mean(2))
+        torch.testing.assert_close(ratio, torch.full_like(ratio, -5.0), atol=1e-3, rtol=0)
+        assert mixtures.abs().max() <= 0.95 + 1e-6
+
+
+def test_windows_without_singing_are_taken_only_as_they_are() -> None:
+    silent = slice(9 * RATE, 21 * RATE)
+    assert len(held_song(-5.0, silent).windows) == 3
+    natural = held_song(None, silent)
+    assert len(natural.windows) == 4
+    (batch,) = natural.batches()
+    assert (batch[1][1] == 0).all()
+
+
+def test_a_set_without_windows_is_an_error() -> None:
+    voices, music = ((Stem("a", ()),),), (Stem("m", ()),)
+    cached = {name: noise(name, 20) for name in "am"}
+    for silent in "am":  # left out of the cache
+        left = {name: stem for name, stem in cached.items() if name != silent}
+        with pytest.raises(HtmdsepError, match="'x' has no windows"):
+            make_validation_set(HeldOut("x", (), voices, music, -5.0, 3, 0), left, RATE)
+    with pytest.raises(HtmdsepError, match="'x' has no windows"):
+        make_validation_set(HeldOut("x", (), voices, music, -5.0, 0, 0), cached, RATE)
+
+
+def test_mixed_windows_take_every_group_alike() -> None:
+    cached = {name: noise(name, 20) for name in ("a", "bb", "ccc", "m")}
+    held = HeldOut(
+        "x",
+        (),
+        ((Stem("a", ()), Stem("bb", ())), (Stem("ccc", ()),)),
+        (Stem("m", ()),),
+        -5.0,
+        12,
+        3,
+    )
+    windows = make_validation_set(held, cached, RATE)
+    names = [window.vocals.stem.name for window in windows.windows]
+    assert sorted(names) == ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 6
+    assert windows == make_validation_set(held, cached, RATE)
+    assert [window.vocals.stem.name for window in windows.every(5).windows] == names[::5]

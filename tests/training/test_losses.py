@@ -7,7 +7,7 @@ import torch
 
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
 from htmdsep.training.losses import RATIO, RATIO_FLOOR, VARIANTS, LossSettings, supervise
-from htmdsep.training.presets import OURS
+from htmdsep.training.recipe import OURS
 
 TARGET = torch.zeros(2, 1, 4096)
 OUTPUT = NetworkOutput(TARGET + 0.5, TARGET + 0.2)  # MSE 0.25 and 0.04, MAE 0.5 and 0.2
@@ -52,7 +52,7 @@ def test_the_ratio_falls_no_further_than_its_floor() -> None:
         assert float(losses.total) == pytest.approx(math.log10(RATIO_FLOOR))
 
 
-@pytest.mark.parametrize("settings", [*VARIANTS.values(), OURS.trainer.loss])
+@pytest.mark.parametrize("settings", [*VARIANTS.values(), OURS.loss])
 def test_gradients_are_finite_also_at_silence(settings: LossSettings) -> None:
     estimate = torch.zeros(2, 1, 4096, requires_grad=True)
     masked = torch.zeros(2, 1, 4096, requires_grad=True)
@@ -64,7 +64,7 @@ def test_gradients_are_finite_also_at_silence(settings: LossSettings) -> None:
 def test_our_loss_reaches_every_weight(tiny_config: HTMDNetConfig) -> None:
     network = HTMDNet(tiny_config)
     mixture, vocals = torch.randn(2, 3, 1, 4096) / 10
-    supervise(network(mixture), mixture, vocals, OURS.trainer.loss).total.backward()  # type: ignore[no-untyped-call]
+    supervise(network(mixture), mixture, vocals, OURS.loss).total.backward()  # type: ignore[no-untyped-call]
     for name, value in network.named_parameters():
         assert value.grad is not None, name
         assert value.grad.abs().sum() > 0, name

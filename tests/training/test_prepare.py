@@ -9,8 +9,8 @@ import soundfile
 from htmdsep.training.augment.draw import LABEL, PAIR, SONG_VOICE, VOICELESS
 from htmdsep.training.batches import RandomMixes
 from htmdsep.training.prepare import prepare
-from htmdsep.training.presets import PRESETS
-from htmdsep.training.world import World
+from htmdsep.training.processes import World
+from htmdsep.training.recipe import PRESETS
 
 RATE = 22_050
 

@@ -13,45 +13,58 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
-from htmdsep.training.ema import MovingAverage
-from htmdsep.training.loading import Batch
+from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.optimisers import optimise
-from htmdsep.training.schedule import Schedule
-from htmdsep.training.settings import TrainerSettings
-from htmdsep.training.stages import masking_stage
-from htmdsep.training.state import RunState, averaged_network, read_checkpoint, restore
-from htmdsep.training.stopping import Clock
-from htmdsep.training.trainer import BEST_LOSS, BEST_SDR, LAST, Run, train, validate
-from htmdsep.training.validation import Quartiles, Scores
-from htmdsep.training.windows import ValidationSet
+from htmdsep.training.processes import Batch
+from htmdsep.training.recipe import OURS, Recipe
+from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
+from htmdsep.training.trainer import (
+    BEST_LOSS,
+    BEST_SDR,
+    LAST,
+    MOST_SKIPPED,
+    Clock,
+    TrainingRun,
+    masking_stage,
+    train,
+    validate,
+)
 
-SETTINGS = TrainerSettings(
+RECIPE = replace(
+    OURS,
     loss=VARIANTS["mae-mae"],
-    schedule=Schedule(2e-3, decay="cosine", warmup_steps=2),
-    clip_norm=1.0,
+    learning_rate=2e-3,
+    warmup_steps=2,
+    average_decay=0.9,
+    masking_share=0.0,
+    bf16=False,
     steps=8,
     epoch_steps=3,
+    epoch_minutes=None,
+    validation_stride=1,
     workers=0,
 )
 
 
 @dataclass
 class Tones:
-    """Batches of tones under noise; may end the process's run at a step."""
+    """Batches of tones under noise; may end the process's run at a step, or spoil steps."""
 
     end_at: int | None = None
+    by: signal.Signals = signal.SIGTERM
     same: bool = False
+    spoilt: range = range(0)
     asked: list[int] = field(default_factory=list)
 
     def batch(self, step: int) -> Batch:
         self.asked.append(step)
         if step == self.end_at:
-            os.kill(os.getpid(), signal.SIGTERM)
+            os.kill(os.getpid(), self.by)
         generator = torch.Generator().manual_seed(0 if self.same else step)
         hertz = 200 + 300 * torch.rand(4, 1, 1, generator=generator)
         vocals = torch.sin(2 * torch.pi * hertz * torch.arange(4096) / 22_050) / 4
-        return vocals + torch.randn(4, 1, 4096, generator=generator) / 4, vocals
+        mixture = vocals + torch.randn(4, 1, 4096, generator=generator) / 4
+        return (mixture * float("inf") if step in self.spoilt else mixture), vocals
 
 
 @dataclass(frozen=True)
@@ -60,7 +73,9 @@ class FixedWindows(ValidationSet):
 
     def batches(self) -> Any:
         mixture, vocals = Tones().batch(99)
-        yield mixture[:2, 0], vocals[:2, 0]
+        yield mixture[:2], vocals[:2] * self.sung
+
+    sung: float = 1.0
 
 
 WINDOWS = FixedWindows("tones", (), 4096, None)
@@ -69,38 +84,34 @@ WINDOWS = FixedWindows("tones", (), 4096, None)
 def fresh(config: HTMDNetConfig, settings: dict[str, Any] | None = None) -> RunState:
     network = HTMDNet(config)
     initialise_like_keras(network, torch.Generator().manual_seed(5))
-    return RunState(
-        network,
-        MovingAverage(network, 0.9),
-        optimise(network, "muon", (0.9, 0.99), fused=False),
-        settings or {"seed": 0},
-    )
+    return fresh_state(network, RECIPE, settings or {"seed": 0})
 
 
 def go(
     state: RunState,
     folder: Path,
     batches: Tones,
-    settings: TrainerSettings = SETTINGS,
+    recipe: Recipe = RECIPE,
     windows: Sequence[ValidationSet] = (WINDOWS,),
 ) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
     masking = masking_stage(state.network)
-    train(Run(state, batches, windows, settings, folder, rows.append, state.network, masking))
+    run = TrainingRun(state, batches, windows, recipe, folder, rows.append, state.network, masking)
+    ended_by = train(run)
+    assert ended_by == (None if batches.end_at is None else batches.by)
     return rows
 
 
 def assert_equal_states(one: RunState, other: RunState) -> None:
     for first, second in (
         (one.network.state_dict(), other.network.state_dict()),
-        (one.average.network.state_dict(), other.average.network.state_dict()),
+        (one.average.module.state_dict(), other.average.module.state_dict()),
     ):
         assert all(torch.equal(first[name], second[name]) for name in first)
-    for first, second in zip(one.optimiser.state_dict(), other.optimiser.state_dict(), strict=True):
-        assert first["state"]
-        for key, values in first["state"].items():
-            others = second["state"][key]
-            assert all(torch.equal(value, others[name]) for name, value in values.items())
+    ours, theirs = (state.optimiser.state_dict()["state"] for state in (one, other))
+    assert ours
+    for key, values in ours.items():
+        assert all(torch.equal(value, theirs[key][name]) for name, value in values.items())
     assert one.step == other.step
     assert one.best == other.best
     assert one.means == other.means
@@ -134,48 +145,31 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(
 def test_the_masking_network_learns_alone_at_first(
     tmp_path: Path, tiny_config: HTMDNetConfig
 ) -> None:
-    settings = replace(SETTINGS, masking_share=0.5, epoch_steps=4)
+    recipe = replace(RECIPE, masking_share=0.5, epoch_steps=4)
     before = fresh(tiny_config).network.state_dict()
     halfway = fresh(tiny_config)
-    first = go(halfway, tmp_path / "half", Tones(end_at=3), settings)
+    first = go(halfway, tmp_path / "half", Tones(end_at=3), recipe)
     now = halfway.network.state_dict()
     for name, value in before.items():
         kept = torch.equal(value, now[name])
         assert kept == name.startswith("denoising") or "num_batches" in name or "bias" in name, name
     restore(halfway, read_checkpoint(tmp_path / "half" / LAST))
-    go(halfway, tmp_path / "half", Tones(), settings)
+    go(halfway, tmp_path / "half", Tones(), recipe)
     assert not torch.equal(
         halfway.network.state_dict()["denoising.output.weight"], before["denoising.output.weight"]
     )
     assert first[0]["train_final_loss"] == first[0]["train_masked_loss"]
     whole = fresh(tiny_config)
-    go(whole, tmp_path / "whole", Tones(), settings)
+    go(whole, tmp_path / "whole", Tones(), recipe)
     assert_equal_states(whole, halfway)
 
 
-def test_without_an_end_both_networks_learn_from_the_beginning() -> None:
-    settings = replace(SETTINGS, steps=None, masking_share=0.5)
-    assert not settings.is_masking_alone(settings.progress(3, 1.0))
-    limited = replace(settings, max_minutes=1.0)
-    assert limited.is_masking_alone(limited.progress(3, 29.0))
-    assert not limited.is_masking_alone(limited.progress(3, 31.0))
-
-
-def test_a_run_with_other_settings_is_not_resumed(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    go(fresh(tiny_config), tmp_path, Tones(), replace(SETTINGS, steps=1))
-    other = fresh(tiny_config, {"seed": 1})
-    with pytest.raises(HtmdsepError, match=r"other settings \(seed\)"):
-        restore(other, read_checkpoint(tmp_path / LAST))
-
-
 def test_one_batch_is_overfitted(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
-    settings = replace(SETTINGS, steps=150, schedule=Schedule(5e-3), epoch_steps=1000)
+    recipe = replace(RECIPE, steps=150, learning_rate=5e-3, decay="none", epoch_steps=1000)
     batches = Tones(same=True)
     mixture, vocals = batches.batch(0)
     state = fresh(tiny_config)
-    go(state, tmp_path, batches, settings, windows=())
+    go(state, tmp_path, batches, recipe, windows=())
     estimate = state.network.train()(mixture).estimate.detach()
     error = (estimate - vocals).square().mean()
     assert 10 * torch.log10(vocals.square().mean() / error) > 6
@@ -186,13 +180,13 @@ def test_the_time_ends_a_run_after_a_last_validation(
     tmp_path: Path, tiny_config: HTMDNetConfig
 ) -> None:
     state = fresh(tiny_config)
-    settings = replace(SETTINGS, steps=None, max_minutes=0.005, epoch_minutes=10.0)
-    rows = go(state, tmp_path, Tones(), settings)
+    recipe = replace(RECIPE, steps=None, max_minutes=0.005, epoch_minutes=10.0)
+    rows = go(state, tmp_path, Tones(), recipe)
     assert 1 <= state.step == rows[-1]["step"]
     assert state.seconds >= 0.3
     assert len(rows) == 1
     assert read_checkpoint(tmp_path / LAST)["step"] == state.step
-    assert go(state, tmp_path, Tones(), settings) == []  # no time is left, and nothing is new
+    assert go(state, tmp_path, Tones(), recipe) == []  # no time is left, and nothing is new
 
 
 def test_validations_keep_their_times_over_pieces(
@@ -200,14 +194,14 @@ def test_validations_keep_their_times_over_pieces(
 ) -> None:
     now = 0.0
     monkeypatch.setattr(
-        "htmdsep.training.stopping.time", SimpleNamespace(monotonic=lambda: 60 * now)
+        "htmdsep.training.trainer.time", SimpleNamespace(monotonic=lambda: 60 * now)
     )
     state = fresh(tiny_config)
-    settings = replace(SETTINGS, steps=None, max_minutes=40.0, epoch_minutes=12.0)
+    recipe = replace(RECIPE, steps=None, max_minutes=40.0, epoch_minutes=12.0)
     validated = []
     for _ in range(5):  # pieces of nine minutes, an hour between them
         now += 60
-        clock = Clock(state, settings)
+        clock = Clock(state, recipe)
         for _ in range(9):
             now += 1
             clock.tick()
@@ -219,19 +213,12 @@ def test_validations_keep_their_times_over_pieces(
     assert clock.is_over()
 
 
-def test_the_decay_follows_the_time_where_no_steps_are_set() -> None:
-    timed = replace(SETTINGS, steps=None, max_minutes=2.0)
-    assert timed.progress(5, 60.0) == 0.5
-    assert SETTINGS.progress(2, 1e9) == 0.25
-    assert replace(timed, max_minutes=None).progress(5, 60.0) == 0
-
-
 def test_patience_ends_a_run_that_gets_no_better(
     tmp_path: Path, tiny_config: HTMDNetConfig
 ) -> None:
     state = fresh(tiny_config)
-    settings = replace(SETTINGS, steps=1000, epoch_steps=1, patience=3, schedule=Schedule(1e-30))
-    rows = go(state, tmp_path, Tones(), settings)
+    recipe = replace(RECIPE, steps=1000, epoch_steps=1, patience=3, learning_rate=1e-30)
+    rows = go(state, tmp_path, Tones(), recipe)
     assert len(rows) == 4
     assert state.stale_validations == 3
 
@@ -240,15 +227,12 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     tmp_path: Path, tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     state = fresh(tiny_config)
-    run = Run(state, Tones(), (WINDOWS,), SETTINGS, tmp_path, lambda _row: None, state.network)
+    run = TrainingRun(state, Tones(), (WINDOWS,), RECIPE, tmp_path, print, state.network)
     figures = iter([(1.0, 1.0), (0.5, 0.5), (0.8, 2.0), (0.9, 1.5)])
-
-    def score(*_arguments: object) -> Scores:
-        loss, ratio = next(figures)
-        sdr = Quartiles(ratio, ratio, ratio)
-        return Scores(sdr, sdr, sdr, sdr, 0.0, 0.0, 0.0, loss, loss, loss)
-
-    monkeypatch.setattr("htmdsep.training.trainer.score", score)
+    monkeypatch.setattr(
+        "htmdsep.training.trainer.score_network",
+        lambda *_arguments: dict(zip(("loss", "sdr"), next(figures), strict=True)),
+    )
     for step in range(4):
         state.step = step
         validate(run)
@@ -258,32 +242,64 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     assert state.stale_validations == 2
 
 
-def test_checkpoints_hold_the_averaged_network(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
+def test_a_set_without_singing_is_left_out_of_the_mean_and_told(
+    tmp_path: Path, tiny_config: HTMDNetConfig, capsys: pytest.CaptureFixture[str]
+) -> None:
+    silent = FixedWindows("hummed", (), 4096, None, sung=0.0)
     state = fresh(tiny_config)
-    go(state, tmp_path, Tones())
-    network = averaged_network(read_checkpoint(tmp_path / LAST))
-    mixture = torch.randn(1, 1, 4096)
-    with torch.no_grad():
-        assert torch.equal(network(mixture).estimate, state.average.network(mixture).estimate)
-        assert not torch.equal(network(mixture).estimate, state.network.eval()(mixture).estimate)
+    (row,) = go(state, tmp_path, Tones(), replace(RECIPE, steps=1), (WINDOWS, silent))
+    assert state.best["sdr"] == row["tones_sdr"]
+    assert (tmp_path / BEST_SDR).exists()
+    assert "no window of hummed has singing" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("content", [b"", b"nothing", None])
-def test_a_file_that_is_no_checkpoint_is_an_error(tmp_path: Path, content: bytes | None) -> None:
-    path = tmp_path / "x.pt"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(HtmdsepError, match=r"x\.pt"):
-        read_checkpoint(path)
-    torch.save({"format": "another"}, path)
-    with pytest.raises(HtmdsepError, match="not a checkpoint of htmdsep-train"):
-        read_checkpoint(path)
+def test_steps_that_are_not_finite_are_skipped_and_counted(
+    tmp_path: Path, tiny_config: HTMDNetConfig
+) -> None:
+    state = fresh(tiny_config)
+    rows = go(state, tmp_path, Tones(spoilt=range(2, 5)))
+    assert state.skipped_steps == rows[-1]["skipped_steps"] == 3
+    assert state.step == 8
+    saved = read_checkpoint(tmp_path / LAST)
+    assert all(bool(value.isfinite().all()) for value in saved["network"].values())
+
+
+def test_a_run_that_only_skips_ends_as_a_failure(
+    tmp_path: Path, tiny_config: HTMDNetConfig
+) -> None:
+    state = fresh(tiny_config)
+    recipe = replace(RECIPE, steps=10 * MOST_SKIPPED, epoch_steps=4)
+    with pytest.raises(HtmdsepError, match=rf"no longer finite at step {MOST_SKIPPED + 4}"):
+        go(state, tmp_path, Tones(same=True, spoilt=range(5, 10**6)), recipe, windows=())
+    assert read_checkpoint(tmp_path / LAST)["step"] % 4 == 0
+
+
+def test_the_checkpoint_is_written_before_the_log(
+    tmp_path: Path, tiny_config: HTMDNetConfig
+) -> None:
+    state = fresh(tiny_config)
+
+    def report(_row: dict[str, float]) -> None:
+        raise OSError(28, "No space left on device")
+
+    with pytest.raises(OSError, match="No space"):
+        train(TrainingRun(state, Tones(), (), RECIPE, tmp_path, report, state.network))
+    assert read_checkpoint(tmp_path / LAST)["step"] == 3
+
+
+def test_a_lost_worker_leaves_a_checkpoint(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
+    state = fresh(tiny_config)
+    recipe = replace(RECIPE, workers=1, steps=100)
+    with pytest.raises(HtmdsepError, match=r"was lost at step .*--resume"):
+        go(state, tmp_path, Tones(end_at=9, by=signal.SIGKILL), recipe)  # the worker kills itself
+    assert read_checkpoint(tmp_path / LAST)["step"] == state.step > 0
 
 
 def test_a_worker_outlives_a_signal_to_the_whole_group(
     tmp_path: Path, tiny_config: HTMDNetConfig
 ) -> None:
     state = fresh(tiny_config)
-    settings = replace(SETTINGS, workers=1, steps=3)
-    go(state, tmp_path, Tones(end_at=1), settings)  # the worker signals itself
+    recipe = replace(RECIPE, workers=1, steps=3)
+    run = TrainingRun(state, Tones(end_at=1), (), recipe, tmp_path, print, state.network)
+    assert train(run) is None  # the worker signals itself
     assert state.step == 3

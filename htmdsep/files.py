@@ -1,0 +1,214 @@
+"""Files: which hold audio, what identifies them, and how they appear whole or not at all."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from htmdsep.errors import DiskError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # that is, what `atomic_paths` makes
+LIVE_SECONDS = 600.0  # a song in work is written to far more often
+
+NO_ROOM = (
+    errno.ENOSPC,
+    errno.EFBIG,
+    getattr(errno, "EDQUOT", errno.ENOSPC),
+)  # Windows has no quota
+# What is looked for in folders; a file that is named is tried whatever its ending.
+AUDIO_ENDINGS = frozenset({
+    ".3g2", ".3ga", ".3gp", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".ape",
+    ".asf", ".au", ".avi", ".bwf", ".caf", ".dsf", ".dts", ".eac3", ".flac", ".flv", ".m2a",
+    ".m2ts", ".m4a", ".m4b", ".m4r", ".m4v", ".mka", ".mkv", ".mov", ".mp2", ".mp3", ".mp4",
+    ".mpc", ".mpeg", ".mpg", ".mts", ".oga", ".ogg", ".ogv", ".opus", ".qt", ".ra", ".rf64",
+    ".snd", ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
+    ".weba", ".webm", ".wma", ".wmv", ".wv",
+})  # fmt: skip
+ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
+
+
+@contextmanager
+def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
+    """Yield a temporary path beside each target; on a clean exit rename them all into place.
+
+    Folders are made as needed. On an error every temporary file is removed, and so is every
+    folder made here; what a killed process leaves, `remove_abandoned` finds. Raises HtmdsepError
+    where a folder or a file cannot be made.
+    """
+    with ExitStack() as cleanup, ExitStack() as locks:
+        temporaries = []
+        for target in targets:
+            for folder in make_folder(target.parent):
+                cleanup.callback(remove_empty, folder)
+            # Short, as names may be as long as the file system allows
+            temporary = target.parent / f".{_mark(target)}.{secrets.token_hex(4)}.part"
+            cleanup.callback(temporary.unlink, missing_ok=True)
+            locks.callback(os.close, _make_locked(temporary, target))
+            temporaries.append(temporary)
+        try:
+            yield temporaries
+            for temporary in temporaries:
+                _flush_to_disk(temporary)
+        except OSError as error:
+            if error.errno in NO_ROOM and error.filename is None:  # writing tells no name
+                error.filename = str(targets[0])
+            raise
+        if fcntl is None:
+            locks.close()  # Windows renames no open file
+        _rename_all(temporaries, targets)
+        cleanup.pop_all()
+
+
+@contextmanager
+def atomic_path(target: Path) -> Iterator[Path]:
+    """Yield a temporary path beside the target; on a clean exit rename it into place."""
+    with atomic_paths([target]) as (temporary,):
+        yield temporary
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files in a folder that no process works on any more."""
+    with suppress(OSError):  # there may be no such folder, and some other run may be as tidy
+        for path in folder.glob(".*.part"):
+            if PARTIAL.fullmatch(path.name):
+                with _held(path) as is_abandoned:
+                    if is_abandoned:
+                        path.unlink()
+
+
+def is_in_work(targets: Iterable[Path]) -> bool:
+    """Tell whether some process is writing one of these files."""
+    for target in targets:
+        for path in target.parent.glob(f".{_mark(target)}.*.part"):
+            with suppress(FileNotFoundError), _held(path) as is_abandoned:
+                if not is_abandoned:
+                    return True
+    return False
+
+
+def _mark(target: Path) -> str:
+    """Return what the names of a target's temporary files begin with, short for any name."""
+    return hashlib.blake2b(os.fsencode(target.name), digest_size=8).hexdigest()
+
+
+def _make_locked(temporary: Path, target: Path) -> int:
+    """Make a file with a lock that ends when its descriptor, which is returned, is closed."""
+    while True:
+        try:
+            descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
+        except OSError as error:
+            raise DiskError(
+                f"cannot write {target}: {error.strerror}; choose another place, or another name"
+            ) from error
+        if fcntl is not None:
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if temporary.exists():
+            return descriptor
+        os.close(descriptor)  # it was taken for an abandoned one before it was locked
+
+
+@contextmanager
+def _held(temporary: Path) -> Iterator[bool]:
+    """Yield whether nobody works on a temporary file, and let nobody begin to meanwhile.
+
+    Where there are no locks, its last change tells.
+    """
+    if fcntl is None:
+        yield True  # Windows removes no open file
+        return
+    descriptor = os.open(temporary, os.O_RDWR)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        is_abandoned = False
+    except OSError:
+        is_abandoned = time.time() - os.fstat(descriptor).st_mtime > LIVE_SECONDS
+    else:
+        is_abandoned = True
+    try:
+        yield is_abandoned
+    finally:
+        os.close(descriptor)
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
+    """Rename every temporary file, or undo: a target that was not there before is removed."""
+    new = [target for target in targets if not target.exists()]
+    try:
+        for temporary, target in zip(temporaries, targets, strict=True):
+            temporary.replace(target)
+    except OSError as error:
+        for target in new:
+            target.unlink(missing_ok=True)
+        raise DiskError(f"cannot write {error.filename2}: {error.strerror}") from error
+    for folder in {target.parent for target in targets}:
+        _flush_to_disk(folder)
+
+
+def make_folder(folder: Path) -> list[Path]:
+    """Make a folder and its parents; return those that were missing, outermost first.
+
+    Raises HtmdsepError where it cannot be made.
+    """
+    # Paths' own methods raise for names that are too long
+    missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)][::-1]  # noqa: PTH110
+    for path in missing:
+        if os.path.islink(path):  # noqa: PTH114
+            raise DiskError(
+                f"{path} is a link to {path.readlink()}, which is not there; mount its disk, or "
+                "choose another place"
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        # What FAT, and what others say to names with characters that they do not know
+        odd = error.errno in (errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG, errno.ENOENT)
+        remedy = "its disk takes no such name: give --filename" if odd else "choose another place"
+        raise DiskError(f"cannot make the folder {folder}: {error.strerror}; {remedy}") from error
+    return missing
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder unless something is in it."""
+    try:
+        folder.rmdir()
+    except OSError:
+        pass  # something has landed there
+
+
+def _flush_to_disk(path: Path) -> None:
+    """Force a file's bytes, or a folder's entries, to the disk."""
+    # Windows flushes only what may be written, and no folder may be.
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY if is_folder else os.O_RDWR)
+    except OSError:
+        if is_folder:
+            return  # Windows opens no folders
+        raise
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

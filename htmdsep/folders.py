@@ -1,0 +1,191 @@
+"""Which files of a folder are songs, voices and accompaniments: MUSDB18, its HQ form, or plain.
+
+Plain folders hold `songs/<title>/{vocals,accompaniment}.*` or `{mixture,vocals}.*`, and
+`voices/*` and `accompaniment/*` for random mixing. What a network made of songs without stems lies
+in `labels/<title>/` as songs do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.files import AUDIO_ENDINGS
+
+LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
+MUSDB_MIXTURE, MUSDB_VOCALS = 0, 4  # streams of a .stem.mp4; 1 drums, 2 bass, 3 other
+LAYOUTS = (
+    "train/*.stem.mp4 (MUSDB18), train/<name>/{mixture,vocals}.wav (MUSDB18-HQ), "
+    "songs/<title>/{vocals,accompaniment}.* or {mixture,vocals}.*, voices/*, accompaniment/*"
+)
+
+
+@dataclass(frozen=True)
+class Term:
+    """One decoded stream of a file, times a factor."""
+
+    path: Path
+    stream: int = 0
+    factor: float = 1.0
+
+
+@dataclass(frozen=True)
+class Stem:
+    """A signal by its name in the folder, as the sum of terms."""
+
+    name: str
+    terms: tuple[Term, ...]
+    loose: bool = False  # unpaired or labelled: left out, not an error, where it is silent
+
+    @property
+    def paths(self) -> str:
+        """The stem's files, for messages."""
+        return " and ".join(str(term.path) for term in self.terms)
+
+
+@dataclass(frozen=True)
+class Song:
+    """An aligned pair of stems; their sum is the mixture."""
+
+    title: str
+    vocals: Stem
+    accompaniment: Stem
+
+
+@dataclass
+class Library:
+    """What a folder offers."""
+
+    songs: list[Song] = field(default_factory=list)
+    voices: list[Stem] = field(default_factory=list)
+    accompaniments: list[Stem] = field(default_factory=list)
+    labels: list[Song] = field(default_factory=list)  # whose stems a network made
+    is_musdb: bool = False
+
+    def stems(self) -> Iterator[Stem]:
+        """Yield every stem that training may read."""
+        for song in [*self.songs, *self.labels]:
+            yield song.vocals
+            yield song.accompaniment
+        yield from self.voices
+        yield from self.accompaniments
+
+
+def find_library(folder: Path) -> Library:
+    """Recognise a folder's layout and list what it holds, without decoding anything.
+
+    Raises HtmdsepError where the folder is missing, a song lacks a stem, or there is nothing to
+    train on.
+    """
+    if not folder.is_dir():
+        raise HtmdsepError(f"{folder} is not a folder; give the folder that holds {LAYOUTS}")
+    library = Library(songs=_musdb_songs(folder / "train"))
+    library.is_musdb = bool(library.songs)
+    if not library.is_musdb:
+        library.songs = [_plain_song(path) for path in _subfolders(folder / "songs")]
+        library.labels = [_plain_song(path, "labels") for path in _subfolders(folder / "labels")]
+        library.voices = _loose_stems(folder, "voices")
+        library.accompaniments = _loose_stems(folder, "accompaniment")
+    if not library.songs and not (library.voices and library.accompaniments):
+        raise HtmdsepError(f"no song found in {folder}; looked for {LAYOUTS}")
+    return library
+
+
+def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> list[Song]:
+    """List the songs to evaluate on: of MUSDB18 those of one subset, of a plain folder all.
+
+    A plain folder holds `songs/<title>/` or `<title>/` itself. Raises HtmdsepError where there is
+    none, and where a folder with audio lacks a stem.
+    """
+    songs = _musdb_songs(folder / subset)
+    for place in (folder / "songs", folder):
+        if not songs:
+            songs = [_plain_song(path) for path in _subfolders(place) if _audio_files(path)]
+    if not songs:
+        raise HtmdsepError(
+            f"no song found in {folder}; looked for {subset}/*.stem.mp4, {subset}/<name>/"
+            "{mixture,vocals}.wav, and songs/<title> or <title> with vocals.* and accompaniment.* "
+            "or mixture.*"
+        )
+    return songs
+
+
+def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether a name fits one of the glob patterns."""
+    return any(fnmatchcase(stem_or_title, pattern) for pattern in patterns)
+
+
+def _musdb_songs(folder: Path) -> list[Song]:
+    packed = [_packed_song(path) for path in sorted(folder.glob("*.stem.mp4"))]
+    unpacked = [
+        _folder_song(path) for path in _subfolders(folder) if (path / "mixture.wav").exists()
+    ]
+    return packed or unpacked
+
+
+def _packed_song(path: Path) -> Song:
+    title = path.name.removesuffix(".stem.mp4")
+    vocals = Term(path, MUSDB_VOCALS)
+    return _song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals)
+
+
+def _folder_song(folder: Path) -> Song:
+    vocals = _stem_file(folder, "vocals")
+    return _song_less_vocals(folder.name, Term(folder / "mixture.wav"), Term(vocals))
+
+
+def _plain_song(folder: Path, kind: str = "songs") -> Song:
+    vocals = Term(_stem_file(folder, "vocals"))
+    if found := _find_audio(folder, "accompaniment"):
+        return Song(
+            folder.name,
+            Stem(f"{kind}/{folder.name}/vocals", (vocals,), kind == "labels"),
+            Stem(f"{kind}/{folder.name}/accompaniment", (Term(found),), kind == "labels"),
+        )
+    return _song_less_vocals(folder.name, Term(_stem_file(folder, "mixture")), vocals, kind)
+
+
+def _song_less_vocals(title: str, mixture: Term, vocals: Term, kind: str = "songs") -> Song:
+    """Take the accompaniment as mixture minus vocals, as the paper does."""
+    less = Term(vocals.path, vocals.stream, -1.0)
+    return Song(
+        title,
+        Stem(f"{kind}/{title}/vocals", (vocals,), kind == "labels"),
+        Stem(f"{kind}/{title}/accompaniment", (mixture, less), kind == "labels"),
+    )
+
+
+def _stem_file(folder: Path, name: str) -> Path:
+    found = _find_audio(folder, name)
+    if found is None:
+        raise HtmdsepError(
+            f"{folder} has no {name} file; a song needs vocals.* and accompaniment.* or mixture.*"
+        )
+    return found
+
+
+def _find_audio(folder: Path, name: str) -> Path | None:
+    found = [path for path in _audio_files(folder) if path.stem.lower() == name]
+    if len(found) > 1:
+        raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
+    return found[0] if found else None
+
+
+def _loose_stems(root: Path, kind: str) -> list[Stem]:
+    return [
+        Stem(f"{kind}/{path.name}", (Term(path),), loose=True) for path in _audio_files(root / kind)
+    ]
+
+
+def _audio_files(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS)
+
+
+def _subfolders(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []

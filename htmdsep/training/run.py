@@ -1,0 +1,186 @@
+"""From options to a trained network: device, data, a fresh or resumed state, the loop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from htmdsep.choice import has_bf16, pick_device
+from htmdsep.errors import HtmdsepError
+from htmdsep.files import make_folder, remove_empty
+from htmdsep.model import NetworkConfig, build_network
+from htmdsep.model.layers import PLAIN
+from htmdsep.training.batches import SongSegments
+from htmdsep.training.cpu_layers import CPU_LAYERS
+from htmdsep.training.export import current_commit, describe_command
+from htmdsep.training.initial import draw_weights, start_from
+from htmdsep.training.log import reporter
+from htmdsep.training.options import TrainOptions
+from htmdsep.training.prepare import Prepared, prepare
+from htmdsep.training.processes import World, join_processes
+from htmdsep.training.recipe import Recipe, network_config, resume_settings
+from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
+from htmdsep.training.trainer import LAST, TrainingRun, masking_stage, train
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+
+def train_with(options: TrainOptions) -> int | None:
+    """Train as the options say; return the signal that ended the run, None without one.
+
+    Raises HtmdsepError for what a user can mend.
+    """
+    device = _device(options.device)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    if device.type == "cuda":
+        torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
+    recipe = options.recipe()
+    if options.bf16 is None:
+        recipe = replace(recipe, bf16=recipe.bf16 and _has_fast_bf16(device))
+    config = network_config(recipe, options.architecture, options.repeats)
+    if (options.out / LAST).exists() and not options.resume:
+        raise HtmdsepError(
+            f"{options.out / LAST} is there already; give --resume, or another --out"
+        )
+    with join_processes(device) as world, _own_folder(options.out, world):
+        prepared = _prepare(options, config, world)
+        _, ended_by = fit(options, recipe, config, prepared, device=device, world=world)
+    return ended_by
+
+
+def fit(
+    options: TrainOptions,
+    recipe: Recipe,
+    config: NetworkConfig,
+    prepared: Prepared,
+    *,
+    device: torch.device,
+    world: World,
+) -> tuple[RunState, int | None]:
+    """Train a network on a prepared library; return where it ended, and by which signal if any."""
+    batches = prepared.batches(recipe, options.seed, world)
+    if isinstance(batches, SongSegments):
+        recipe = _with_epochs(recipe, batches.steps_per_epoch)
+    state = _initial_state(options, recipe, config, device)
+    state.settings["data and held-out sets"] = prepared.digest()
+    if options.resume:
+        restore(state, read_checkpoint(options.out / LAST))
+    masking = masking_stage(state.network)
+
+    def trained(module: nn.Module) -> nn.Module:
+        return world.parallel(torch.compile(module) if options.compiled else module)  # type: ignore[arg-type]
+
+    ended_by = train(
+        TrainingRun(
+            state=state,
+            batches=batches,
+            windows=prepared.windows() if world.is_main else (),
+            recipe=recipe,
+            folder=options.out,
+            report=reporter(options.out, tensorboard=options.tensorboard and world.is_main),
+            forward=trained(state.network),
+            masking=None if masking is None else trained(masking),
+            world=world,
+        )
+    )
+    return state, ended_by
+
+
+@contextmanager
+def _own_folder(folder: Path, world: World) -> Iterator[None]:
+    """Make the folder of a run, before hours are spent, and keep other runs off until the end.
+
+    The main process locks the folder itself, where the system and its disk can; the lock ends with
+    the process. What a killed run was writing is removed. Raises HtmdsepError where another run
+    holds the lock.
+    """
+    if not world.is_main:
+        yield
+        return
+    made = make_folder(folder)
+    with ExitStack() as ending:
+        for one in made:
+            ending.callback(remove_empty, one)
+        if fcntl is not None:
+            descriptor = os.open(folder, os.O_RDONLY)
+            ending.callback(os.close, descriptor)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError as error:
+                raise HtmdsepError(
+                    f"another run is training into {folder}; wait for it, or give another --out"
+                ) from error
+            except OSError:
+                pass  # a file system without locks
+            else:
+                for leaving in folder.glob(".*.part"):
+                    leaving.unlink(missing_ok=True)
+        yield
+
+
+def _prepare(options: TrainOptions, config: NetworkConfig, world: World) -> Prepared:
+    """Prepare the folder, the main process first, so that nothing is decoded twice."""
+    for turn in (True, False):
+        if world.is_main == turn:
+            prepared = prepare(
+                options.folder,
+                options.cache,
+                options.held_out,
+                config.sample_rate,
+                channels=config.input_channels,
+                progress=world.is_main,
+            )
+        world.broadcast(0.0)
+    return prepared
+
+
+def _device(name: str) -> torch.device:
+    """Return the device, of several processes each its own."""
+    device = torch.device(pick_device(name))
+    if device.type == "cuda" and device.index is None:
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
+    return device
+
+
+def _has_fast_bf16(device: torch.device) -> bool:
+    return torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()
+
+
+def _initial_state(
+    options: TrainOptions, recipe: Recipe, config: NetworkConfig, device: torch.device
+) -> RunState:
+    torch.manual_seed(options.seed)
+    network = build_network(config, CPU_LAYERS if device.type == "cpu" else PLAIN)
+    draw_weights(network, options.seed, like_keras=recipe.keras_weights)
+    settings = resume_settings(recipe, config, options.seed)
+    provenance: dict[str, Any] = {
+        "command": describe_command(sys.argv[1:]),
+        "commit": current_commit(),
+    }
+    if options.start_from is not None:
+        provenance["started_from"] = start_from(network, options.start_from)
+        settings["started_from"] = provenance["started_from"]["sha256"]
+    state = fresh_state(network.to(device), recipe, settings)
+    state.provenance = provenance
+    return state
+
+
+def _with_epochs(recipe: Recipe, steps_per_epoch: int) -> Recipe:
+    """Validate every epoch, and end after the recipe's epochs unless steps are given."""
+    recipe = replace(recipe, epoch_steps=steps_per_epoch)
+    if recipe.steps is None and recipe.epochs is not None:
+        recipe = replace(recipe, steps=recipe.epochs * steps_per_epoch)
+    return recipe

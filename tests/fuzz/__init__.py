@@ -1,0 +1,1 @@
+"""Damaged audio files by the thousand: `python -m tests.fuzz --help`."""

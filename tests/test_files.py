@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.files import (
+    atomic_path,
+    atomic_paths,
+    is_in_work,
+    make_folder,
+    remove_abandoned,
+)
+
+
+def files_below(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_files_appear_together_at_the_end(tmp_path: Path) -> None:
+    targets = [tmp_path / "deep" / "er" / name for name in ("a", "b")]
+    with atomic_paths(targets) as temporaries:
+        for temporary in temporaries:
+            temporary.write_text("new")
+        assert not any(target.exists() for target in targets)
+        assert {path.parent for path in temporaries} == {targets[0].parent}
+    assert files_below(targets[0].parent) == {"a", "b"}
+
+
+def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
+    with pytest.raises(ZeroDivisionError), atomic_paths([tmp_path / "new" / "a"]) as temporaries:
+        temporaries[0].write_text("half")
+        raise ZeroDivisionError
+    assert files_below(tmp_path) == set()
+
+
+def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
+    (tmp_path / "old").mkdir()
+    with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "old" / "a") as temporary:
+        temporary.write_text("half")
+        raise KeyboardInterrupt
+    assert files_below(tmp_path) == {"old"}
+
+
+def test_all_or_none_are_renamed(tmp_path: Path) -> None:
+    (tmp_path / "b").mkdir()  # no file can take its place
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot write .*b: Is a directory"),
+        atomic_paths([tmp_path / "a", tmp_path / "b"]) as temporaries,
+    ):
+        for temporary in temporaries:
+            temporary.write_text("new")
+    assert files_below(tmp_path) == {"b"}
+
+
+def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot make the folder .*file: .*choose another"),
+        atomic_path(tmp_path / "file" / "a"),
+    ):
+        pass
+
+
+def test_only_what_nobody_works_on_is_abandoned(tmp_path: Path) -> None:
+    target = tmp_path / "vocals.wav"
+    left = [tmp_path / f".{name}.0123abcd.part" for name in ("0" * 16, "vocals.wav")]
+    other = tmp_path / ".cache.part"  # some other program's
+    with atomic_path(target) as temporary:
+        for path in (*left, other):
+            path.touch()
+        assert is_in_work([target]) and not is_in_work([tmp_path / "accompaniment.wav"])
+        remove_abandoned(tmp_path)
+        assert set(tmp_path.iterdir()) == {temporary, other}
+        temporary.write_text("whole")
+    assert target.read_text() == "whole" and not is_in_work([target])
+    remove_abandoned(tmp_path / "absent")
+
+
+def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
+    (tmp_path / "stems").symlink_to(tmp_path / "not mounted")
+    with (
+        pytest.raises(DiskError, match=r"stems is a link to .*not mounted, which is not there"),
+        atomic_path(tmp_path / "stems" / "song" / "vocals.wav"),
+    ):
+        pass
+    with pytest.raises(DiskError, match="takes no such name: give --filename"):
+        make_folder(tmp_path / ("a" * 256))
+
+
+def test_a_full_disk_is_named(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match="No space") as raised, atomic_path(tmp_path / "x"):
+        raise OSError(28, "No space left on device")
+    assert raised.value.filename == str(tmp_path / "x")
+    with pytest.raises(OSError, match="reset") as raised, atomic_path(tmp_path / "x"):
+        raise OSError(104, "Connection reset by peer")
+    assert raised.value.filename is None
+
+
+@pytest.mark.parametrize("name", ["a" * 255, "歌" * 85, "x.wav"])
+def test_temporary_names_are_short_and_known_by_their_target(tmp_path: Path, name: str) -> None:
+    with atomic_path(tmp_path / name) as temporary:
+        temporary.write_text("new")
+        assert len(os.fsencode(temporary.name)) < 40
+        assert is_in_work([tmp_path / name])
+    assert files_below(tmp_path) == {name}

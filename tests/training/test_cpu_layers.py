@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from htmdsep.model import HTMDNet, HTMDNetConfig
+from htmdsep.model.layers import PLAIN
+from htmdsep.training.cpu_layers import CPU_LAYERS, Decoder, Depthwise, Encoder
+
+
+def outputs_and_gradients(network: nn.Module, mixture: Tensor, *, bf16: bool) -> list[Tensor]:
+    network.zero_grad()
+    with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+        output = network(mixture)
+    output.estimate.float().square().mean().backward()
+    gradients = [value.grad for value in network.parameters() if value.grad is not None]
+    return [output.estimate.float(), output.masked_estimate.float(), *gradients]
+
+
+@pytest.fixture(params=[False, True], ids=["as it is", "as if compiled"])
+def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether the forms for `torch.compile` are used, here without a compiler."""
+    monkeypatch.setattr(torch.compiler, "is_compiling", lambda: request.param)
+    return bool(request.param)
+
+
+def twins(config: HTMDNetConfig) -> tuple[HTMDNet, HTMDNet, Tensor]:
+    """Return a network of each kind of layers from one seed, and mixtures (batch, 1, time)."""
+    networks = []
+    for layers in (PLAIN, CPU_LAYERS):
+        torch.manual_seed(0)
+        networks.append(HTMDNet(config, layers))
+    return networks[0], networks[1], torch.randn(2, 1, 4096)
+
+
+def rms(values: Tensor) -> float:
+    return float(values.detach().square().mean().sqrt())
+
+
+@pytest.mark.usefixtures("compiling")
+def test_cpu_layers_change_nothing(tiny_config: HTMDNetConfig) -> None:
+    plain, fast, mixture = twins(tiny_config)
+    ours = outputs_and_gradients(fast, mixture, bf16=False)
+    wanted = outputs_and_gradients(plain, mixture, bf16=False)
+    assert len(ours) == len(wanted) == 2 + len(list(plain.parameters()))
+    for one, other in zip(ours, wanted, strict=True):
+        assert rms(one - other) <= 1e-4 * rms(other) + 1e-7
+    for one, other in zip(fast.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)  # batch-norm statistics
+
+
+@pytest.mark.usefixtures("compiling")
+def test_cpu_layers_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
+    plain, fast, mixture = twins(tiny_config)
+    exact = outputs_and_gradients(plain, mixture, bf16=False)
+    usual = outputs_and_gradients(plain, mixture, bf16=True)
+    ours = outputs_and_gradients(fast, mixture, bf16=True)
+    for wanted, other, one in zip(exact, usual, ours, strict=True):
+        assert rms(one - wanted) <= 3 * rms(other - wanted) + 0.02 * rms(wanted) + 1e-7
+
+
+@pytest.mark.usefixtures("compiling")
+@pytest.mark.parametrize(("kernel", "dilation"), [(3, 1), (3, 16), (3, 64), (5, 64), (7, 33)])
+def test_the_fast_depthwise_convolution_reaches_beyond_its_signal(
+    kernel: int, dilation: int
+) -> None:
+    plain, fast = (
+        kind(4, 4, kernel, dilation=dilation, padding=dilation * (kernel // 2), groups=4)
+        for kind in (nn.Conv1d, Depthwise)
+    )
+    fast.load_state_dict(plain.state_dict())
+    signal = torch.randn(2, 4, 50)  # fewer frames than some of the taps are away
+    for convolution in (plain, fast):
+        convolution(signal).square().sum().backward()
+    torch.testing.assert_close(fast(signal), plain(signal))
+    for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("kernel", "stride"), [(16, 8), (24, 8), (12, 8), (64, 16), (9, 1)])
+def test_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> None:
+    padding = (kernel - stride) // 2
+    plain, fast = (
+        nn.Sequential(
+            encoder(1, 6, kernel, stride, padding), decoder(6, 1, kernel, stride, padding)
+        )
+        for encoder, decoder in ((nn.Conv1d, nn.ConvTranspose1d), (Encoder, Decoder))
+    )
+    fast.load_state_dict(plain.state_dict())
+    mixture = torch.randn(3, 1, 40 * stride)
+    for layers in (plain, fast):
+        layers(mixture).square().sum().backward()
+    torch.testing.assert_close(fast(mixture), plain(mixture))
+    for one, other in zip(fast.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
+
+
+def test_weights_are_drawn_and_named_alike(tiny_config: HTMDNetConfig) -> None:
+    plain, fast, _ = twins(tiny_config)
+    drawn, others = plain.state_dict(), fast.state_dict()
+    assert list(drawn) == list(others)
+    assert all(torch.equal(drawn[name], others[name]) for name in drawn)
+    assert {type(module) for module in fast.modules()} >= set(CPU_LAYERS)

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from dataclasses import asdict, replace
+
+import pytest
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.model import HTMDNetConfig
+from htmdsep.training.losses import VARIANTS
+from htmdsep.training.recipe import OURS, PAPER, network_config, resume_settings
+
+SHORT = replace(OURS, learning_rate=1e-3, warmup_steps=10, decay="none", steps=8)
+
+
+def test_the_rate_warms_up_linearly_and_stays() -> None:
+    rates = [SHORT.rate(step, 0.0) for step in range(12)]
+    assert rates[:5:4] == [pytest.approx(1e-4), pytest.approx(5e-4)]
+    assert rates[9:] == [pytest.approx(1e-3)] * 3
+
+
+def test_the_cosine_falls_to_its_final_share() -> None:
+    recipe = replace(SHORT, decay="cosine", final_share=0.02, warmup_steps=0)
+    rates = [recipe.rate(5, progress / 10) for progress in range(11)]
+    assert rates[::5] == [pytest.approx(1e-3), pytest.approx(0.51e-3), pytest.approx(0.02e-3)]
+    assert rates == sorted(rates, reverse=True)
+    assert recipe.rate(5, 1.5) == pytest.approx(0.02e-3)
+
+
+def test_progress_is_by_steps_where_they_are_known_else_by_time() -> None:
+    timed = replace(SHORT, steps=None, max_minutes=2.0)
+    assert SHORT.progress(2, 1e9) == 0.25
+    assert timed.progress(5, 60.0) == 0.5
+    assert replace(timed, max_minutes=None).progress(5, 60.0) == 0
+
+
+def test_only_in_a_run_with_an_end_the_masking_network_learns_alone() -> None:
+    endless = replace(SHORT, steps=None, masking_share=0.5)
+    assert not endless.is_masking_alone(endless.progress(3, 1.0))
+    limited = replace(endless, max_minutes=1.0)
+    assert limited.is_masking_alone(limited.progress(3, 29.0))
+    assert not limited.is_masking_alone(limited.progress(3, 31.0))
+
+
+def test_the_papers_preset_is_the_slides_protocol() -> None:
+    assert (PAPER.segment_length, PAPER.batch_size, PAPER.epochs) == (16_384, 8, 150)
+    assert PAPER.rate(0, 0.0) == PAPER.rate(10**6, 1.0) == 1e-4
+    assert PAPER.patience == 20
+    assert PAPER.loss == VARIANTS["mae-mae"]
+    assert not PAPER.random_mixes
+    htmdnet = network_config(PAPER, "htmdnet")
+    assert isinstance(htmdnet, HTMDNetConfig)
+    assert (htmdnet.encoder_kernel, htmdnet.encoder_stride) == (16, 8)
+    for name in ("convtasnet", "waveunet"):
+        assert network_config(PAPER, name).architecture == name
+    with pytest.raises(HtmdsepError, match="no masking network to repeat"):
+        network_config(PAPER, "waveunet", 2)
+
+
+def test_all_of_a_recipe_must_stay_on_resume_but_its_time_and_workers() -> None:
+    config = network_config(OURS, "htmdnet")
+    settings = resume_settings(OURS, config, 3)
+    assert resume_settings(replace(OURS, max_minutes=9.0, workers=7), config, 3) == settings
+    assert asdict(OURS).keys() - settings.keys() == {"max_minutes", "workers"}
+    deeper = resume_settings(OURS, network_config(OURS, "htmdnet", 2), 3)
+    assert {name for name in settings if settings[name] != deeper[name]} == {"network's repeats"}
