@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
-from htmdsep.version import __version__
+
+__version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from htmdsep.batch.run import run_batch
-    from htmdsep.separator import Separator, Stems, separate
-    from htmdsep.stems import FileReport
+    from htmdsep.separation.separator import Separator, Stems, separate
+    from htmdsep.separation.stems import FileReport
 
 __all__ = [
     "BatchOptions",
@@ -37,11 +38,11 @@ __all__ = [
 ]
 
 _LATE = {
-    "FileReport": "htmdsep.stems",
-    "Separator": "htmdsep.separator",
-    "Stems": "htmdsep.separator",
+    "FileReport": "htmdsep.separation.stems",
+    "Separator": "htmdsep.separation.separator",
+    "Stems": "htmdsep.separation.separator",
     "run_batch": "htmdsep.batch.run",
-    "separate": "htmdsep.separator",
+    "separate": "htmdsep.separation.separator",
 }
 
 

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from htmdsep import __version__
 from htmdsep.console import exit_on_error, prepare_process
 from htmdsep.files import atomic_path
-from htmdsep.version import __version__
 
 if TYPE_CHECKING:
-    from htmdsep.model import Network
-    from htmdsep.weights_file import WeightsInfo
+    from htmdsep.networks.build import Network
+    from htmdsep.weights.file import WeightsInfo
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -28,8 +28,8 @@ def command(weights: str, out: Path) -> None:
     weights' sample rate; masks of spectra map "magnitudes" to "masks" instead. The length, the
     rate, the config, the licence and the provenance are in the file's metadata.
     """
-    from htmdsep.catalogue import find_weights
-    from htmdsep.weights_file import load_weights
+    from htmdsep.weights.catalogue import find_weights
+    from htmdsep.weights.file import load_weights
 
     with exit_on_error("htmdsep-onnx"):
         located = find_weights(weights)
@@ -45,8 +45,8 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
     The file's metadata are all strings: name, licence, config and provenance (JSON), sample_rate
     (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.
     """
-    from htmdsep.config import config_to_dict
-    from htmdsep.graph import network_graph
+    from htmdsep.networks.config import config_to_dict
+    from htmdsep.weights.graph import network_graph
 
     model = network_graph(network)
     model.producer_name, model.producer_version = "htmdsep", __version__

@@ -8,15 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from htmdsep.model import HTMDNet, initialise_like_keras
-from htmdsep.weights_file import WeightsInfo, save_weights
-from tests.networks import TINY, TINY_SPECTRAL
+from htmdsep.networks.build import initialise_like_keras
+from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.weights.file import WeightsInfo, save_weights
+from tests.tiny import TINY, TINY_SPECTRAL
 
 
 @pytest.fixture(autouse=True)
 def one_kind_of_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let "auto" stand for fp32 on every machine; tests of bf16 ask for it."""
-    monkeypatch.setattr("htmdsep.choice.PROCESSOR", Path("/nowhere"))
+    monkeypatch.setattr("htmdsep.engines.choice.PROCESSOR", Path("/nowhere"))
 
 
 @pytest.fixture(autouse=True)

@@ -64,9 +64,9 @@ def test_metrics_know_nothing_of_networks_and_files() -> None:
     allowed = (
         "htmdsep.metrics",
         "htmdsep.errors",
-        "htmdsep.resample",
-        "htmdsep.spectra",
-        "htmdsep.thresholds",
+        "htmdsep.dsp.blocks",
+        "htmdsep.dsp.spectra",
+        "htmdsep.dsp.levels",
     )
     for path in (PACKAGE / "metrics").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
@@ -85,7 +85,7 @@ def test_what_training_measures_with_needs_no_extra() -> None:
 
 
 def test_the_model_knows_nothing_of_files_and_arrays() -> None:
-    allowed = ("htmdsep.model", "htmdsep.config", "htmdsep.errors")
+    allowed = ("htmdsep.networks.build", "htmdsep.networks.config", "htmdsep.errors")
     for path in (PACKAGE / "model").glob("*.py"):
         outside = {name for name in imported(path) if starts_with(name, ("htmdsep",))}
         assert all(starts_with(name, allowed) for name in outside), path

@@ -13,11 +13,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from htmdsep.model import ConvTasNetConfig, HTMDNet, NetworkConfig, WaveUNetConfig
+from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.onnx import command, export_onnx
-from htmdsep.weights_file import WeightsInfo, load_weights
-from tests.networks import TINY
-from tests.test_engines import AGREEMENT_DB, agreement_db, random_network
+from htmdsep.weights.file import WeightsInfo, load_weights
+from tests.engines.test_estimators import AGREEMENT_DB, agreement_db, random_network
+from tests.tiny import TINY
 
 # Where the LSTM is not PyTorch's own, the graph grows with the segment's length.
 LINEAR = replace(TINY, segment_length=128, activation="linear")

@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.catalogue import bundled_folder, find_weights, list_weights
-from htmdsep.choice import Way
-from htmdsep.estimators import load_run
+from htmdsep.engines.choice import Way
+from htmdsep.engines.estimators import load_run
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weights_file import read_info
+from htmdsep.weights.catalogue import bundled_folder, find_weights, list_weights
+from htmdsep.weights.file import read_info
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"

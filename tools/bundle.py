@@ -12,12 +12,12 @@ from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import bundled_folder, record_hash
 from htmdsep.files import atomic_path, sha256
-from htmdsep.graph import write_graph
-from htmdsep.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
-from htmdsep.separator import Separator
-from htmdsep.weights_file import load_weights, read_info
+from htmdsep.separation.selftest import RECORD, SAMPLE_RATE, levels, synthesised_mixture
+from htmdsep.separation.separator import Separator
+from htmdsep.weights.catalogue import bundled_folder, record_hash
+from htmdsep.weights.file import load_weights, read_info
+from htmdsep.weights.graph import write_graph
 
 
 @click.command()

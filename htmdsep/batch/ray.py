@@ -26,10 +26,10 @@ from htmdsep.batch.song import (
     remove_partial_files,
     try_task,
 )
-from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
-from htmdsep.separator import Separator
+from htmdsep.separation.separator import Separator
+from htmdsep.weights.catalogue import find_weights
 
 POLL_SECONDS = 0.5  # between looks for signals while nothing ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption

@@ -20,8 +20,8 @@ from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_sha
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import remove_abandoned
 from htmdsep.options import STEM_NAMES, BatchOptions, RunOptions
-from htmdsep.separator import Separator
-from htmdsep.stems import Progress
+from htmdsep.separation.separator import Separator
+from htmdsep.separation.stems import Progress
 
 
 class BatchProgress(Protocol):

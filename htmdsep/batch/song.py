@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Literal
 
+from htmdsep.audio.reader import reading
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_id
 from htmdsep.batch.manifest_file import Manifest
@@ -22,9 +23,8 @@ from htmdsep.batch.resume import ResumeRules
 from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.files import remove_abandoned
 from htmdsep.options import STANDARD_STREAM, StemName
-from htmdsep.reader import reading
-from htmdsep.separator import Separator
-from htmdsep.stems import FileReport, Progress
+from htmdsep.separation.separator import Separator
+from htmdsep.separation.stems import FileReport, Progress
 
 # What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
 FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)

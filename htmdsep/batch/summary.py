@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from htmdsep.batch.manifest import ManifestRow
 from htmdsep.batch.storage import is_url
-from htmdsep.thresholds import INAUDIBLE_DBFS
+from htmdsep.dsp.levels import INAUDIBLE_DBFS
 
 CAUSES = 10
 SHOWN = 5  # songs of a kind that are named

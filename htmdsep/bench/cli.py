@@ -10,9 +10,9 @@ from typing import Any
 
 import click
 
+from htmdsep import __version__
 from htmdsep.bench.options import BenchOptions
 from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, prepare_process
-from htmdsep.version import __version__
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})

@@ -14,16 +14,16 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from htmdsep import choice
 from htmdsep.bench.options import BenchCase
-from htmdsep.catalogue import WeightsFile
-from htmdsep.choice import thread_count
-from htmdsep.config import NetworkConfig
-from htmdsep.estimators import load_run
-from htmdsep.model import Network
-from htmdsep.model.cost import multiply_adds, time_in_turn
+from htmdsep.engines import choice
+from htmdsep.engines.choice import thread_count
+from htmdsep.engines.estimators import load_run
+from htmdsep.engines.torch_batches import DTYPES
+from htmdsep.networks.build import Network
+from htmdsep.networks.config import NetworkConfig
+from htmdsep.networks.cost import multiply_adds, time_in_turn
 from htmdsep.options import EngineName, Precision
-from htmdsep.torch_batches import DTYPES
+from htmdsep.weights.catalogue import WeightsFile
 
 Runner = EngineName | Literal["eager"]
 EAGER: Runner = "eager"

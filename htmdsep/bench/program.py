@@ -17,7 +17,7 @@ import soundfile
 
 from htmdsep.bench.options import BenchCase
 from htmdsep.errors import HtmdsepError
-from htmdsep.selftest import SAMPLE_RATE, synthesised_mixture
+from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 
 LAUNCHER = Path(__file__).parent / "launch.py"
 

@@ -12,16 +12,16 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from htmdsep.audio.reader import open_audio
 from htmdsep.bench.network import EAGER, Runner, Timing, resolve_cases, time_networks
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
-from htmdsep.catalogue import find_weights
-from htmdsep.choice import thread_count
-from htmdsep.chunks import hop_for
-from htmdsep.model import Network
+from htmdsep.dsp.overlap_add import hop_for
+from htmdsep.engines.choice import thread_count
+from htmdsep.networks.build import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
-from htmdsep.reader import open_audio
-from htmdsep.weights_file import load_weights
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import load_weights
 
 
 @dataclass(frozen=True)

@@ -129,7 +129,7 @@ def run_action(values: dict[str, Any]) -> int:
 
         return merge(values["merge_in"])
     if values["self_test"]:
-        from htmdsep.selftest import self_test
+        from htmdsep.separation.selftest import self_test
 
         return self_test(name or weights, values["device"])
     batch, options = _options(values)

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import click
 
-from htmdsep.catalogue import PUBLISHED, import_weights, list_weights, recorded_hash
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weights_file import count_parameters, read_info
+from htmdsep.weights.catalogue import PUBLISHED, import_weights, list_weights, recorded_hash
+from htmdsep.weights.file import count_parameters, read_info
 
 
 @dataclass(frozen=True)

@@ -11,10 +11,10 @@ from typing import Any
 
 import click
 
+from htmdsep import __version__
 from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, prepare_process
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions
-from htmdsep.version import __version__
 
 PATH = click.Path(path_type=Path)
 EXTRAS = ("scipy", "pandas", "webrtcvad", "matplotlib")

@@ -16,15 +16,15 @@ from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 from scipy.signal import stft
 
+from htmdsep.datasets.folders import Song
+from htmdsep.dsp.levels import INAUDIBLE_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Excerpt, Procedure, Setting
 from htmdsep.evaluation.results import Results
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import FolderSystem, System
 from htmdsep.files import atomic_path
-from htmdsep.folders import Song
 from htmdsep.metrics.silence import frame_powers
-from htmdsep.thresholds import INAUDIBLE_DBFS, power_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

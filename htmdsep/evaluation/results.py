@@ -18,12 +18,12 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from htmdsep import __version__
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, OF_VOICE, RATIOS
 from htmdsep.files import ANY_BYTES, atomic_path
 from htmdsep.options import STEM_NAMES
-from htmdsep.version import __version__
 
 COLUMNS = ("song", "system", *GROUPS, *NUMBERS)
 METRICS = (*RATIOS, "si_sdr", *OF_VOICE[:3])

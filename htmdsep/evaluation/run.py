@@ -14,6 +14,7 @@ from unicodedata import normalize
 
 from tqdm import tqdm
 
+from htmdsep.datasets.folders import Song, find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
@@ -35,7 +36,6 @@ from htmdsep.evaluation.systems import (
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
 from htmdsep.files import ANY_BYTES, atomic_path
-from htmdsep.folders import Song, find_test_songs
 from htmdsep.options import DEFAULT_WEIGHTS
 
 
@@ -183,7 +183,7 @@ def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) 
 
     "auto" stands for the CPU and, where there is one, the GPU.
     """
-    from htmdsep.choice import pick_device
+    from htmdsep.engines.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 
     picked = dict.fromkeys(["cpu"] if "auto" in devices else [])

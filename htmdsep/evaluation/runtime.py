@@ -10,15 +10,9 @@ import torch
 
 from htmdsep.evaluation.slides import ARCHITECTURES, RUNTIMES
 from htmdsep.evaluation.tables import italic, titled
-from htmdsep.model import (
-    ConvTasNetConfig,
-    HTMDNetConfig,
-    Network,
-    NetworkConfig,
-    WaveUNetConfig,
-    build_network,
-)
-from htmdsep.model.cost import multiply_adds, parameter_count, time_in_turn
+from htmdsep.networks.build import Network, build_network
+from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, WaveUNetConfig
+from htmdsep.networks.cost import multiply_adds, parameter_count, time_in_turn
 
 SEGMENTS = 4  # of 16 384 samples a timing: 3 s of audio
 ROUNDS = 7

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
+from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem, Term
+from htmdsep.datasets.streams import stem_blocks
+from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem, Term
-from htmdsep.resample import resample_blocks
-from htmdsep.streams import stem_blocks
 
 MONO_RATE = 22_050  # Hz, at which the slides evaluate
 BLOCK_LENGTH = 65_536  # frames handed on at once

@@ -11,19 +11,20 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from torch import Tensor, nn
 
-from htmdsep.catalogue import WeightsFile, find_weights
-from htmdsep.choice import pick_device
+from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, in_blocks, read_audio
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.options import StemName
-from htmdsep.separator import Separator, Stems
-from htmdsep.weights_file import WeightsInfo, load_weights, read_info
+from htmdsep.separation.separator import Separator, Stems
+from htmdsep.weights.catalogue import WeightsFile, find_weights
+from htmdsep.weights.file import WeightsInfo, load_weights, read_info
 
 if TYPE_CHECKING:
-    from htmdsep.model import Network
+    from htmdsep.networks.build import Network
 
 MASKED = " (masked)"  # ends the label of a network's intermediate estimate
 # What other programs call the stems, in any case: Spleeter and museval, Demucs, others.

@@ -15,13 +15,13 @@ from multiprocessing.context import SpawnProcess
 
 import pandas as pd
 
+from htmdsep.datasets.folders import Song
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Setting
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.scores import score_segments, score_v4
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import System
-from htmdsep.folders import Song
 
 
 @dataclass(frozen=True)

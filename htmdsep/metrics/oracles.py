@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from htmdsep.spectra import istft, stft
+from htmdsep.dsp.spectra import istft, stft
 
 TRANSFORM_LENGTH = 2048  # samples
 HOP_LENGTH = TRANSFORM_LENGTH // 2

@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from htmdsep.dsp.blocks import resample_blocks
+from htmdsep.dsp.levels import INAUDIBLE_DBFS, power_of
 from htmdsep.metrics.ratios import FLOOR
-from htmdsep.resample import resample_blocks
-from htmdsep.thresholds import INAUDIBLE_DBFS, power_of
 
 POWER_FLOOR = 1e-12  # added to an energy (Schulze-Forster et al.)
 LEAST_LOG_RMS = -100.0  # floor of log10 RMS: -2000 dB (HTMD-Net's evaluation script)

@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from htmdsep.datasets.folders import Stem
+from htmdsep.datasets.streams import stem_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path, make_folder
-from htmdsep.folders import Stem
-from htmdsep.streams import stem_blocks
 
 VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB

@@ -10,9 +10,7 @@ from typing import Any
 import click
 import torch
 
-from htmdsep.catalogue import find_weights
-from htmdsep.choice import pick_device
-from htmdsep.config import NetworkConfig, SpectralConfig
+from htmdsep import __version__
 from htmdsep.console import (
     GroupedCommand,
     exit_on_error,
@@ -20,6 +18,8 @@ from htmdsep.console import (
     options_from,
     prepare_process,
 )
+from htmdsep.engines.choice import pick_device
+from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.training.export import average_weights, export_weights, read_credits
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
@@ -27,8 +27,8 @@ from htmdsep.training.recipe import OURS
 from htmdsep.training.references import REFERENCES
 from htmdsep.training.run import train_with
 from htmdsep.training.validation import WindowEstimator, score_estimates, separate_windows
-from htmdsep.version import __version__
-from htmdsep.weights_file import load_weights
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import load_weights
 
 PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"

@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.model import Layers
+from htmdsep.networks.htmdnet import Layers
 
 
 class DepthwiseFunction(torch.autograd.Function):

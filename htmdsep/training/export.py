@@ -12,12 +12,13 @@ from typing import Any
 
 import torch
 
-from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet, Network
-from htmdsep.model.masking import MaskingNetwork
+from htmdsep.networks.build import Network
+from htmdsep.networks.config import ConvTasNetConfig
+from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
-from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 
 
 def export_weights(

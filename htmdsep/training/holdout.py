@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from htmdsep.datasets.folders import Library, Song, Stem
 from htmdsep.errors import HtmdsepError
-from htmdsep.folders import Library, Song, Stem
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
 from htmdsep.training.places import Place
 

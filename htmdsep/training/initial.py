@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 
-from htmdsep.catalogue import find_weights
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, Network, config_to_dict, initialise_like_keras
-from htmdsep.model.denoising import DenoisingNetwork
-from htmdsep.model.masking import MaskingNetwork
-from htmdsep.weights_file import load_weights
+from htmdsep.networks.build import Network, initialise_like_keras
+from htmdsep.networks.config import config_to_dict
+from htmdsep.networks.htmdnet import DenoisingNetwork, HTMDNet, MaskingNetwork
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import load_weights
 
 # Parts of the config that no part of the weights depends on
 FREE = {"segment_length", "input_level"}

@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from htmdsep.model import NetworkOutput
+from htmdsep.networks.htmdnet import NetworkOutput
 
 Distance = Literal["mse", "mae", "ratio"]
 RATIO_FLOOR = 1e-2  # of the mixture's power: no gain beyond 20 dB, also in voiceless rows

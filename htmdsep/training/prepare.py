@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
 from htmdsep.errors import HtmdsepError
-from htmdsep.folders import LENGTH_TOLERANCE_SECONDS, Library, Song, find_library
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import CachedStem, cache_stems

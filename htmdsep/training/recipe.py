@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import (
+from htmdsep.networks.config import (
     ConvTasNetConfig,
     HTMDNetConfig,
     NetworkConfig,

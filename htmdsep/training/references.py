@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.metrics.oracles import ideal_ratio_mask
-from htmdsep.model import NetworkOutput
+from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.training.validation import WindowEstimator
 
 

@@ -13,11 +13,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from htmdsep.choice import has_bf16, pick_device
+from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import make_folder, remove_empty
-from htmdsep.model import NetworkConfig, build_network
-from htmdsep.model.layers import PLAIN
+from htmdsep.networks.build import build_network
+from htmdsep.networks.config import NetworkConfig
+from htmdsep.networks.htmdnet import PLAIN
 from htmdsep.training.batches import SongSegments
 from htmdsep.training.cpu_layers import CPU_LAYERS
 from htmdsep.training.export import current_commit, describe_command

@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
+from htmdsep.datasets.folders import Stem, Term
+from htmdsep.datasets.streams import stem_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import AUDIO_ENDINGS, atomic_path
-from htmdsep.folders import Stem, Term
-from htmdsep.streams import stem_blocks
 
 SAMPLE_RATE = 24_000  # Hz
 FRAME_SECONDS = 0.005  # WORLD's default

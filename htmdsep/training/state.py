@@ -15,7 +15,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
-from htmdsep.model import Network, build_network, config_from_dict, config_to_dict
+from htmdsep.networks.build import Network, build_network
+from htmdsep.networks.config import config_from_dict, config_to_dict
 from htmdsep.training.recipe import FREE_ON_RESUME, Recipe
 
 FORMAT = "htmdsep-checkpoint-1"

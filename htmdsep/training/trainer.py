@@ -17,8 +17,8 @@ from tqdm import tqdm
 from htmdsep.console import Stop
 from htmdsep.errors import HtmdsepError
 from htmdsep.metrics.ratios import sdr
-from htmdsep.model import HTMDNet, Network, NetworkOutput
-from htmdsep.model.masking import MaskingNetwork
+from htmdsep.networks.build import Network
+from htmdsep.networks.htmdnet import HTMDNet, MaskingNetwork, NetworkOutput
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import Batches, World, load

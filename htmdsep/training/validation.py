@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.chunks import cut_segments, hop_for, overlap_add
-from htmdsep.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
-from htmdsep.levels import with_gains
+from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
+from htmdsep.dsp.levels import SUNG_DBFS, power_of, with_gains
+from htmdsep.dsp.overlap_add import cut_segments, hop_for, overlap_add
 from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.metrics.silence import levels_at_silence
-from htmdsep.model import Network, NetworkOutput
+from htmdsep.networks.build import Network
+from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
-from htmdsep.thresholds import SUNG_DBFS, power_of
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import LossSettings, supervise
 

@@ -19,7 +19,7 @@ from htmdsep.batch.song import separate_job
 from htmdsep.batch.sources import Shard
 from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError, PlanError
-from htmdsep.separator import Separator
+from htmdsep.separation.separator import Separator
 from tests.batch.songs import (
     RATE,
     done_inputs,

@@ -133,7 +133,7 @@ def test_other_weights_do_all_again(run: Run, tiny_weights: Path) -> None:
     assert run().exit_code == 0
     import torch
 
-    from htmdsep.weights_file import load_weights, save_weights
+    from htmdsep.weights.file import load_weights, save_weights
 
     network, info = load_weights(tiny_weights)
     other = tiny_weights.with_name("other.safetensors")

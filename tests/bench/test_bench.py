@@ -102,7 +102,7 @@ def test_wrong_arguments_are_told_in_a_line_before_anything_is_timed(
     message: str,
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("htmdsep.model.cost.time_in_turn", None)
+    monkeypatch.setattr("htmdsep.networks.cost.time_in_turn", None)
     done = invoke(*arguments)
     assert done.exit_code == status and message in done.stderr
     assert "Traceback" not in done.stderr

@@ -10,13 +10,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from htmdsep import catalogue
-from htmdsep.catalogue import bundled_folder, find_weights
 from htmdsep.cli.command import command
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.selftest import RECORD, levels, synthesised_mixture
-from htmdsep.weights_file import load_weights
-from tests.keras_files import SEGMENT_LENGTH, KerasFile
+from htmdsep.separation.selftest import RECORD, levels, synthesised_mixture
+from htmdsep.weights import catalogue
+from htmdsep.weights.catalogue import bundled_folder, find_weights
+from htmdsep.weights.file import load_weights
+from tests.weights.keras_files import SEGMENT_LENGTH, KerasFile
 
 
 @pytest.fixture
@@ -135,7 +135,7 @@ def test_self_test_fails_where_levels_differ(
 ) -> None:
     wrong = {DEFAULT_WEIGHTS: {"vocals_dbfs": 0.0, "accompaniment_dbfs": 0.0}}
     (tmp_path / RECORD).write_text(json.dumps(wrong))
-    monkeypatch.setattr("htmdsep.selftest.bundled_folder", lambda: tmp_path)
+    monkeypatch.setattr("htmdsep.weights.catalogue.bundled_folder", lambda: tmp_path)
     result = CliRunner().invoke(command, ["--self-test"])
     assert result.exit_code == 1
     assert result.stdout.count("FAILED") == 2

@@ -16,7 +16,7 @@ import torch
 from click.testing import CliRunner, Result
 
 from htmdsep.cli.command import command
-from htmdsep.weights_file import load_weights, save_weights
+from htmdsep.weights.file import load_weights, save_weights
 from tests.sounds import tone, write_av
 
 RATE = 44_100
@@ -178,7 +178,7 @@ def test_a_stem_alone_that_lost_frames_is_no_success(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song("song.wav")
-    monkeypatch.setattr("htmdsep.stems.frame_count", lambda _: 1)
+    monkeypatch.setattr("htmdsep.audio.writer.frame_count", lambda _: 1)
     result = run("song.wav", "--stems", "vocals")
     assert result.exit_code == 1 and "lacks frames" in result.stderr
     assert tree() == {"song.wav"}

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from htmdsep.datasets.folders import find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Excerpt
 from htmdsep.evaluation.pictures import choose_excerpt, read_excerpt, silent_stretches
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import FolderSystem, MixtureSystem
-from htmdsep.folders import find_test_songs
 from tests.evaluation.signals import RATE
 
 

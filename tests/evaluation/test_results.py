@@ -22,7 +22,7 @@ from htmdsep.evaluation.results import (
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
-from htmdsep.separator import Stems
+from htmdsep.separation.separator import Stems
 from tests.evaluation.signals import RATE, song
 from tests.metrics.references import museval_file
 

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from htmdsep.datasets.folders import Song, Stem, find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import cli, run
 from htmdsep.evaluation.options import EvaluationOptions, Excerpt, parse_excerpt
@@ -20,8 +21,7 @@ from htmdsep.evaluation.run import choose_pictures, choose_songs
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
-from htmdsep.folders import Song, Stem, find_test_songs
-from htmdsep.separator import Stems
+from htmdsep.separation.separator import Stems
 from tests.evaluation.signals import write
 
 

@@ -8,7 +8,7 @@ from htmdsep.evaluation.scores import RATIOS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
 from htmdsep.metrics.bss_eval import bss_eval
 from htmdsep.metrics.ratios import si_sdr
-from htmdsep.separator import Stems
+from htmdsep.separation.separator import Stems
 from tests.evaluation.signals import RATE, song
 
 

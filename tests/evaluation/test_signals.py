@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from htmdsep.datasets.folders import find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import MONO_RATE, read_song
-from htmdsep.folders import find_test_songs
 from tests.evaluation.signals import RATE, write
 from tests.sounds import tone
 

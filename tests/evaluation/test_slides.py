@@ -10,9 +10,10 @@ from click.testing import CliRunner
 
 from htmdsep.evaluation import cli, runtime, slides
 from htmdsep.evaluation.runtime import measure_runtime, runtime_markdown
-from htmdsep.model import WaveUNetConfig, build_network
-from htmdsep.model.cost import parameter_count
-from tests.networks import TINY
+from htmdsep.networks.build import build_network
+from htmdsep.networks.config import WaveUNetConfig
+from htmdsep.networks.cost import parameter_count
+from tests.tiny import TINY
 
 SMALL = (TINY, WaveUNetConfig(segment_length=2048, levels=3, channels=2))
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from htmdsep.datasets.folders import find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import (
@@ -18,10 +19,10 @@ from htmdsep.evaluation.systems import (
     labelled,
     network_systems,
 )
-from htmdsep.folders import find_test_songs
-from htmdsep.model import ConvTasNet, ConvTasNetConfig, HTMDNet
-from htmdsep.separator import Separator
-from htmdsep.weights_file import load_weights
+from htmdsep.networks.config import ConvTasNetConfig
+from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
+from htmdsep.separation.separator import Separator
+from htmdsep.weights.file import load_weights
 from tests.evaluation.signals import RATE, write
 from tests.sounds import tone
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
+from htmdsep.audio.reader import open_audio
 from htmdsep.errors import HtmdsepError
-from htmdsep.reader import open_audio
 from tests.fuzz.files import RATE, Kind
 
 WINDOW = RATE // 20  # frames

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from htmdsep.model import HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig
 
 RATE = 22_050
 

@@ -12,7 +12,9 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, initialise_like_keras
+from htmdsep.networks.build import initialise_like_keras
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.processes import Batch, World, join_processes
 from htmdsep.training.recipe import PAPER

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
+from htmdsep.datasets.folders import Stem, Term, find_library
 from htmdsep.errors import HtmdsepError
-from htmdsep.folders import Stem, Term, find_library
 from htmdsep.training.cache import FULL_SCALE, CachedStem, cache_stems
 
 RATE = 22_050

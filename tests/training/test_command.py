@@ -13,12 +13,13 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from htmdsep.model import HTMDNet, HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training import cli
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.recipe import OURS, PAPER, Recipe
-from htmdsep.weights_file import WeightsInfo, save_weights
+from htmdsep.weights.file import WeightsInfo, save_weights
 
 
 def invoke(*arguments: object) -> tuple[int, str]:

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig
-from htmdsep.model.layers import PLAIN
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import PLAIN, HTMDNet
 from htmdsep.training.cpu_layers import CPU_LAYERS, Decoder, Depthwise, Encoder
 
 

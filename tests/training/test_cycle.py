@@ -12,14 +12,8 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import sha256
-from htmdsep.model import (
-    ConvTasNet,
-    ConvTasNetConfig,
-    HTMDNet,
-    HTMDNetConfig,
-    NetworkConfig,
-    SpectralConfig,
-)
+from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
+from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
 from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
@@ -30,7 +24,7 @@ from htmdsep.training.run import fit
 from htmdsep.training.state import RunState, averaged_network, read_checkpoint
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_network, separate_windows
-from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 
 CPU = torch.device("cpu")
 

@@ -8,10 +8,11 @@ import torch
 from click.testing import CliRunner
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.cli import command
 from htmdsep.training.export import current_commit, describe_command, read_credits
-from htmdsep.weights_file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 
 
 def written(path: Path, config: HTMDNetConfig, value: float) -> tuple[str, str]:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from htmdsep.datasets.folders import Library, Song, Stem
 from htmdsep.errors import HtmdsepError
-from htmdsep.folders import Library, Song, Stem
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import (
     Description,

@@ -6,7 +6,9 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, WaveUNet, WaveUNetConfig
+from htmdsep.networks.config import HTMDNetConfig, WaveUNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.networks.waveunet import WaveUNet
 from htmdsep.training.initial import draw_weights, encode_frequencies
 
 

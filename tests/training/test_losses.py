@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.training.losses import RATIO, RATIO_FLOOR, VARIANTS, LossSettings, supervise
 from htmdsep.training.recipe import OURS
 

@@ -5,7 +5,7 @@ from dataclasses import asdict, replace
 import pytest
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.recipe import OURS, PAPER, network_config, resume_settings
 

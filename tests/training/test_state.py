@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.recipe import OURS
 from htmdsep.training.state import (
     averaged_network,

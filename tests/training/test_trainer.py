@@ -12,7 +12,9 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, HTMDNetConfig, initialise_like_keras
+from htmdsep.networks.build import initialise_like_keras
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.processes import Batch

@@ -10,8 +10,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput, SpectralConfig
-from htmdsep.separator import Separator
+from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
+from htmdsep.separation.separator import Separator
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import prepare
 from htmdsep.training.references import mixture_itself, oracle

@@ -1,0 +1,1 @@
+"""Folders of songs with stems, and their samples."""

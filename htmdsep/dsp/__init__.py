@@ -1,0 +1,1 @@
+"""Streams of blocks: cut, join, resample, transform, quantise, meter."""

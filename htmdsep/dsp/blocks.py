@@ -1,0 +1,44 @@
+"""Streaming sample-rate conversion."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import soxr
+
+
+def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np.ndarray]:
+    """Cut a stream of blocks of any length into blocks of one length; the last may be shorter."""
+    pending: list[np.ndarray] = []
+    held = 0
+    for block in blocks:
+        pending.append(block)
+        held += len(block)
+        if held >= block_length:
+            joined = np.concatenate(pending)
+            whole = held - held % block_length
+            yield from np.split(joined[:whole], whole // block_length)
+            pending, held = [joined[whole:]], held - whole
+    if held:
+        yield np.concatenate(pending)
+
+
+def resample_blocks(
+    blocks: Iterable[np.ndarray], channels: int, from_rate: float, to_rate: float
+) -> Iterator[np.ndarray]:
+    """Convert (frames, channels) float32 blocks from one sample rate (Hz) to another.
+
+    Equal to converting the whole signal at once; a round trip may end a sample longer or shorter.
+    """
+    if from_rate == to_rate:
+        yield from blocks
+        return
+    stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="HQ")
+    for block in blocks:
+        converted = stream.resample_chunk(np.ascontiguousarray(block))
+        if len(converted):
+            yield converted
+    tail = stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
+    if len(tail):
+        yield tail

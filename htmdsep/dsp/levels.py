@@ -1,0 +1,110 @@
+"""Levels: thresholds of silence, meters, and the gains that bring segments to a level."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+
+from htmdsep.dsp.overlap_add import Segment
+
+SOUNDING_DBFS = -45.0  # above it a tenth of a second of a stem counts as sound in a report
+WORTH_READING_DBFS = -50.0  # above it an excerpt is worth training on
+INAUDIBLE_DBFS = -60.0  # below it nobody will hear anything
+SUNG_DBFS = -70.0  # above it a validation window holds singing
+EMPTY_DBFS = -80.0  # below it a file holds nothing
+
+
+def power_of(level: float) -> float:
+    """Return the mean square of a level in dBFS RMS, full scale at 1."""
+    return float(10 ** (level / 10))
+
+
+WINDOW_SECONDS = 0.1
+ACTIVE_RMS = 10 ** (-45 / 20)  # -45 dBFS: below it a stem counts as silent
+
+
+class LevelMeter:
+    """Peak, RMS, and share of 0.1 s windows above -45 dBFS RMS, of a stream of blocks."""
+
+    def __init__(self, sample_rate: int) -> None:
+        self.peak = 0.0
+        self._window_length = max(1, round(WINDOW_SECONDS * sample_rate))
+        self._squares = 0.0
+        self._samples = 0
+        self._channels = 1
+        self._pending = np.zeros(0, np.float32)  # powers of an unfinished window
+        self._windows = self._active = 0
+
+    def add(self, block: np.ndarray) -> None:
+        """Take in a (frames, channels) block, full scale at 1."""
+        if not block.size:
+            return
+        powers = np.square(block) @ np.ones(block.shape[1], block.dtype)  # (frames,)
+        self.peak = max(self.peak, float(block.max()), -float(block.min()))
+        self._squares += float(powers.sum(dtype=np.float64))
+        self._samples += block.size
+        self._channels = block.shape[1]
+        self._pending = np.concatenate([self._pending, powers])
+        whole = len(self._pending) - len(self._pending) % self._window_length
+        self._count(self._pending[:whole].reshape(-1, self._window_length))
+        self._pending = self._pending[whole:]
+
+    @property
+    def rms(self) -> float:
+        """Root mean square over all samples."""
+        return float(np.sqrt(self._squares / max(1, self._samples)))
+
+    def active_share(self) -> float:
+        """Return the share of windows in which something sounds; call it once, at the end."""
+        if len(self._pending):
+            self._count(self._pending[None])
+            self._pending = self._pending[:0]
+        return self._active / max(1, self._windows)
+
+    def _count(self, windows: np.ndarray) -> None:
+        self._windows += len(windows)
+        self._active += int(np.count_nonzero(windows.mean(axis=1) > ACTIVE_RMS**2 * self._channels))
+
+
+# Of the gain, so that a noise floor stays one: dither of 16 bits, -98 dBFS, goes in at -38 dBFS.
+MAX_GAIN_DB = 60.0
+
+
+def with_gains(
+    segments: Iterable[Segment], level: float | None, together: int = 1
+) -> Iterator[tuple[Segment, np.ndarray]]:
+    """Yield each segment with the gains, float32 (channels,), that bring it to a level.
+
+    `level` is in dBFS RMS, of the segment and of its neighbours on either side, so that a rest
+    between two phrases is not turned up as far as they are; every `together` channels have one
+    gain. None stands for gains of 1. One segment is read ahead.
+    """
+    before: np.ndarray | None = None
+    held: tuple[Segment, np.ndarray] | None = None
+    for segment in segments:
+        power = _powers(segment, together)
+        if held is not None:
+            yield held[0], _gains(level, [before, held[1], power])
+            before = held[1]
+        held = segment, power
+    if held is not None:
+        yield held[0], _gains(level, [before, held[1]])
+
+
+def _powers(segment: Segment, together: int) -> np.ndarray:
+    """Return the mean squares of a segment's groups of channels, one a channel."""
+    columns = np.ascontiguousarray(segment.samples[: segment.valid].T)
+    powers = [float(column @ column) / segment.valid for column in columns]
+    groups = [powers[first : first + together] for first in range(0, len(powers), together)]
+    return np.concatenate([np.full(len(group), np.mean(group)) for group in groups])
+
+
+def _gains(level: float | None, powers: list[np.ndarray | None]) -> np.ndarray:
+    known = [power for power in powers if power is not None]
+    if level is None:
+        return np.ones(len(known[0]), np.float32)
+    rms = np.sqrt(np.mean(known, axis=0))
+    wanted = 10 ** (level / 20) / np.maximum(rms, 1e-30)
+    gains: np.ndarray = np.minimum(wanted, 10 ** (MAX_GAIN_DB / 20)).astype(np.float32)
+    return gains

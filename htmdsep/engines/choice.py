@@ -1,0 +1,175 @@
+"""Why this device, precision, engine and number of threads."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.options import ENGINES, EngineName, Precision
+
+AMD_DRIVER = Path("/dev/kfd")
+PRECISIONS_OF: dict[str, tuple[Precision, ...]] = {
+    "cpu": ("fp32", "bf16"),
+    "cuda": ("fp32", "bf16", "fp16"),
+}
+PROCESSOR = Path("/proc/cpuinfo")
+BF16_FLAGS = {"avx512_bf16", "amx_bf16"}
+# Microseconds of processor time, and of the time in which they may be spent: of the two versions of
+# control groups, as they look from within a container.
+CONTROL_GROUP = Path("/sys/fs/cgroup")
+QUOTA_FILES = [("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
+
+
+class Way(NamedTuple):
+    """How a network is run."""
+
+    device: str
+    precision: Precision
+    engine: EngineName
+    batch_size: int | None = None
+    threads: int | None = None
+
+
+def resolve(way: Way, config: NetworkConfig) -> Way:
+    """Settle what is left to "auto", for a network.
+
+    Raises HtmdsepError for what is unknown, absent, or does not go together.
+    """
+    device = pick_device(way.device)
+    if way.engine not in ENGINES:
+        raise HtmdsepError(f"engine must be one of {', '.join(ENGINES)}, not {way.engine!r}")
+    precision = _pick_precision(way.precision, device)
+    if device != "cpu":
+        if way.engine not in ("auto", "torch"):
+            raise HtmdsepError(f"engine {way.engine} computes on the CPU only: use --device cpu")
+        return way._replace(device=device, precision=precision, engine="torch")
+    engine = way.engine if way.engine != "auto" else _pick_engine(precision, config)
+    if engine == "onnx" and precision != "fp32":
+        raise HtmdsepError(f"engine onnx has no {precision}: use --engine openvino or torch")
+    if engine == "openvino" and not find_spec("openvino"):
+        raise HtmdsepError("engine openvino needs pip install 'htmdsep[openvino]'")
+    if engine == "openvino" and _has_linear_lstm(config):
+        raise HtmdsepError("engine openvino has no linear LSTM: use --engine onnx or torch")
+    return way._replace(device=device, precision=precision, engine=engine)
+
+
+def _pick_engine(precision: Precision, config: NetworkConfig) -> EngineName:
+    """Return what computes on the CPU: ONNX Runtime, which starts at once, where it can."""
+    if isinstance(config, SpectralConfig) and config.denoiser_levels:
+        return "torch"
+    if precision == "fp32":
+        return "onnx"
+    return "openvino" if find_spec("openvino") and not _has_linear_lstm(config) else "torch"
+
+
+def _has_linear_lstm(config: NetworkConfig) -> bool:
+    """Tell whether a network has the authors' LSTM, whose function OpenVINO does not know."""
+    return getattr(config, "activation", "tanh") == "linear"
+
+
+def _pick_precision(precision: Precision, device: str) -> Precision:
+    kind = device.partition(":")[0]
+    if precision == "auto":
+        return "fp32"
+    choices = PRECISIONS_OF.get(kind, ("fp32",))
+    if precision not in choices:
+        raise HtmdsepError(
+            f"precision on {kind} must be auto, {' or '.join(choices)}, not {precision!r}"
+        )
+    return precision
+
+
+def pick_device(name: str) -> str:
+    """Return the device a name stands for; "auto" is CUDA where there is one, else the CPU.
+
+    Raises HtmdsepError for an unknown name and for a device this machine lacks.
+    """
+    if name == "cpu" or (name == "auto" and not _may_have_gpu()):
+        return "cpu"
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise HtmdsepError(
+            f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps"
+        ) from error
+    if device.type == "cuda":
+        present = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    else:
+        present = {"cpu": 1, "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
+    if (device.index or 0) >= present:
+        raise HtmdsepError(f"this machine has no device {name!r}; use --device cpu")
+    return "cpu" if device.type == "cpu" else str(device)
+
+
+def _may_have_gpu() -> bool:
+    """Tell whether a driver knows a GPU that PyTorch may call "cuda": NVIDIA's, or AMD's.
+
+    It spares those without one the two seconds of PyTorch's import.
+    """
+    if AMD_DRIVER.exists():
+        return True
+    try:
+        driver = ctypes.CDLL("nvcuda.dll" if sys.platform == "win32" else "libcuda.so.1")
+    except OSError:
+        return False
+    count = ctypes.c_int(0)
+    found = driver.cuInit(0) == 0 and driver.cuDeviceGetCount(ctypes.byref(count)) == 0
+    return found and count.value > 0
+
+
+def has_bf16() -> bool:
+    """Tell whether the processor multiplies bf16 matrices itself; known on Linux only."""
+    try:
+        text = PROCESSOR.read_text(encoding="ascii", errors="replace")
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
+    return not BF16_FLAGS.isdisjoint(flags.split())
+
+
+def thread_count() -> int:
+    """Return OMP_NUM_THREADS, or the number of cores that this process may use.
+
+    A container's quota counts: beyond it, threads would only take turns at being halted.
+    """
+    wanted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(wanted) if wanted.isdecimal() and int(wanted) else min(_cores(), _quota())
+
+
+def _cores() -> int:
+    """Return the number of cores, whose arithmetic their two hardware threads would share."""
+    usable = set(range(os.cpu_count() or 1))
+    if sys.platform == "linux":
+        usable = os.sched_getaffinity(0)
+    cores = set()
+    for processor in usable:
+        topology = Path(f"/sys/devices/system/cpu/cpu{processor}/topology")
+        try:
+            names = [(topology / name).read_text() for name in ("physical_package_id", "core_id")]
+        except OSError:
+            names = [str(processor)]
+        cores.add(tuple(names))
+    return len(cores)
+
+
+def _quota() -> int:
+    """Return how many processors' time Linux lets the process's container have, rounded up."""
+    for names in QUOTA_FILES:
+        try:
+            words = " ".join((CONTROL_GROUP / name).read_text() for name in names).split()
+        except OSError:
+            continue
+        if len(words) == 2 and all(word.isdecimal() for word in words):  # else "max", or -1
+            quota, period = map(int, words)
+            return max(1, -(-quota // max(1, period)))
+    return sys.maxsize

@@ -1,0 +1,63 @@
+"""A network's graph in ONNX Runtime, on the CPU."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+from onnxruntime.capi import onnxruntime_pybind11_state as errors
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.weights.graph import WEIGHTS_KEY
+
+# What the runtime raises for a graph or numbers that it cannot take.
+_FAILURES = (
+    errors.Fail,
+    errors.InvalidArgument,
+    errors.InvalidGraph,
+    errors.InvalidProtobuf,
+    errors.NoSuchFile,
+    errors.NotImplemented,
+    errors.RuntimeException,
+)
+
+
+class OnnxGraph:
+    """A graph that maps one array to one of the same shape; any threads may call it at once.
+
+    It computes in the calling thread, so that results do not depend on how many there are.
+    """
+
+    def __init__(self, graph: bytes, weights: Path, sha256: str) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.enable_mem_pattern = False  # 20 MB less for two threads, as fast (measured)
+        options.log_severity_level = 4  # its words are told by the error that follows
+        folder = str(weights.resolve().parent)
+        options.add_session_config_entry(
+            "session.model_external_initializers_file_folder_path", folder
+        )
+        try:
+            session = onnxruntime.InferenceSession(
+                graph, options, providers=["CPUExecutionProvider"]
+            )
+        except _FAILURES as error:
+            raise HtmdsepError(
+                f"ONNX Runtime cannot load the graph of {weights}: {error}; reinstall htmdsep, or "
+                "use --engine torch"
+            ) from error
+        found = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
+        if found != sha256:
+            raise HtmdsepError(
+                f"the graph beside {weights} belongs to other weights (SHA-256 {found}, not "
+                f"{sha256}); remove {weights.with_suffix('.onnx').name}"
+            )
+        self._session = session
+        self._input = session.get_inputs()[0].name
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Run the graph on a batch, float32."""
+        (found,) = self._session.run(None, {self._input: values})
+        result: np.ndarray = found
+        return result

@@ -1,0 +1,138 @@
+"""Run a network in PyTorch over batches of segments: on a GPU, or one of any kind on the CPU."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from htmdsep.engines.estimators import (
+    NOT_FINITE,
+    Estimate,
+    Note,
+    Outputs,
+    as_estimate,
+    ignore,
+    network_inputs,
+)
+from htmdsep.errors import HtmdsepError
+from htmdsep.networks.build import Network
+from htmdsep.networks.htmdnet import NetworkOutput
+from htmdsep.options import Precision
+
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+# Segments a batch. On CPU a larger one only costs memory (measured); a GPU wants to be filled.
+CPU_BATCH_SIZE = 1
+GPU_BATCH_SIZE = 16
+
+BATCHES_AHEAD = 2  # one in work, one waiting
+
+
+class BatchEstimator:
+    """Estimate in batches of segments; where a GPU's memory is short, in smaller ones."""
+
+    def __init__(
+        self,
+        network: Network,
+        device: str,
+        batch_size: int | None,
+        precision: Precision = "fp32",
+    ) -> None:
+        self.device = torch.device(device)
+        self.network = network.to(self.device).eval()
+        on_cpu = self.device.type == "cpu"
+        self.batch_size = batch_size or (CPU_BATCH_SIZE if on_cpu else GPU_BATCH_SIZE)
+        self._most_rows = sys.maxsize  # inputs of the network at once, once memory was short
+        enabled = precision != "fp32"
+        self._autocast = torch.autocast(self.device.type, DTYPES[precision], enabled=enabled)
+
+    def estimates(self, segments: Iterable[np.ndarray], note: Note = ignore) -> Iterator[Estimate]:
+        # The thread goes with the stream: a process that forks in between has none of its threads
+        pool = ThreadPoolExecutor(1, thread_name_prefix="htmdsep")
+        pending: deque[Future[list[Estimate]]] = deque()
+        remaining = iter(segments)
+        try:
+            while group := list(islice(remaining, self.batch_size)):
+                pending.append(pool.submit(self, group, note))
+                if len(pending) >= BATCHES_AHEAD:
+                    yield from pending.popleft().result()
+            while pending:
+                yield from pending.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    @torch.inference_mode()
+    def __call__(self, segments: list[np.ndarray], note: Note = ignore) -> list[Estimate]:
+        """Return the estimates of segments of one shape, in this thread."""
+        channels = segments[0].shape[1]
+        inputs = [
+            network_inputs(segment, self.network.config.input_channels) for segment in segments
+        ]
+        size = len(inputs[0])
+        vocals, gains = self._outputs(torch.from_numpy(np.concatenate(inputs)), size, note)
+        if not np.isfinite(vocals).all():
+            raise HtmdsepError(NOT_FINITE.format(device=self.device))
+        return [
+            as_estimate(
+                Outputs(
+                    vocals[first : first + size],
+                    None if gains is None else gains[first : first + size],
+                ),
+                channels,
+            )
+            for first in range(0, len(vocals), size)
+        ]
+
+    def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> Outputs:
+        """Run the network on (inputs, network_channels, time), in parts that fit the memory."""
+        parts: list[Outputs] = []
+        done, most = 0, min(self.batch_size * inputs_a_segment, self._most_rows)
+        while done < len(rows):
+            part = rows[done : done + most]
+            try:
+                parts.append(self._run(part))
+                done += len(part)
+            except torch.cuda.OutOfMemoryError as error:
+                if len(part) == 1:
+                    raise HtmdsepError(
+                        f"one segment of {part.shape[-1]} samples is too large for the memory of "
+                        f"{self.device}; use a shorter --segment or --device cpu"
+                    ) from error
+                most = self._retreat(len(part), inputs_a_segment, note)
+        gains = [part.high_gain for part in parts if part.high_gain is not None]
+        return Outputs(
+            np.concatenate([part.vocals for part in parts]),
+            np.concatenate(gains) if gains else None,
+        )
+
+    def _run(self, rows: Tensor) -> Outputs:
+        if self.device.type == "cuda":
+            rows = rows.pin_memory()
+        with self._autocast:
+            output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
+        gain = output.high_gain
+        return Outputs(
+            output.estimate.float().cpu().numpy(),
+            None if gain is None else gain.float().cpu().numpy(),
+        )
+
+    def _retreat(self, failed_rows: int, inputs_a_segment: int, note: Note) -> int:
+        """Halve the rows that failed, for good, and say so; return their number."""
+        most = self._most_rows = failed_rows // 2
+        self.batch_size = max(1, most // inputs_a_segment)
+        whole = most // inputs_a_segment
+        remedy = f"--batch-size {whole}" if whole else "a shorter --segment"
+        note(
+            f"out of memory on {self.device}: went on with {most} inputs of the network at once; "
+            f"{remedy} avoids the attempt"
+        )
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+        return most

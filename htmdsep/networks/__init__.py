@@ -1,0 +1,1 @@
+"""Configs and PyTorch definitions of the networks."""

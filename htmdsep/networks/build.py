@@ -1,0 +1,73 @@
+"""The networks: HTMD-Net with either masking network, and the slides' two baselines."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from htmdsep.networks.config import (
+    ConvTasNetConfig,
+    HTMDNetConfig,
+    NetworkConfig,
+    SpectralConfig,
+    WaveUNetConfig,
+    config_from_dict,
+    config_to_dict,
+)
+from htmdsep.networks.htmdnet import PLAIN, ConvTasNet, HTMDNet, Layers, NetworkOutput
+from htmdsep.networks.waveunet import WaveUNet
+
+__all__ = [
+    "ConvTasNet",
+    "ConvTasNetConfig",
+    "HTMDNet",
+    "HTMDNetConfig",
+    "Layers",
+    "Network",
+    "NetworkConfig",
+    "NetworkOutput",
+    "SpectralConfig",
+    "WaveUNet",
+    "WaveUNetConfig",
+    "build_network",
+    "config_from_dict",
+    "config_to_dict",
+    "initialise_like_keras",
+]
+
+Network = HTMDNet | ConvTasNet | WaveUNet
+
+
+def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
+    """Return the network that a config describes, with PyTorch's initial weights.
+
+    Of `layers` its masking network is made, where that is a temporal one.
+    """
+    if isinstance(config, (HTMDNetConfig, SpectralConfig)):
+        return HTMDNet(config, layers)
+    if isinstance(config, ConvTasNetConfig):
+        return ConvTasNet(config, layers)
+    return WaveUNet(config)
+
+
+@torch.no_grad()
+def initialise_like_keras(network: nn.Module, generator: torch.Generator) -> None:
+    """Draw the weights as Keras does by default, as the published networks were.
+
+    Glorot-uniform kernels, orthogonal recurrent kernels, zero biases but for the LSTM's forget
+    gates, which start at 1.
+    """
+    for module in network.modules():
+        if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)):
+            nn.init.xavier_uniform_(module.weight, generator=generator)
+            assert module.bias is not None
+            module.bias.zero_()
+        elif isinstance(module, nn.LSTM):
+            size = module.hidden_size
+            for direction in ("", "_reverse"):
+                kernel = getattr(module, f"weight_ih_l0{direction}")
+                nn.init.xavier_uniform_(kernel[:, :-1], generator=generator)
+                kernel[:, -1] = 0  # the bias: see AveragedBiLSTM
+                kernel[size : 2 * size, -1] = 1
+                recurrent = getattr(module, f"weight_hh_l0{direction}")
+                nn.init.orthogonal_(recurrent, generator=generator)

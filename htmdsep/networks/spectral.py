@@ -1,0 +1,87 @@
+"""The spectral masking network: a U-Net that looks at spectrograms and masks every bin.
+
+Its form is that of Spleeter's U-Nets (R. Hennequin, A. Khlif, F. Voituret, M. Moussallam,
+"Spleeter", JOSS 5(50), 2154, 2020), so that it can begin from their published weights.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from htmdsep.networks.config import SpectralConfig
+
+KERNEL, STRIDE = 5, 2
+
+
+class Masked(NamedTuple):
+    """The masked estimate, and how much of the mixture above its band is in it."""
+
+    estimate: Tensor  # (batch, channels, time)
+    high_gain: Tensor  # (batch, channels, time), 0 to 1
+
+
+class SpectralMasking(nn.Module):
+    """Map mixtures (batch, channels, time) to the masked estimate of the vocals."""
+
+    window: Tensor
+
+    def __init__(self, config: SpectralConfig) -> None:
+        super().__init__()
+        self.config = config
+        widths = config.widths
+        eps, momentum = config.batchnorm_eps, config.batchnorm_momentum
+        window = torch.hann_window(config.window_length)
+        self.register_buffer("window", window, persistent=False)
+        befores = (config.input_channels, *widths)
+        self.down = nn.ModuleList(
+            nn.Conv2d(before, after, KERNEL, STRIDE)
+            for before, after in zip(befores, widths, strict=False)
+        )
+        self.down_norm = nn.ModuleList(nn.BatchNorm2d(width, eps, momentum) for width in widths)
+        afters = (*widths[-2::-1], 1)
+        befores = (widths[-1], *(2 * width for width in afters[:-1]))  # with a skip, but the first
+        self.up = nn.ModuleList(
+            nn.ConvTranspose2d(before, after, KERNEL, STRIDE)
+            for before, after in zip(befores, afters, strict=True)
+        )
+        self.up_norm = nn.ModuleList(nn.BatchNorm2d(width, eps, momentum) for width in afters)
+        self.mask = nn.Conv2d(1, config.input_channels, 4, dilation=2, padding=3)
+
+    def forward(self, mixture: Tensor) -> Masked:
+        config = self.config
+        batch, channels, time = mixture.shape
+        rows = mixture.reshape(-1, time).float()
+        transform = (config.window_length, config.hop_length)
+        found = torch.stft(rows, *transform, window=self.window, return_complex=True)
+        spectra = found.transpose(1, 2)  # (rows, frames, bins)
+        frames = spectra.shape[1] - 1  # a multiple of 2**levels; the last one gets its mask
+        magnitudes = config.magnitude_scale * spectra.abs()[:, :frames, : config.bins]
+        masks = self.masks(magnitudes.reshape(batch, channels, frames, config.bins)).float()
+        masks = masks.reshape(-1, frames, config.bins)
+        above = spectra.shape[2] - config.bins
+        masks = F.pad(masks, (0, above, 0, 1), mode="replicate")  # as spectra
+        masked = (spectra * masks).transpose(1, 2)
+        estimate = torch.istft(masked, *transform, window=self.window, length=time)
+        first, last = config.high_band_bins
+        gain = masks[:, None, :, first:last].mean(dim=3)  # (rows, 1, frames)
+        gain = F.interpolate(gain, time + 1, mode="linear", align_corners=True)[..., :time]
+        return Masked(estimate.reshape(mixture.shape), gain.reshape(mixture.shape))
+
+    def masks(self, magnitudes: Tensor) -> Tensor:
+        """Return masks in 0 to 1 for scaled magnitudes, both (batch, channels, frames, bins)."""
+        hidden = magnitudes
+        skips = []
+        for convolution, norm in zip(self.down, self.down_norm, strict=True):
+            skips.append(convolution(F.pad(hidden, (1, 2, 1, 2))))  # "same", as TensorFlow pads
+            hidden = F.leaky_relu(norm(skips[-1]), self.config.leaky_slope)
+        hidden = skips.pop()  # the last one without norm and activation
+        for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
+            if level:
+                hidden = torch.cat([skips.pop(), hidden], dim=1)
+            hidden = norm(F.relu(convolution(hidden)[:, :, 1:-2, 1:-2]))
+        masks: Tensor = torch.sigmoid(self.mask(hidden))
+        return masks

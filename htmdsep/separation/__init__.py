@@ -1,0 +1,1 @@
+"""One song: blocks or a file in, stems out."""

@@ -1,0 +1,212 @@
+"""The Python interface: separate arrays, streams of blocks, and files."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from htmdsep.dsp.overlap_add import hop_for
+from htmdsep.engines.choice import Way, resolve
+from htmdsep.engines.estimators import load_estimator, make_estimator
+from htmdsep.errors import ArgumentError, HtmdsepError
+from htmdsep.networks.config import NetworkConfig
+from htmdsep.options import (
+    MAX_CHANNELS,
+    MAX_SAMPLE_RATE,
+    MIN_SAMPLE_RATE,
+    NETWORK_OPTIONS,
+    STEM_NAMES,
+    RunOptions,
+    StemName,
+)
+from htmdsep.separation.pairs import Pair
+from htmdsep.separation.stems import Check, FileReport, Progress, write_stems
+from htmdsep.separation.streaming import StreamEstimator, separate_stream
+from htmdsep.weights.catalogue import find_weights
+
+if TYPE_CHECKING:
+    from htmdsep.networks.build import Network
+
+
+class Stems(NamedTuple):
+    """Two stems whose sum is the mixture, but for float32 rounding."""
+
+    vocals: np.ndarray  # (frames, channels) float32
+    accompaniment: np.ndarray  # (frames, channels) float32
+
+
+class Separator:
+    """A network and how to run it: load once, separate any number of signals.
+
+    `weights` is a name that `htmdsep --list-models` shows, a path to a weights file, or a network,
+    which runs in PyTorch; without it the default weights are loaded. `changes` replace fields of
+    `options`, as in Separator(device="cpu", overlap=0.25); see RunOptions.
+    Raises HtmdsepError for values out of range, unknown weights and absent devices.
+    """
+
+    def __init__(
+        self,
+        weights: str | Path | Network | None = None,
+        options: RunOptions | None = None,
+        **changes: Any,
+    ) -> None:
+        self.options = options = replace(options or RunOptions(), **changes)
+        self.weights_name = self.weights_sha256 = None
+        way = Way(
+            options.device,
+            options.precision,
+            options.engine,
+            options.batch_size,
+            options.threads,
+        )
+        if weights is None or isinstance(weights, (str, Path)):
+            located = find_weights(weights)
+            config, way, estimator = load_estimator(located, way)
+            self.weights_name, self.weights_sha256 = located.name, located.hash()
+        else:
+            config = weights.config
+            given = "torch" if options.engine == "auto" else options.engine
+            way = resolve(way._replace(engine=given), config)
+            estimator = make_estimator(weights, way)
+        self.device, self.precision = way.device, way.precision
+        self.engine = way.engine if way.device == "cpu" else None
+        segment_length = _segment_length(config, options.segment_seconds)
+        self._network = StreamEstimator(
+            estimator=estimator,
+            sample_rate=config.sample_rate,
+            segment_length=segment_length,
+            hop_length=hop_for(segment_length, options.overlap),
+            network_channels=config.input_channels,
+            input_level=config.input_level,
+        )
+
+    def separate(self, mixture: np.ndarray, sample_rate: int) -> Stems:
+        """Separate a whole signal of shape (frames,) or (frames, channels); same shape returned.
+
+        Samples are floats with full scale at 1, of up to 8 channels; sample_rate is in Hz. Raises
+        HtmdsepError for other shapes, types or sample rates.
+        """
+        mixture = np.asarray(mixture)
+        if mixture.ndim not in (1, 2) or not np.issubdtype(mixture.dtype, np.floating):
+            raise HtmdsepError(
+                "mixture must be floats of shape (frames,) or (frames, channels), not "
+                f"{mixture.dtype} of shape {mixture.shape}"
+            )
+        frames = mixture.astype(np.float32)
+        if frames.ndim == 1:
+            frames = frames[:, None]
+        parts = [pair.vocals for pair in self.pairs([frames], sample_rate)]
+        vocals = np.concatenate([frames[:0], *parts]).reshape(mixture.shape)
+        return Stems(vocals, frames.reshape(mixture.shape) - vocals)
+
+    def separate_blocks(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Stems]:
+        """Separate a stream of (frames, channels) float32 blocks of any length, in flat memory.
+
+        The stems come in blocks of other lengths, as many frames in all as went in.
+        """
+        for mixture, vocals in self.pairs(blocks, sample_rate):
+            yield Stems(vocals, mixture - vocals)
+
+    def pairs(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Pair]:
+        """Like `separate_blocks`, but with the mixture beside its vocals.
+
+        Raises HtmdsepError for a sample rate that is no whole number in range, for blocks that
+        are not (frames, channels) with the same channels throughout, and for samples that are
+        not finite.
+        """
+        yield from self._pairs(blocks, sample_rate, note=lambda _: None)
+
+    def _pairs(
+        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Callable[[str], None]
+    ) -> Iterator[Pair]:
+        rate = sample_rate
+        is_number = isinstance(rate, (int, float, np.number)) and np.isfinite(rate)
+        if not is_number or rate != int(rate) or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+            raise HtmdsepError(
+                f"sample rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} "
+                f"Hz, not {rate}"
+            )
+        checked = _checked(blocks)
+        first = next(checked, None)
+        if first is None:
+            return
+        network, blocks = replace(self._network, note=note), chain([first], checked)
+        yield from separate_stream(
+            network, blocks, int(sample_rate), first.shape[1], self.options.shifts
+        )
+
+    def separate_file(
+        self,
+        source: str | Path,
+        targets: Mapping[StemName, str | Path],
+        *,
+        options: RunOptions | None = None,
+        progress: Progress | None = None,
+        check: Check | None = None,
+    ) -> FileReport:
+        """Separate an audio file into the stem files of `targets`, all of them or none.
+
+        `options` say how the stems are written, if not as the separator's do. `progress` is called
+        with the seconds done and in all (None where unknown), `check` with the finished files
+        before they get their names. Raises HtmdsepError, naming the cause and the remedy, for files
+        that cannot be read or written, and for options of another network than is loaded.
+        """
+        if not targets or not set(targets) <= set(STEM_NAMES):
+            given = ", ".join(map(repr, targets)) or "none"
+            raise ArgumentError(f"targets are one or both of {', '.join(STEM_NAMES)}, not {given}")
+        options = options or self.options
+        for name in NETWORK_OPTIONS:
+            if getattr(options, name) != getattr(self.options, name):
+                raise ArgumentError(f"{name} is settled when a Separator is made; make another")
+        notes: list[str] = []
+        paths = {stem: Path(target) for stem, target in targets.items()}
+        pairs = partial(self._pairs, note=notes.append)
+        report = write_stems(Path(source), paths, pairs, options, progress, check)
+        report.notes.extend(notes)
+        report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
+        report.device, report.precision, report.engine = self.device, self.precision, self.engine
+        report.shifts = self.options.shifts
+        return report
+
+
+def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int:
+    """Return the segment length in samples: the trained one, or the seconds rounded up."""
+    if segment_seconds is None:
+        return config.segment_length
+    multiples = -(-segment_seconds * config.sample_rate // config.length_multiple)
+    return int(multiples) * config.length_multiple
+
+
+def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+    """Pass on the blocks that are not empty, as float32, once they are known to be sound."""
+    channels = None
+    for block in blocks:
+        if block.ndim != 2 or (channels is not None and block.shape[1] != channels):
+            expected = f"(frames, {channels or 'channels'})"
+            raise HtmdsepError(f"a block must be {expected}, not {block.shape}")
+        if not 1 <= block.shape[1] <= MAX_CHANNELS:
+            raise HtmdsepError(
+                f"a mixture of shape (frames, channels) may have 1 to {MAX_CHANNELS} channels, not "
+                f"{block.shape[1]}; transpose it if it is (channels, frames)"
+            )
+        if not np.issubdtype(block.dtype, np.floating):
+            raise HtmdsepError(f"a block must hold floats with full scale at 1, not {block.dtype}")
+        if not np.isfinite(block).all():
+            raise HtmdsepError("the mixture holds samples that are not finite (NaN or infinity)")
+        channels = block.shape[1]
+        if len(block):
+            yield np.asarray(block, np.float32)
+
+
+def separate(mixture: np.ndarray, sample_rate: int) -> Stems:
+    """Separate a signal with the default weights; see `Separator.separate`.
+
+    The weights are loaded at each call: keep a `Separator` for more than one signal.
+    """
+    return Separator().separate(mixture, sample_rate)

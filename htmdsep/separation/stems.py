@@ -1,0 +1,242 @@
+"""From one audio file to its stem files: complete, closed and checked, or not at all."""
+
+from __future__ import annotations
+
+import tempfile
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from htmdsep.audio.reader import open_audio
+from htmdsep.audio.writer import (
+    OutputFormat,
+    StemWriter,
+    check_space,
+    frame_count,
+    open_stem,
+    plan_output,
+    read_stem,
+)
+from htmdsep.dsp.blocks import resample_blocks
+from htmdsep.dsp.levels import LevelMeter
+from htmdsep.dsp.quantise import dequantise, quantise
+from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.files import atomic_paths
+from htmdsep.options import STEM_NAMES, RunOptions, StemName, Subtype
+from htmdsep.separation.pairs import Pair
+from htmdsep.separation.streaming import BLOCK_LENGTH
+
+Progress = Callable[[float, float | None], None]
+# Is given the stems' finished files, under temporary names; what it raises keeps them from
+# appearing under their own.
+Check = Callable[[Mapping[StemName, Path]], None]
+Separate = Callable[[Iterable[np.ndarray], int], Iterator[Pair]]
+
+
+@dataclass
+class StemReport:
+    """Where a stem is, and its level (full scale at 1)."""
+
+    path: str
+    peak: float
+    rms: float
+
+
+@dataclass
+class FileReport:
+    """What was done with one file."""
+
+    seconds: float
+    sample_rate: int
+    channels: int
+    subtype: Subtype
+    mixture_peak: float
+    stems: dict[str, StemReport]
+    clipped_samples: int  # of the mixture, beyond full scale
+    gain: float  # applied to both stems by clip mode "rescale"
+    closure: bool | None  # whether the files read back add up to the mixture; None for one stem
+    vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
+    weights: str | None = None
+    weights_sha256: str | None = None
+    device: str | None = None
+    precision: str | None = None  # of the network's arithmetic
+    engine: str | None = None  # what computed it on the CPU
+    shifts: int = 0  # further passes at other pitches
+    notes: list[str] = field(default_factory=list)
+
+
+def write_stems(
+    source: Path,
+    targets: Mapping[StemName, Path],
+    separate: Separate,
+    options: RunOptions,
+    progress: Progress | None = None,
+    check: Check | None = None,
+) -> FileReport:
+    """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
+    for target in targets.values():
+        if target.exists() and source.exists() and target.samefile(source):
+            raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
+    with ExitStack() as stack:
+        excerpt = open_audio(
+            source,
+            start_seconds=options.start_seconds,
+            duration_seconds=options.duration_seconds,
+        )
+        reader = stack.enter_context(excerpt)
+        output = plan_output(reader, options)
+        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
+        folder = temporaries[0].parent
+        check_space(output, folder, len(targets))
+        blocks = resample_blocks(
+            reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
+        )
+        pairs = _reported(separate(blocks, output.sample_rate), output, progress)
+        gain = 1.0
+        if output.clip_mode == "rescale":
+            spool = stack.enter_context(Spool(folder, output.channels))
+            gain = spool.fill(pairs, output.full_scale)
+            pairs = spool.scaled(gain)
+        written = dict(zip(targets, temporaries, strict=True))
+        report = _write(written, pairs, output)
+        if check is not None:
+            check(written)
+    for name, target in targets.items():
+        report.stems[name].path = str(target)
+    report.gain = gain
+    report.notes.extend([*reader.notes, *_clip_notes(report)])
+    return report
+
+
+def _reported(
+    pairs: Iterable[Pair], output: OutputFormat, progress: Progress | None
+) -> Iterator[Pair]:
+    """Pass pairs on, and tell how far they have come."""
+    frames = 0
+    for pair in pairs:
+        yield pair
+        frames += len(pair.mixture)
+        if progress is not None:
+            progress(frames / output.sample_rate, output.seconds)
+
+
+def _write(
+    paths: Mapping[StemName, Path], pairs: Iterable[Pair], output: OutputFormat
+) -> FileReport:
+    """Write the stems, and read them back: the files themselves must add up to the mixture."""
+    meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
+    frames = clipped = checksum = 0
+    with ExitStack() as stack:
+        writers = _open_all(stack, paths, output)
+        for mixture, vocals in pairs:
+            block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
+            for name, meter in meters.items():
+                meter.add(dequantise(getattr(block, name), output.subtype))
+            for name, writer in writers.items():
+                writer.write(getattr(block, name))
+            frames += len(mixture)
+            clipped += block.clipped_samples
+            checksum = zlib.crc32(block.mixture.data, checksum)
+        notes = list(dict.fromkeys(note for writer in writers.values() for note in writer.notes))
+    return FileReport(
+        seconds=frames / output.sample_rate,
+        sample_rate=output.sample_rate,
+        channels=output.channels,
+        subtype=output.subtype,
+        mixture_peak=meters["mixture"].peak,
+        stems={
+            name: StemReport(str(path), meters[name].peak, meters[name].rms)
+            for name, path in paths.items()
+        },
+        clipped_samples=clipped,
+        gain=1.0,
+        closure=_closed(paths, output.subtype, checksum, frames),
+        vocals_share=meters["vocals"].active_share(),
+        notes=notes,
+    )
+
+
+def _open_all(
+    stack: ExitStack, paths: Mapping[StemName, Path], output: OutputFormat
+) -> dict[StemName, StemWriter]:
+    return {name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()}
+
+
+def _closed(
+    paths: Mapping[StemName, Path], subtype: Subtype, checksum: int, frames: int
+) -> bool | None:
+    """Tell that two stem files add up to a mixture of this CRC-32; raise HtmdsepError if not.
+
+    One stem alone, of which nothing can be told (None), must have all frames.
+    """
+    if len(paths) < len(STEM_NAMES):
+        if any(frame_count(path) != frames for path in paths.values()):
+            raise HtmdsepError("the file read back lacks frames; the disk may be faulty")
+        return None
+    if _sum_checksum(paths, subtype) != checksum:
+        raise HtmdsepError(
+            "the files read back do not add up to the mixture; the disk may be faulty"
+        )
+    return True
+
+
+def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
+    """Return the CRC-32 of the sum of the stem files, sample by sample."""
+    stems = [read_stem(path, subtype, BLOCK_LENGTH) for path in paths.values()]
+    dtype = np.float32 if subtype == "FLOAT" else np.int32  # the mixture's
+    checksum = 0
+    for vocals, accompaniment in zip(*stems, strict=False):
+        total = np.add(vocals, accompaniment, dtype=dtype)
+        checksum = zlib.crc32(total.data, checksum)
+    return checksum
+
+
+def _clip_notes(report: FileReport) -> list[str]:
+    if not report.clipped_samples:
+        return []
+    return [
+        f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
+        "--clip-mode rescale, or WAV with --float32, keeps them"
+    ]
+
+
+class Spool(AbstractContextManager["Spool"]):
+    """A nameless temporary file of float32 pairs, so that a second pass needs no memory."""
+
+    def __init__(self, folder: Path, channels: int) -> None:
+        self._channels = channels
+        self._folder = folder
+        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def fill(self, pairs: Iterable[Pair], full_scale: float) -> float:
+        """Store pairs; return the gain, at most 1, that brings both stems within full scale."""
+        peak = 0.0
+        for mixture, vocals in pairs:
+            accompaniment = mixture - vocals
+            peak = max(peak, *(float(np.abs(x).max()) for x in (mixture, vocals, accompaniment)))
+            self._store(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
+        return min(1.0, full_scale / peak) if peak else 1.0
+
+    def _store(self, data: bytes) -> None:
+        try:
+            self._file.write(data)
+        except OSError as error:
+            raise DiskError(
+                f"cannot write into {self._folder}: {error.strerror}; --clip-mode rescale needs "
+                "room for 32-bit floats there, so make room or choose another --out"
+            ) from error
+
+    def scaled(self, gain: float) -> Iterator[Pair]:
+        """Yield the stored pairs times the gain."""
+        self._file.seek(0)
+        row = 2 * self._channels
+        while data := self._file.read(BLOCK_LENGTH * row * 4):
+            both = np.frombuffer(data, np.float32).reshape(-1, row) * np.float32(gain)
+            yield Pair(both[:, : self._channels], both[:, self._channels :])

@@ -1,0 +1,155 @@
+"""Stream a mixture of any length, rate and number of channels through a network."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from htmdsep.dsp.blocks import equal_blocks, resample_blocks
+from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
+from htmdsep.dsp.levels import with_gains
+from htmdsep.dsp.overlap_add import Segment, cut_segments, overlap_add
+from htmdsep.engines.estimators import Estimator, Note, ignore
+from htmdsep.separation.high_band import add_high_band, stack_for_high_band
+from htmdsep.separation.pairs import Pair, beside, mute_silence
+
+BLOCK_LENGTH = (
+    65_536  # frames; blocks of any length are cut to this, so results do not depend on it
+)
+# Frames at the network's rate that are passed on at once: what comes after works on less memory
+PASSED_ON_LENGTH = 16_384
+# What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
+# clips (docs/recipe.md).
+SHIFTS_SEMITONES = (-2, -1, 1)
+
+
+@dataclass(frozen=True)
+class StreamEstimator:
+    """A network's estimator, and the segments it works in."""
+
+    estimator: Estimator
+    sample_rate: int  # Hz, the network's
+    segment_length: int  # samples
+    hop_length: int  # samples
+    network_channels: int = 1  # that the network hears together
+    input_level: float | None = None  # dBFS RMS that the network wants its segments at
+    note: Note = ignore  # is given what a user should know of the stream
+
+    def estimate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Map a stream (frames, channels) at the network's rate to its vocals, of the same length.
+
+        Where the network tells what share of the higher frequencies is the voice's, blocks are
+        (frames, 2 * channels): vocals, then shares.
+        """
+        context_length = round(CONTEXT_SECONDS * self.sample_rate)
+        edged = with_mirrored_edges(blocks, context_length)
+        segments = cut_segments(edged, self.segment_length, self.hop_length)
+        joined = overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
+        return without_edges(joined, context_length)
+
+    def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
+        # Places and gains of the segments that the estimator has taken
+        taken: deque[tuple[int, int, np.ndarray]] = deque()
+
+        def levelled() -> Iterator[np.ndarray]:
+            for segment, gain in with_gains(segments, self.input_level, self.network_channels):
+                taken.append((segment.advance, segment.valid, gain))
+                yield segment.samples * gain
+
+        for estimate in self.estimator.estimates(levelled(), self.note):
+            advance, valid, gain = taken.popleft()
+            vocals = estimate.vocals / gain
+            if estimate.high_gain is not None:
+                vocals = np.concatenate([vocals, estimate.high_gain], axis=1)
+            yield Segment(vocals, advance, valid)
+
+
+def separate_stream(
+    network: StreamEstimator,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    shifts: int = 0,
+) -> Iterator[Pair]:
+    """Run a stream of (frames, channels) blocks at a rate in Hz through the network.
+
+    `shifts` further passes are played faster or slower, and all of them averaged. Yields the
+    mixture beside its vocals, as many frames as came.
+    """
+    speeds = [2 ** (semitones / 12) for semitones in (0, *SHIFTS_SEMITONES[:shifts])]
+    streams = _fan_out(equal_blocks(blocks, BLOCK_LENGTH), len(speeds))
+    passes = [
+        _one_pass(network, stream, sample_rate, channels, network.sample_rate * speed)
+        for stream, speed in zip(streams, speeds, strict=True)
+    ]
+    return mute_silence(passes[0] if not shifts else _averaged(passes, channels), sample_rate)
+
+
+def _fan_out(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarray]]:
+    """Return a stream so many times; what one has taken is held until all have.
+
+    `itertools.tee` holds up to 57 blocks more.
+    """
+    waiting: list[deque[np.ndarray]] = [deque() for _ in range(count)]
+
+    def one(mine: deque[np.ndarray]) -> Iterator[np.ndarray]:
+        while True:
+            if not mine:
+                block = next(blocks, None)
+                if block is None:
+                    return
+                for other in waiting:
+                    other.append(block)
+            yield mine.popleft()
+
+    return [one(mine) for mine in waiting]
+
+
+def _one_pass(
+    network: StreamEstimator,
+    blocks: Iterable[np.ndarray],
+    sample_rate: int,
+    channels: int,
+    heard_rate: float,
+) -> Iterator[Pair]:
+    """Yield a mixture beside its vocals, resampled to `heard_rate` Hz for the network."""
+
+    def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        heard = resample_blocks(tapped, channels, sample_rate, heard_rate)
+        made = beside(heard, network.estimate)
+        first = next(made, None)
+        if first is None:
+            return
+        is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
+        stacked = equal_blocks(_stacked(first, made, channels, is_wide=is_wide), PASSED_ON_LENGTH)
+        columns = 3 * channels if is_wide else channels
+        yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
+
+    for mixture, made in beside(blocks, chain):
+        is_wide = made.shape[1] > channels
+        yield Pair(mixture, add_high_band(mixture, made) if is_wide else made)
+
+
+def _stacked(
+    first: Pair, rest: Iterator[Pair], channels: int, *, is_wide: bool
+) -> Iterator[np.ndarray]:
+    """Yield vocals alone, or with what the band above the network's is made from."""
+    pair: Pair | None = first
+    while pair is not None:
+        heard, made = pair
+        if is_wide:
+            yield stack_for_high_band(made[:, :channels], made[:, channels:], heard)
+        else:
+            yield made[:, :channels]
+        pair = next(rest, None)
+
+
+def _averaged(passes: list[Iterator[Pair]], channels: int) -> Iterator[Pair]:
+    """Yield the mixture beside the mean of the passes' vocals."""
+    stacked = [(np.concatenate(pair, axis=1) for pair in one) for one in passes]
+    for blocks in zip(*(equal_blocks(one, BLOCK_LENGTH) for one in stacked), strict=True):
+        vocals: np.ndarray = sum(block[:, channels:] for block in blocks) / np.float32(len(blocks))
+        yield Pair(blocks[0][:, :channels], vocals)

@@ -1,0 +1,185 @@
+"""Weights files: safetensors with config, provenance and licence in their metadata.
+
+PyTorch is imported only to build and to save a network, so all else reads files without it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path, sha256
+from htmdsep.networks.config import NetworkConfig, config_from_dict, config_to_dict
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from torch import Tensor, nn
+
+    from htmdsep.networks.build import Network
+
+FORMAT = "htmdsep-1"
+
+
+@dataclass(frozen=True)
+class WeightsInfo:
+    """What a weights file says of itself."""
+
+    name: str
+    config: NetworkConfig
+    licence: str
+    provenance: dict[str, Any] = field(default_factory=dict)  # data, command, commit, ...
+
+
+def read_info(path: Path) -> WeightsInfo:
+    """Return what a weights file says of itself, without reading its tensors.
+
+    Raises HtmdsepError for a file that is missing, is not safetensors or not of htmdsep.
+    """
+    metadata = _read_header(path).get("__metadata__", {})
+    if metadata.get("format") != FORMAT:
+        raise HtmdsepError(
+            f"{path} is not a weights file of htmdsep (format {metadata.get('format')!r}, "
+            f"expected {FORMAT!r}); import Keras files with --import-weights"
+        )
+    try:
+        return WeightsInfo(
+            name=metadata["name"],
+            config=config_from_dict(json.loads(metadata["config"])),
+            licence=metadata["licence"],
+            provenance=json.loads(metadata["provenance"]),
+        )
+    except (KeyError, ValueError, HtmdsepError) as error:
+        raise HtmdsepError(f"{path} has unusable metadata: {error}") from error
+
+
+def count_parameters(path: Path) -> int:
+    """Return how many trainable values a weights file holds, without reading them."""
+    header = _read_header(path)
+    return sum(
+        prod(tensor["shape"])
+        for name, tensor in header.items()
+        if name != "__metadata__" and ".running_" not in name
+    )
+
+
+def _read_header(path: Path) -> dict[str, Any]:
+    """Return what safetensors put before the tensors: 8 bytes of its length, then JSON.
+
+    Their package would import NumPy for it, and `--list-models` shall answer at once.
+    """
+    try:
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(length)) if length < path.stat().st_size else None
+        if not isinstance(header, dict):
+            raise ValueError("it is no safetensors file")
+        return header
+    except (OSError, ValueError) as error:
+        remedy = "; make weights of a checkpoint with htmdsep-train export"
+        advice = remedy if path.suffix == ".pt" else ""
+        raise HtmdsepError(f"cannot read the weights {path}: {error}{advice}") from error
+
+
+def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Return a weights file's tensors by name.
+
+    Raises HtmdsepError where the hash differs from the expected one, and for values that are not
+    finite.
+    """
+    import numpy as np
+    from safetensors import SafetensorError
+    from safetensors.numpy import load_file
+
+    if expected_sha256 is not None:
+        check_hash(path, sha256(path), expected_sha256)
+    try:
+        tensors = load_file(path)
+    except (OSError, SafetensorError) as error:
+        raise HtmdsepError(f"cannot read the weights {path}: {error}; get them again") from error
+    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
+        raise HtmdsepError(f"{path} holds weights that are not finite")
+    return tensors
+
+
+def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype) -> str:
+    """Write a network's weights as `dtype` and return the file's SHA-256, the same every time."""
+    from safetensors.torch import save
+
+    tensors = {
+        name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")  # training only
+    }
+    metadata = {
+        "format": FORMAT,
+        "name": info.name,
+        "config": json.dumps(config_to_dict(info.config)),
+        "licence": info.licence,
+        "provenance": json.dumps(info.provenance),
+    }
+    data = save({name: tensor.contiguous() for name, tensor in tensors.items()}, metadata)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(_in_order(data))
+        return sha256(temporary)
+
+
+def _in_order(data: bytes) -> bytes:
+    """Sort the metadata of a safetensors file, which come in an order of chance.
+
+    The format: the header's length in 8 bytes, the header in JSON, which blanks may follow to a
+    multiple of 8, the tensors.
+    """
+    end = 8 + int.from_bytes(data[:8], "little")
+    header = json.loads(data[8:end])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + data[end:]
+
+
+def load_weights(
+    path: Path, device: str | torch.device = "cpu", expected_sha256: str | None = None
+) -> tuple[Network, WeightsInfo]:
+    """Build the network a weights file describes, in float32 and in evaluation mode.
+
+    Raises HtmdsepError where the hash differs from the expected one, or where the tensors do not
+    fit the config.
+    """
+    import torch
+
+    from htmdsep.networks.build import build_network
+
+    info = read_info(path)
+    tensors = read_tensors(path, expected_sha256)
+    network = build_network(info.config)
+    state = {name: torch.from_numpy(tensor).float() for name, tensor in tensors.items()}
+    _load_state(network, state, path)
+    return network.to(device).eval(), info
+
+
+def _load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
+    expected = {
+        name: tensor.shape
+        for name, tensor in network.state_dict().items()
+        if not name.endswith("num_batches_tracked")
+    }
+    found = {name: tensor.shape for name, tensor in state.items()}
+    if odd := sorted({name for name, _ in expected.items() ^ found.items()}):
+        raise HtmdsepError(
+            f"the tensors of {path} do not fit its config: {len(odd)} differ, first {odd[0]}"
+        )
+    network.load_state_dict(state, strict=False)
+
+
+def check_hash(path: Path, found: str, expected: str | None) -> None:
+    """Raise HtmdsepError where a file has another SHA-256 than the expected one, if any."""
+    if expected is not None and found != expected:
+        raise HtmdsepError(
+            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; "
+            "reinstall htmdsep or remove the file"
+        )

@@ -1,0 +1,211 @@
+"""Networks as ONNX graphs whose numbers are those of a weights file, which is not copied.
+
+A graph has 10 to 40 kB: its initialisers are ONNX external data, places in the safetensors file, in
+whatever precision that has, and are cast in the graph. It says which weights file it belongs to.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
+from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.weights.catalogue import cache_folder
+
+if TYPE_CHECKING:
+    import onnx
+    from torch import nn
+
+    from htmdsep.networks.build import Network
+
+MIXTURE, VOCALS = "mixture", "vocals"  # (batch, 1, time) each
+MAGNITUDES, MASKS = "magnitudes", "masks"  # (batch, channels, frames, bins) each
+WEIGHTS_KEY = "weights_sha256"  # of a graph's metadata
+VERSION = 1  # of the form of graphs, in the names of cached ones
+OPSET = 17  # of ONNX 1.12 (2022), which every runtime of today reads
+EXAMPLE_BATCH = 2  # one would be taken for a constant
+_TYPES = {"F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}  # safetensors' and ONNX's names
+
+
+def is_between_spectra(config: NetworkConfig) -> bool:
+    """Tell whether a network's graph maps magnitudes to masks, and transforms stand outside it."""
+    return isinstance(config, SpectralConfig) and not config.denoiser_levels
+
+
+def network_graph(network: Network) -> onnx.ModelProto:
+    """Return a network as a graph of any batch and time, its tensors by the network's names.
+
+    Raises HtmdsepError for a denoising network behind spectral masks, which PyTorch alone runs.
+    """
+    import onnx
+    import torch
+
+    config = network.config
+    if isinstance(config, SpectralConfig) and config.denoiser_levels:
+        raise HtmdsepError("spectral masks with a denoising network run in PyTorch: --engine torch")
+    spectral = is_between_spectra(config)
+    if isinstance(config, SpectralConfig):
+        frames = int(2 ** len(config.widths))
+        example = torch.zeros(EXAMPLE_BATCH, config.input_channels, frames, config.bins)
+    else:
+        example = torch.zeros(EXAMPLE_BATCH, 1, config.length_multiple)
+    names = (MAGNITUDES, MASKS) if spectral else (MIXTURE, VOCALS)
+    free = {0: "batch", 2: "frames" if spectral else "time"}
+    buffer = io.BytesIO()
+    with warnings.catch_warnings():
+        # Of PyTorch's two exporters this is the older. The newer one takes half a minute where
+        # this takes a second, needs onnxscript, and is not in every PyTorch that htmdsep runs
+        # with. Its other warnings concern variable batches of LSTMs, which the tests hold.
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            _traced(network),
+            (example,),
+            buffer,  # type: ignore[arg-type]
+            input_names=[names[0]],
+            output_names=[names[1]],
+            dynamic_axes=dict.fromkeys(names, free),
+            opset_version=OPSET,
+            dynamo=False,
+            do_constant_folding=False,  # which would give tensors other names,
+            training=torch.onnx.TrainingMode.PRESERVE,  # as folding batch norm would
+        )
+    model = onnx.load_from_string(buffer.getvalue())
+    _tidy(model.graph, config)
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def _traced(network: Network) -> nn.Module:
+    """Return the part of a network that a graph holds, with PyTorch's own LSTM."""
+    from torch import Tensor, nn
+
+    from htmdsep.networks.htmdnet import AveragedBiLSTM
+    from htmdsep.networks.spectral import SpectralMasking
+
+    class Traced(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.network = copy.deepcopy(network).eval()
+
+        def forward(self, signal: Tensor) -> Tensor:
+            masking = getattr(self.network, "masking", None)
+            if isinstance(masking, SpectralMasking):
+                return masking.masks(signal)
+            vocals: Tensor = self.network(signal).estimate
+            return vocals
+
+    traced = Traced()
+    for module in traced.modules():
+        if isinstance(module, AveragedBiLSTM):  # other functions come back in _tidy
+            module.activation, module.recurrent_activation = "tanh", "sigmoid"
+    return traced
+
+
+def _tidy(graph: onnx.GraphProto, config: NetworkConfig) -> None:
+    """Name tensors as the network does, forget the exporter's notes, and set the LSTMs' functions.
+
+    ONNX's Affine and HardSigmoid have by default, as Keras has, slopes of 1 and 0.2.
+    """
+    from onnx import helper
+
+    for tensor in graph.initializer:
+        tensor.name = tensor.name.removeprefix("network.")
+    for node in graph.node:
+        node.ClearField("doc_string")
+        for index, name in enumerate(node.input):
+            node.input[index] = name.removeprefix("network.")
+        if node.op_type == "LSTM":
+            gate = "Sigmoid" if config.recurrent_activation == "sigmoid" else "HardSigmoid"  # type: ignore[union-attr]
+            inner = "Tanh" if config.activation == "tanh" else "Affine"  # type: ignore[union-attr]
+            functions = [gate, inner, inner] * 2
+            parameters = {"HardSigmoid": (0.2, 0.5), "Affine": (1.0, 0.0)}
+            node.attribute.append(helper.make_attribute("activations", functions))
+            used = [parameters[name] for name in functions if name in parameters]
+            if used:
+                for name, values in zip(("alpha", "beta"), zip(*used, strict=True), strict=True):
+                    node.attribute.append(helper.make_attribute(f"activation_{name}", values))
+
+
+def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx.ModelProto:
+    """Return a graph whose tensors are places in a weights file of a hash, cast where need be."""
+    import onnx
+    from onnx import helper
+
+    begin, tensors = _tensor_places(weights)
+    kept, casts = [], []
+    for tensor in model.graph.initializer:
+        if tensor.name not in tensors:
+            kept.append(tensor)  # a shape or a constant
+            continue
+        place = tensors[tensor.name]
+        kind = getattr(onnx.TensorProto, _TYPES[place["dtype"]])
+        is_float = kind == onnx.TensorProto.FLOAT
+        name = tensor.name if is_float else f"{tensor.name}:stored"
+        stored = onnx.TensorProto(name=name, data_type=kind, dims=tensor.dims)
+        stored.data_location = onnx.TensorProto.EXTERNAL
+        first, last = place["data_offsets"]
+        for key, value in (
+            ("location", weights.name), ("offset", begin + first), ("length", last - first)
+        ):  # fmt: skip
+            stored.external_data.add(key=key, value=str(value))
+        kept.append(stored)
+        if not is_float:
+            casts.append(helper.make_node("Cast", [name], [tensor.name], to=onnx.TensorProto.FLOAT))
+    nodes = [*casts, *model.graph.node]
+    del model.graph.initializer[:], model.graph.node[:]
+    model.graph.initializer.extend(kept)
+    model.graph.node.extend(nodes)
+    model.metadata_props.add(key=WEIGHTS_KEY, value=sha256)
+    return model
+
+
+def _tensor_places(weights: Path) -> tuple[int, dict[str, Any]]:
+    """Return where a safetensors file's tensors begin, and the header's entry of each."""
+    with weights.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return 8 + size, json.loads(file.read(size))
+
+
+def read_graph(weights: Path, sha256: str) -> bytes:
+    """Return the graph of a weights file of a hash.
+
+    It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
+    Raises HtmdsepError where the weights fit no network.
+    """
+    beside = weights.with_suffix(".onnx")
+    if beside.is_file():
+        return beside.read_bytes()
+    cached = _cached_graph(sha256)
+    if cached is not None and cached.is_file():
+        return cached.read_bytes()
+    from htmdsep.weights.file import load_weights
+
+    network, _ = load_weights(weights)
+    try:
+        if cached is not None:
+            return write_graph(cached, network, weights, sha256)
+    except (OSError, HtmdsepError):
+        pass  # the cache folder cannot be made or written
+    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    return graph
+
+
+def write_graph(path: Path, network: Network, weights: Path, sha256: str) -> bytes:
+    """Write the graph of a network whose numbers are in a weights file, and return it."""
+    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(graph)
+    return graph
+
+
+def _cached_graph(sha256: str) -> Path | None:
+    try:
+        return cache_folder("graphs") / f"{sha256}-{VERSION}.onnx"
+    except HtmdsepError:
+        return None  # there is no place for a cache

@@ -1,0 +1,174 @@
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+from typing import Any, get_args
+
+import av
+import numpy as np
+import pytest
+import soundfile
+
+from htmdsep.audio import writer as writer_module
+from htmdsep.audio.tags import TAGS
+from htmdsep.audio.writer import OutputFormat, frame_count, open_stem, read_stem
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import FileFormat, Subtype
+
+
+def output(**changes: Any) -> OutputFormat:
+    options = {
+        "file_format": "wav",
+        "subtype": "PCM_16",
+        "sample_rate": 44_100,
+        "channels": 2,
+        "frames": 1_000,
+        "clip_mode": "clamp",
+        "tags": {},
+        **changes,
+    }
+    return OutputFormat(**options)
+
+
+@pytest.mark.parametrize(
+    ("file_format", "subtype"),
+    [
+        ("wav", "PCM_16"),
+        ("wav", "PCM_24"),
+        ("wav", "FLOAT"),
+        ("flac", "PCM_16"),
+        ("flac", "PCM_24"),
+    ],
+)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+@pytest.mark.parametrize("frames", [1_000, None])
+def test_values_are_written_exactly(
+    tmp_path: Path,
+    rng: np.random.Generator,
+    file_format: FileFormat,
+    subtype: Subtype,
+    channels: int,
+    frames: int | None,
+) -> None:
+    path = tmp_path / "stem.part"
+    if subtype == "FLOAT":
+        values = (3 * rng.standard_normal((1_000, channels))).astype(np.float32)
+    else:
+        half = 2 ** (15 if subtype == "PCM_16" else 23)
+        values = rng.integers(-half, half, (1_000, channels)).astype(np.int32)
+    changes = {"file_format": file_format, "subtype": subtype, "channels": channels}
+    with open_stem(path, output(**changes, frames=frames)) as writer:
+        writer.write(values[:300])
+        writer.write(values[300:])
+    assert np.array_equal(np.concatenate(list(read_stem(path, subtype, 128))), values)
+    assert soundfile.info(path).subtype == subtype
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3])
+@pytest.mark.parametrize("subtype", get_args(Subtype))
+@pytest.mark.parametrize("limit", [100, writer_module.WAV_LIMIT])
+def test_what_outgrows_a_wav_is_rf64_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, subtype: Subtype, limit: int
+) -> None:
+    """Where the length is unknown, the header is settled when the file is complete."""
+    monkeypatch.setattr(writer_module, "WAV_LIMIT", limit)
+    path = tmp_path / "stem"
+    values = np.arange(30 * channels, dtype=np.int32).reshape(-1, channels)
+    changes: dict[str, Any] = {"channels": channels, "subtype": subtype, "tags": {"title": "a"}}
+    with open_stem(path, output(**changes, frames=None)) as writer:
+        writer.write(values.astype(np.float32) if subtype == "FLOAT" else values)
+    assert path.read_bytes()[:4] == (b"RF64" if limit == 100 else b"RIFF")
+    assert np.array_equal(np.concatenate(list(read_stem(path, subtype, 7))), values)
+    if limit > 100 and channels <= 2 and subtype != "FLOAT":
+        with wave.open(str(path)) as plain:
+            assert (plain.getnchannels(), plain.getnframes()) == (channels, 30)
+    with soundfile.SoundFile(path) as sound:
+        assert sound.title == "a"
+
+
+@pytest.mark.parametrize("frames", [1_000, None])
+def test_six_channels_are_five_and_one(tmp_path: Path, frames: int | None) -> None:
+    path = tmp_path / "stem"
+    with open_stem(path, output(channels=6, frames=frames)) as writer:
+        writer.write(np.zeros((10, 6), np.int32))
+    with av.open(str(path)) as container:
+        assert container.streams.audio[0].layout.name == "5.1"
+
+
+@pytest.mark.parametrize("channels", [2, 3])
+def test_a_wav_never_outgrows_its_header(
+    tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(writer_module, "WAV_LIMIT", 10_000)
+    with (
+        pytest.raises(HtmdsepError, match="far longer than announced"),
+        open_stem(tmp_path / "stem", output(frames=100, channels=channels)) as writer,
+    ):
+        writer.write(np.zeros((2_501, channels), np.int32))
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+def test_tags_are_written(tmp_path: Path, file_format: FileFormat) -> None:
+    path = tmp_path / "stem"
+    tags = {"title": "Übung", "artist": "Chœur", "unknown": "left out"}
+    with open_stem(path, output(file_format=file_format, tags=tags)) as writer:
+        writer.write(np.zeros((10, 2), np.int32))
+    with soundfile.SoundFile(path) as sound:
+        found = sound.copy_metadata()
+    assert (found["title"], found["artist"]) == ("Übung", "Chœur")
+
+
+@pytest.mark.parametrize("file_format", ["wav", "flac"])
+def test_no_tag_ends_a_song(
+    tmp_path: Path, file_format: FileFormat, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(sound: soundfile.SoundFile, name: str, value: object) -> None:
+        if name == "title":
+            raise soundfile.LibsndfileError(22)
+        object.__setattr__(sound, name, value)
+
+    monkeypatch.setattr(soundfile.SoundFile, "__setattr__", refuse)
+    tags = {"title": "no", "artist": "", "album": "\ud800"}
+    with open_stem(tmp_path / "stem", output(file_format=file_format, tags=tags)) as writer:
+        writer.write(np.ones((10, 2), np.int32))
+    assert frame_count(tmp_path / "stem") == 10
+    (note,) = writer.notes
+    assert note.startswith("its tag title was not kept")
+
+
+@pytest.mark.parametrize("frames", [10, None])
+def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int | None) -> None:
+    path = tmp_path / "stem"
+    tags = dict.fromkeys(TAGS, "ü" * 60_000)
+    with open_stem(path, output(tags=tags, frames=frames)) as writer:
+        writer.write(np.ones((10, 2), np.int32))
+    assert frame_count(path) == 10
+    assert sum(map(len, read_stem(path, "PCM_16", 4))) == 10
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"file_format": "flac", "subtype": "FLOAT"}, "FLAC holds no floats"),
+        ({"file_format": "flac", "sample_rate": 700_000}, "cannot write flac .*700000 Hz"),
+    ],
+)
+def test_what_a_format_cannot_hold(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
+    with (
+        pytest.raises(HtmdsepError, match=message),
+        open_stem(tmp_path / "a", output(**changes)),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("subtype", get_args(Subtype))
+def test_a_full_disk_is_an_error(subtype: Subtype) -> None:
+    full = Path("/dev/full")
+    if not full.exists():
+        pytest.skip("this system has no /dev/full")
+    with (
+        pytest.raises(HtmdsepError, match=r"cannot write wav .*check the space"),
+        open_stem(full, output(subtype=subtype)) as writer,
+    ):
+        for _ in range(100):
+            writer.write(np.ones((10_000, 2), np.float32 if subtype == "FLOAT" else np.int32))

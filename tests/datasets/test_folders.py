@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from htmdsep.datasets.folders import find_library
+from htmdsep.errors import HtmdsepError
+
+
+def touch(folder: Path, *names: str) -> Path:
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).touch()
+    return folder
+
+
+def test_plain_songs_come_as_stems_or_as_mixture_and_vocals(tmp_path: Path) -> None:
+    touch(
+        tmp_path,
+        "songs/a/vocals.opus",
+        "songs/a/accompaniment.flac",
+        "songs/b/mixture.mp3",
+        "songs/b/vocals.wav",
+        "voices/x.wav",
+        "voices/notes.txt",
+        "accompaniment/y.ogg",
+    )
+    library = find_library(tmp_path)
+    assert [song.title for song in library.songs] == ["a", "b"]
+    assert [term.factor for term in library.songs[0].accompaniment.terms] == [1]
+    assert [(term.path.name, term.factor) for term in library.songs[1].accompaniment.terms] == [
+        ("mixture.mp3", 1),
+        ("vocals.wav", -1),
+    ]
+    assert [stem.name for stem in library.voices] == ["voices/x.wav"]
+    assert [stem.name for stem in library.accompaniments] == ["accompaniment/y.ogg"]
+    assert not library.is_musdb
+
+
+def test_musdb_is_known_from_its_stem_files(tmp_path: Path) -> None:
+    touch(tmp_path, "train/A - B.stem.mp4", "test/C - D.stem.mp4")
+    library = find_library(tmp_path)
+    (song,) = library.songs
+    assert library.is_musdb
+    assert song.title == "A - B"
+    assert [term.stream for term in song.vocals.terms] == [4]
+    assert [(term.stream, term.factor) for term in song.accompaniment.terms] == [(0, 1), (4, -1)]
+
+
+def test_musdb_hq_is_known_from_its_mixtures(tmp_path: Path) -> None:
+    touch(tmp_path, "train/A - B/mixture.wav", "train/A - B/vocals.wav", "train/A - B/drums.wav")
+    library = find_library(tmp_path)
+    assert library.is_musdb
+    assert [song.title for song in library.songs] == ["A - B"]
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ((), "no song found.*looked for train/.*songs/.*voices/"),
+        (("music/a.wav",), "no song found"),
+        (("voices/a.wav",), "no song found"),
+        (("songs/a/vocals.wav",), "a has no mixture file"),
+        (("songs/a/accompaniment.wav",), "a has no vocals file"),
+        (("songs/a/vocals.wav", "songs/a/vocals.mp3"), "more than one vocals"),
+        (("train/a/mixture.wav",), "a has no vocals file"),
+    ],
+)
+def test_a_wrong_folder_says_what_is_missing(
+    tmp_path: Path, names: tuple[str, ...], message: str
+) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        find_library(touch(tmp_path, *names))
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(HtmdsepError, match="is not a folder"):
+        find_library(tmp_path / "nothing")

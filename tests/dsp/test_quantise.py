@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+from typing import get_args
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from htmdsep.dsp.quantise import BITS, dequantise, quantise
+from htmdsep.options import Subtype
+
+SAMPLE = st.floats(-9, 9, width=32) | st.sampled_from([-0.0, -(2.0**-30)])
+
+
+@given(
+    pairs=st.lists(st.tuples(SAMPLE, SAMPLE), min_size=1, max_size=50),
+    subtype=st.sampled_from(get_args(Subtype)),
+    clamp=st.booleans(),
+)
+def test_stems_add_up_whatever_the_estimate(
+    pairs: list[tuple[float, float]], subtype: Subtype, clamp: bool
+) -> None:
+    mixture, vocals = np.array(pairs, np.float32).T
+    found = quantise(mixture, vocals, subtype, clamp=clamp)
+    total = found.vocals + found.accompaniment
+    assert total.dtype == (np.float32 if subtype == "FLOAT" else np.int32)
+    assert total.tobytes() == found.mixture.tobytes()  # zeros have the same sign, too
+    if subtype != "FLOAT":
+        low, high = -(2 ** (BITS[subtype] - 1)), 2 ** (BITS[subtype] - 1) - 1
+        for signal in found[:3]:
+            assert low <= signal.min() and signal.max() <= high
+    elif clamp:
+        assert all(np.abs(signal).max() <= 1 for signal in found[:3])
+
+
+@pytest.mark.parametrize(
+    ("subtype", "step"), [("PCM_16", 2**-15), ("PCM_24", 2**-23), ("FLOAT", 2**-23)]
+)
+def test_rounding_is_to_the_nearest_step(
+    subtype: Subtype, step: float, rng: np.random.Generator
+) -> None:
+    mixture = rng.uniform(-0.9, 0.9, 1_000).astype(np.float32)
+    vocals = (mixture * rng.uniform(0, 1, 1_000)).astype(np.float32)
+    found = quantise(mixture, vocals, subtype, clamp=True)
+    assert np.abs(dequantise(found.mixture, subtype) - mixture).max() <= step / 2
+    assert np.abs(dequantise(found.vocals, subtype) - vocals).max() <= step / 2
+    assert found.clipped_samples == 0
+
+
+@pytest.mark.parametrize("subtype", ["PCM_16", "PCM_24"])
+def test_a_mixture_on_the_grid_is_kept(subtype: Subtype, rng: np.random.Generator) -> None:
+    half = 2 ** (BITS[subtype] - 1)
+    values = rng.integers(-half, half, 1_000)
+    mixture = (values / half).astype(np.float32)
+    assert np.array_equal(quantise(mixture, mixture, subtype, clamp=True).mixture, values)
+
+
+def test_samples_beyond_full_scale_are_counted() -> None:
+    mixture = np.array([0.5, 1.0, -1.0, 1.5, -3.0], np.float32)
+    assert quantise(mixture, mixture, "PCM_16", clamp=True).clipped_samples == 2
+    assert quantise(mixture, mixture, "FLOAT", clamp=False).clipped_samples == 0

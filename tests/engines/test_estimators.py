@@ -1,0 +1,163 @@
+"""Every engine gives what PyTorch gives, from a graph whose numbers are the weights file's."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from htmdsep import HtmdsepError, Separator
+from htmdsep.engines.choice import Way, resolve
+from htmdsep.engines.estimators import load_run
+from htmdsep.networks.build import Network, build_network
+from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.options import EngineName
+from htmdsep.weights.catalogue import WeightsFile, cache_folder
+from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.graph import network_graph, read_graph, write_graph
+from tests.tiny import TINY, TINY_SPECTRAL
+
+AGREEMENT_DB = 100.0
+CONFIGS: dict[str, NetworkConfig] = {
+    "tanh": TINY,
+    "linear": replace(TINY, encoder_kernel=32, encoder_stride=16, activation="linear"),
+    "hard": replace(TINY, activation="linear", recurrent_activation="hard_sigmoid"),
+    "spectral": TINY_SPECTRAL,
+    "mono spectral": replace(TINY_SPECTRAL, input_channels=1),
+    "convtasnet": ConvTasNetConfig(
+        segment_length=512, encoder_channels=8, bottleneck_channels=4, block_channels=8, blocks=2
+    ),
+    "waveunet": WaveUNetConfig(segment_length=512, levels=3, channels=2),
+}
+
+
+def random_network(config: NetworkConfig, seed: int = 0) -> Network:
+    """Return a network with weights and statistics that are nothing special."""
+    torch.manual_seed(seed)
+    network = build_network(config)
+    for module in network.modules():
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
+            module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
+            module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+    return network.eval()
+
+
+def agreement_db(expected: np.ndarray, found: np.ndarray) -> float:
+    error = np.sum((expected - found.astype(np.float64)) ** 2)
+    return float(10 * np.log10(np.sum(np.square(expected, dtype=np.float64)) / (error + 1e-30)))
+
+
+def saved(folder: Path, network: Network, dtype: torch.dtype = torch.float32) -> WeightsFile:
+    path = folder / "any.safetensors"
+    sha256 = save_weights(path, network, WeightsInfo("any", network.config, "CC0"), dtype)
+    return WeightsFile("any", path, sha256)
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", list(CONFIGS))
+def test_graphs_agree_with_pytorch(
+    engine: EngineName, name: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    config = CONFIGS[name]
+    if engine == "openvino" and getattr(config, "activation", "tanh") == "linear":
+        with pytest.raises(HtmdsepError, match="engine openvino has no linear LSTM"):
+            resolve(Way("cpu", "fp32", engine), config)
+        return
+    network = random_network(config)
+    run = load_run(saved(tmp_path, network), config, Way("cpu", "fp32", engine, threads=2))
+    for segments in (1, 3):  # the graph is not of one length
+        shape = (1, config.input_channels, segments * config.segment_length)
+        mixture = 0.1 * rng.standard_normal(shape).astype(np.float32)
+        with torch.inference_mode():
+            expected = network(torch.from_numpy(mixture))
+            exact = network.double()(torch.from_numpy(mixture).double()).estimate.numpy()
+            network.float()
+        found = run(mixture)
+        # Random networks amplify rounding, PyTorch's own as well.
+        limit = min(AGREEMENT_DB, agreement_db(exact, expected.estimate.numpy()) - 10)
+        assert agreement_db(expected.estimate.numpy(), found.vocals) >= limit
+        assert (found.high_gain is None) == (expected.high_gain is None)
+        if found.high_gain is not None:
+            assert agreement_db(expected.high_gain.numpy(), found.high_gain) >= AGREEMENT_DB
+
+
+def test_graphs_are_small_and_take_numbers_of_half_precision(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = random_network(TINY_SPECTRAL)
+    located = saved(tmp_path, network, torch.float16)
+    graph = read_graph(located.path, located.hash())
+    assert len(graph) < 40_000
+    (cached,) = cache_folder("graphs").glob(f"{located.hash()}-*.onnx")
+    assert cached.read_bytes() == read_graph(located.path, located.hash()) == graph
+    monkeypatch.setenv("HTMDSEP_CACHE", "/dev/null")  # where no folder can be made
+    assert read_graph(located.path, located.hash()) == graph
+    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
+    found = load_run(located, network.config, Way("cpu", "fp32", "onnx"))(mixture).vocals
+    halved, _ = load_weights(located.path)
+    with torch.inference_mode():
+        expected = halved(torch.from_numpy(mixture)).estimate.numpy()
+    assert agreement_db(expected, found) >= AGREEMENT_DB
+
+
+def test_a_graph_of_other_numbers_is_refused(tmp_path: Path) -> None:
+    located = saved(tmp_path, random_network(TINY_SPECTRAL, 0))
+    network = random_network(TINY_SPECTRAL, 1)
+    write_graph(located.path.with_suffix(".onnx"), network, located.path, "0" * 64)
+    with pytest.raises(HtmdsepError, match=r"belongs to other weights .*; remove any\.onnx"):
+        Separator(located.path)
+
+
+@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x08\x12"])
+def test_a_graph_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+    located = saved(tmp_path, random_network(TINY_SPECTRAL))
+    located.path.with_suffix(".onnx").write_bytes(content)
+    with pytest.raises(HtmdsepError, match="cannot load the graph of"):
+        Separator(located.path)
+
+
+def test_spectral_masks_with_a_denoising_network_run_in_pytorch(
+    tmp_path: Path, rng: np.random.Generator
+) -> None:
+    config = replace(TINY_SPECTRAL, denoiser_levels=4, denoiser_channels=2, lstm_size=4)
+    network = random_network(config)
+    assert isinstance(network, HTMDNet)
+    located = saved(tmp_path, network)
+    mixture = 0.1 * rng.standard_normal((9_000, 2)).astype(np.float32)
+    assert Separator(located.path).engine == "torch"
+    assert Separator(located.path).separate(mixture, 22_050).vocals.shape == mixture.shape
+    output = network(torch.zeros(1, 2, 2048))
+    assert output.masked_estimate is not None and output.high_gain is not None
+    with pytest.raises(HtmdsepError, match="run in PyTorch: --engine torch"):
+        network_graph(network)
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 5])
+def test_all_engines_separate_alike(
+    any_network: HTMDNet, tmp_path: Path, rng: np.random.Generator, channels: int
+) -> None:
+    """Channels go in pairs, and a last one alone, whatever computes."""
+    located = saved(tmp_path, any_network)
+    mixture = 0.1 * rng.standard_normal((30_000, channels)).astype(np.float32)
+    expected = Separator(located.path, engine="torch").separate(mixture, 44_100).vocals
+    for threads in (1, 3):
+        found = Separator(located.path, engine="onnx", threads=threads).separate(mixture, 44_100)
+        assert agreement_db(expected, found.vocals) > 90
+        np.testing.assert_allclose(found.vocals + found.accompaniment, mixture, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 7])
+def test_threads_and_batches_change_nothing(
+    any_network: HTMDNet, tmp_path: Path, rng: np.random.Generator, batch_size: int
+) -> None:
+    located = saved(tmp_path, any_network)
+    mixture = 0.1 * rng.standard_normal((30_000, 2)).astype(np.float32)
+    one = Separator(located.path, threads=1).separate(mixture, 22_050).vocals
+    many = Separator(located.path, threads=3, batch_size=batch_size).separate(mixture, 22_050)
+    assert np.array_equal(many.vocals, one)

@@ -1,0 +1,364 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from htmdsep import HtmdsepError, Separator
+from htmdsep.engines import choice
+from htmdsep.engines.choice import Way, has_bf16, pick_device, resolve
+from htmdsep.engines.torch_batches import BatchEstimator
+from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
+from htmdsep.options import EngineName, Precision
+from tests.sounds import tone
+from tests.tiny import Scale, scale
+
+RATES = (8_000, 11_025, 22_050, 44_100, 48_000, 96_000)
+
+
+@pytest.mark.parametrize("sample_rate", RATES)
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_a_network_that_keeps_everything_keeps_everything(sample_rate: int, channels: int) -> None:
+    """The whole pipeline's latency is compensated: vocals lie on the mixture, to the sample."""
+    mixture = np.repeat(tone(sample_rate, sample_rate), channels, axis=1)
+    vocals, accompaniment = Separator(scale()).separate(mixture, sample_rate)
+    inner = slice(sample_rate // 20, -sample_rate // 20)  # the resampler's filter rings at the ends
+    assert vocals.shape == mixture.shape
+    assert np.abs(vocals - mixture)[inner].max() < 1e-3
+    assert np.array_equal(accompaniment, mixture - vocals)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    frames=st.one_of(
+        st.integers(0, 5_000), st.sampled_from([1_535, 1_536, 1_537, 2_047, 2_048, 2_049])
+    ),
+    sample_rate=st.sampled_from(RATES),
+    channels=st.integers(1, 3),
+    overlap=st.sampled_from([0.0, 0.25, 0.5, 0.75]),
+    shifts=st.sampled_from([0, 1, 3]),
+)
+def test_as_many_frames_come_out_as_go_in(
+    frames: int, sample_rate: int, channels: int, overlap: float, shifts: int
+) -> None:
+    mixture = tone(frames, sample_rate, channels)
+    separator = Separator(scale(0.5), overlap=overlap, shifts=shifts)
+    assert separator.separate(mixture, sample_rate).vocals.shape == mixture.shape
+
+
+@pytest.mark.parametrize("shifts", [0, 1])
+@pytest.mark.parametrize("block_length", [999, 40_000, 65_536, 1_000_000])
+def test_blocks_of_any_length_give_the_same_bytes_as_the_whole(
+    any_network: HTMDNet, rng: np.random.Generator, shifts: int, block_length: int
+) -> None:
+    mixture = (0.1 * rng.standard_normal((150_001, 2))).astype(np.float32)
+    separator = Separator(any_network, shifts=shifts)
+    whole = separator.separate(mixture, 44_100).vocals
+    blocks = (
+        mixture[start : start + block_length] for start in range(0, len(mixture), block_length)
+    )
+    streamed = [stems.vocals for stems in separator.separate_blocks(blocks, 44_100)]
+    assert np.array_equal(np.concatenate(streamed), whole)
+
+
+@pytest.mark.parametrize("batch_size", [2, 3, 7])
+def test_batches_change_rounding_only(
+    tiny_network: HTMDNet, rng: np.random.Generator, batch_size: int
+) -> None:
+    mixture = (0.1 * rng.standard_normal(22_050)).astype(np.float32)
+    single = Separator(tiny_network).separate(mixture, 22_050).vocals
+    batched = Separator(tiny_network, batch_size=batch_size).separate(mixture, 22_050).vocals
+    np.testing.assert_allclose(batched, single, atol=1e-6)
+
+
+@pytest.mark.parametrize("shifts", [0, 2])
+def test_memory_does_not_grow_with_length(shifts: int) -> None:
+    def stream(seconds: int) -> Iterator[np.ndarray]:
+        for _ in range(seconds):
+            yield np.full((8_000, 2), 0.1, np.float32)
+
+    separator = Separator(scale(), shifts=shifts)
+
+    def peak(seconds: int) -> int:
+        tracemalloc.start()
+        frames = sum(
+            len(stems.vocals) for stems in separator.separate_blocks(stream(seconds), 8_000)
+        )
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        assert frames == seconds * 8_000
+        return most
+
+    peak(10)
+    assert peak(300) < 1.05 * peak(60)
+
+
+def test_silence_in_silence_out() -> None:
+    vocals, accompaniment = Separator(scale()).separate(np.zeros((30_000, 2), np.float32), 44_100)
+    assert not vocals.any() and not accompaniment.any()
+
+
+class ShortOfMemory(Scale):
+    """Runs out of memory on batches above a size."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self.most = most
+        self.seen: list[int] = []
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        self.seen.append(len(mixture))
+        if len(mixture) > self.most:
+            raise torch.cuda.OutOfMemoryError("out of memory")
+        return super().forward(mixture)
+
+
+def same(estimator: BatchEstimator, segments: np.ndarray, notes: list[str]) -> bool:
+    """Tell whether the estimates are the segments themselves."""
+    found = [estimate.vocals for estimate in estimator.estimates(segments, notes.append)]
+    return np.array_equal(np.stack(found), segments)
+
+
+def test_out_of_memory_retreats_to_smaller_batches() -> None:
+    network = ShortOfMemory(3)
+    estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
+    segments = np.random.default_rng(0).standard_normal((16, 2_048, 1)).astype(np.float32)
+    notes: list[str] = []
+    assert same(estimator, segments, notes)
+    assert network.seen == [16, 8, 4, *[2] * 8]
+    assert estimator.batch_size == 2
+    assert [note.split(":")[0] for note in notes] == ["out of memory on cpu"] * 3
+
+
+@pytest.mark.parametrize(
+    ("most", "batch_size", "remedy"), [(16, 8, "--batch-size 8"), (1, 1, "a shorter --segment")]
+)
+def test_out_of_memory_is_met_once_with_channels_too(
+    most: int, batch_size: int, remedy: str
+) -> None:
+    network = ShortOfMemory(most)
+    estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)
+    segments = np.random.default_rng(0).standard_normal((16, 2_048, 2)).astype(np.float32)
+    notes: list[str] = []
+    assert same(estimator, segments, notes)
+    assert estimator.batch_size == batch_size
+    assert f"{remedy} avoids the attempt" in notes.pop()
+    network.seen.clear()
+    notes.clear()
+    assert same(estimator, segments, notes) and not notes
+    assert max(network.seen) <= most  # not tried again
+
+
+def test_out_of_memory_on_one_segment_is_an_error() -> None:
+    separator = Separator(cast(HTMDNet, ShortOfMemory(0)))
+    with pytest.raises(HtmdsepError, match="one segment of 2048 samples is too large"):
+        separator.separate(np.zeros(100, np.float32), 22_050)
+
+
+def test_an_output_that_is_not_finite_is_an_error() -> None:
+    with pytest.raises(HtmdsepError, match="output on cpu is not finite; use --device cpu"):
+        Separator(scale(np.nan)).separate(np.ones(100, np.float32), 22_050)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu", "cpu:0"])
+def test_devices(name: str) -> None:
+    assert pick_device(name) in ("cpu", "cuda")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("abacus", "unknown device 'abacus'"),
+        ("cuda:99", "no device 'cuda:99'"),
+        ("meta", "no device"),
+    ],
+)
+def test_devices_that_are_not_there(name: str, message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        pick_device(name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"overlap": 1.0}, "overlap must lie between 0 and 0.9, not 1.0"),
+        ({"batch_size": 0}, "batch_size must be at least 1, not 0"),
+        ({"threads": 0}, "threads must be at least 1, not 0"),
+        ({"segment_seconds": 0}, "segment_seconds must lie between"),
+        ({"engine": "numpy"}, "engine must be one of auto, onnx, openvino, torch, not 'numpy'"),
+        ({"shifts": 4}, "shifts must lie between 0 and 3, not 4"),
+    ],
+)
+def test_wrong_arguments(arguments: dict[str, object], message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        Separator(scale(), **arguments)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "sample_rate", "message"),
+    [
+        (np.zeros((2, 3, 4)), 44_100, "must be floats of shape"),
+        (np.zeros((2, 44_100)), 44_100, "transpose it if it is"),
+        (np.zeros((5, 0)), 44_100, "1 to 8 channels, not 0"),
+        (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
+        (np.zeros(10), 999, "a whole number from 1000 to 768000 Hz, not 999"),
+        (
+            np.zeros(10),
+            np.inf,
+            "a whole number from 1000 to 768000 Hz, not inf",
+        ),
+        (np.zeros(10), None, "a whole number from 1000 to 768000 Hz, not None"),
+        (np.zeros(10), 44_100.5, "sample rate must be"),
+        (np.full(10, np.nan), 44_100, "not finite"),
+    ],
+)
+def test_wrong_signals(mixture: np.ndarray, sample_rate: int, message: str) -> None:
+    with pytest.raises(HtmdsepError, match=message):
+        Separator(scale()).separate(mixture, sample_rate)
+
+
+def test_blocks_must_keep_their_channels() -> None:
+    blocks = [np.zeros((10, 2), np.float32), np.zeros((10, 1), np.float32)]
+    with pytest.raises(HtmdsepError, match=r"a block must be \(frames, 2\), not \(10, 1\)"):
+        list(Separator(scale()).separate_blocks(blocks, 44_100))
+    with pytest.raises(HtmdsepError, match="must hold floats with full scale at 1, not int16"):
+        list(Separator(scale()).separate_blocks([np.zeros((10, 2), np.int16)], 44_100))
+
+
+def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -> None:
+    separator = Separator(tiny_weights, segment_seconds=0.1)
+    assert separator._network.segment_length == 2_208  # 2205, up to a multiple of 16
+    assert separator.weights_name == "tiny"
+
+
+@pytest.mark.parametrize(
+    ("way", "message"),
+    [
+        (Way("cpu", "fp16", "auto"), "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
+        (Way("cpu", "bf16", "onnx"), "engine onnx has no bf16: use --engine openvino or torch"),
+        (Way("cpu", "fp32", "openvino"), r"needs pip install 'htmdsep\[openvino\]'"),
+    ],
+)
+def test_what_does_not_go_together(way: Way, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: None)
+    with pytest.raises(HtmdsepError, match=message):
+        resolve(way, HTMDNetConfig())
+
+
+@pytest.mark.parametrize(
+    ("precision", "has_openvino", "expected"),
+    [
+        ("auto", False, ("fp32", "onnx")),
+        ("auto", True, ("fp32", "onnx")),
+        ("bf16", True, ("bf16", "openvino")),
+        ("bf16", False, ("bf16", "torch")),
+    ],
+)
+def test_what_auto_stands_for(
+    precision: Precision,
+    has_openvino: bool,
+    expected: tuple[str, str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: has_openvino or None)
+    for config in (HTMDNetConfig(), SpectralConfig()):
+        way = resolve(Way("cpu", precision, "auto"), config)
+        assert (way.precision, way.engine) == expected
+    denoised = SpectralConfig(denoiser_levels=11)
+    assert resolve(Way("cpu", precision, "auto"), denoised).engine == "torch"
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("model name : x\nflags\t: fpu avx512_bf16 avx2\nflags\t: fpu\n", True),
+        ("flags : fpu avx2 avx512f\n", False),
+        ("Features : fp asimd bf16\n", False),
+    ],
+)
+def test_the_processors_flags_tell_of_bf16(
+    text: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("htmdsep.engines.choice.PROCESSOR", tmp_path / "cpuinfo")
+    assert not has_bf16()  # no such file
+    (tmp_path / "cpuinfo").write_text(text)
+    assert has_bf16() == expected
+
+
+def test_on_the_cpu_it_does_without_pytorch() -> None:
+    script = (
+        "import sys; import numpy as np; from htmdsep import Separator; "
+        "s = Separator(device='cpu', precision='fp32'); "
+        "print(s.separate(np.ones((9000, 2), np.float32), 44100).vocals.shape, "
+        "'torch' in sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == "(9000, 2) False"
+
+
+class Driver:
+    """A stand-in for NVIDIA's driver, with some GPUs or an error."""
+
+    def __init__(self, gpus: int, error: int = 0) -> None:
+        self.gpus, self.error = gpus, error
+
+    def cuInit(self, _: int) -> int:  # noqa: N802 (the driver's name)
+        return self.error
+
+    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
+        count._obj.value = self.gpus
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("driver", "expected"),
+    [(Driver(2), True), (Driver(0), False), (Driver(1, error=100), False), (None, False)],
+)
+def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
+    driver: Driver | None, expected: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def load(_: str) -> Driver:
+        if driver is None:
+            raise OSError("no such library")
+        return driver
+
+    monkeypatch.setattr("htmdsep.engines.choice.ctypes.CDLL", load)
+    monkeypatch.setattr("htmdsep.engines.choice.AMD_DRIVER", Path("/nowhere"))
+    assert choice._may_have_gpu() is expected
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_separator_that_was_used_works_in_a_forked_process(
+    tiny_weights: Path, engine: EngineName
+) -> None:
+    separator = Separator(tiny_weights, threads=1, engine=engine)
+    mixture = tone(5_000, 22_050)
+    expected = separator.separate(mixture, 22_050).vocals.tobytes()
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)  # rather than wait for ever
+        same = separator.separate(mixture, 22_050).vocals.tobytes() == expected
+        os.write(writing, b"same" if same else b"other")
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as file:
+        assert file.read() == b"same"
+    os.waitpid(child, 0)
