@@ -23,7 +23,6 @@ from htmdsep.options import STEM_NAMES, BatchOptions, RunOptions
 from htmdsep.separator import Separator
 from htmdsep.stems import Progress
 
-
 # Between looks for signals, which the system may hand to a thread that does not wake this one
 POLL_SECONDS = 0.5
 
