@@ -23,6 +23,9 @@ from htmdsep.options import STEM_NAMES, BatchOptions, RunOptions
 from htmdsep.separation.separator import Separator
 from htmdsep.separation.stems import Progress
 
+# Between looks for signals, which the system may hand to a thread that does not wake this one
+POLL_SECONDS = 0.5
+
 
 class BatchProgress(Protocol):
     """What is told while songs are in work."""
@@ -189,7 +192,7 @@ class LocalRunner:
                         running.add(pool.submit(self._try, taken, recorder, stop))
                 if not running:
                     return
-                ended, running = wait(running, return_when=FIRST_COMPLETED)
+                ended, running = wait(running, POLL_SECONDS, FIRST_COMPLETED)
                 for future in ended:
                     yield future.result()
         finally:
