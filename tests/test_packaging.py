@@ -21,7 +21,7 @@ from htmdsep.weights.file import read_info
 
 ROOT = Path(__file__).parent.parent
 DEFAULT_FILE = f"{DEFAULT_WEIGHTS}.safetensors"
-LOCATE = "from htmdsep.catalogue import find_weights; print(find_weights(None).path)"
+LOCATE = "from htmdsep.weights.catalogue import find_weights; print(find_weights(None).path)"
 
 
 @pytest.fixture(scope="module")

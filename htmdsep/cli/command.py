@@ -129,15 +129,15 @@ def run_action(values: dict[str, Any]) -> int:
 
         return merge(values["merge_in"])
     if values["self_test"]:
-        from htmdsep.separation.selftest import self_test
+        from htmdsep.cli.models import self_test
 
         return self_test(name or weights, values["device"])
     batch, options = _options(values)
     from htmdsep.cli.output import Talk
-    from htmdsep.cli.separate import separate
+    from htmdsep.cli.separate import separate_batch
 
     talk = Talk(as_json=values["as_json"], quiet=values["quiet"], verbose=values["verbose"])
-    return separate(batch, options, name or weights, talk)
+    return separate_batch(batch, options, name or weights, talk)
 
 
 def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:

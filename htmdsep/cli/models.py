@@ -1,4 +1,4 @@
-"""Weights, listed and imported."""
+"""Weights, listed, imported and tested."""
 
 from __future__ import annotations
 
@@ -44,6 +44,17 @@ def import_keras(path: Path, name: str | None) -> int:
     located = import_weights(path, name)
     click.echo(f"{path} is now --name {located.name} ({located.path})", err=True)
     return 0
+
+
+def self_test(weights: str | Path | None, device: str) -> int:
+    """Print what was checked and found; return 0 where all is as it should be, else 1."""
+    from htmdsep.separation.selftest import run_self_test
+
+    result = run_self_test(weights, device)
+    for what, passed in result.checks.items():
+        click.echo(f"{'ok' if passed else 'FAILED':<7}{what}")
+    click.echo(f"       {result.times_real_time:.1f} times real time")
+    return 0 if all(result.checks.values()) else 1
 
 
 def _rows() -> Iterator[ModelRow]:

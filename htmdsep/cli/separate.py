@@ -15,7 +15,7 @@ from htmdsep.cli.output import Bars, Talk, print_line, print_outcome
 from htmdsep.options import STANDARD_STREAM, BatchOptions, RunOptions
 
 
-def separate(
+def separate_batch(
     batch: BatchOptions, options: RunOptions, weights: str | Path | None, talk: Talk
 ) -> int:
     """Separate songs and return the exit status: 0 all done or skipped, 1 some failed.

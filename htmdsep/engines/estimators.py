@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from htmdsep.dsp.spectra import istft, stft
 from htmdsep.engines.choice import Way, resolve, thread_count
+from htmdsep.engines.estimates import (
+    NOT_FINITE,
+    Estimate,
+    Estimator,
+    Note,
+    Outputs,
+    as_estimate,
+    ignore,
+    network_inputs,
+)
+from htmdsep.engines.spectral import Graph, Run, spectral_run
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.weights.catalogue import WeightsFile
@@ -21,47 +31,6 @@ if TYPE_CHECKING:
     from htmdsep.networks.build import Network
 
 SEGMENTS_AHEAD = 1  # a thread, besides the segment that is waited for
-NOT_FINITE = "the network's output on {device} is not finite; use --device cpu, or other weights"
-
-Note = Callable[[str], None]  # takes what a user should know, a line
-Graph = Callable[[np.ndarray], np.ndarray]  # a batch to one of the same shape
-
-
-def ignore(_: str) -> None:
-    """Take a note of which nobody wants to know."""
-
-
-class Estimate(NamedTuple):
-    """The vocals of a segment, and what share of the mixture above the network's band is theirs.
-
-    Both are float32, (time, channels); the second is None where the network does not tell.
-    """
-
-    vocals: np.ndarray
-    high_gain: np.ndarray | None = None
-
-
-class Outputs(NamedTuple):
-    """What a network makes of its inputs: both (inputs, network_channels, time), float32."""
-
-    vocals: np.ndarray
-    high_gain: np.ndarray | None = None
-
-
-Run = Callable[[np.ndarray], Outputs]  # of mixtures (inputs, network_channels, time)
-
-
-class Estimator(Protocol):
-    """Anything that estimates the vocals of segments; threads may share one."""
-
-    def estimates(self, segments: Iterable[np.ndarray], note: Note = ignore) -> Iterator[Estimate]:
-        """Map (segment_length, channels) float32 mixtures to their vocals, in order.
-
-        Segments are taken ahead of the estimates: work goes on while those are used. `note` is
-        given what a user should know of this stream, a line each. Raises
-        HtmdsepError where an estimate is not finite, and where memory does not suffice.
-        """
-        ...
 
 
 def load_estimator(located: WeightsFile, way: Way) -> tuple[NetworkConfig, Way, Estimator]:
@@ -148,76 +117,3 @@ def _gathered(channels: int, futures: list[Future[Outputs]]) -> Estimate:
         raise HtmdsepError(NOT_FINITE.format(device="cpu"))
     gains = [output.high_gain for output in outputs if output.high_gain is not None]
     return as_estimate(Outputs(vocals, np.concatenate(gains) if gains else None), channels)
-
-
-def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
-    """Return what puts the transforms around a graph that maps magnitudes to masks."""
-    transform = (config.window_length, config.hop_length)
-    first, last = config.high_band_bins
-
-    def run(mixture: np.ndarray) -> Outputs:
-        # Channel by channel, which takes half the memory
-        spectra = [stft(channel, *transform) for channel in mixture[0]]  # (frames + 1, all bins)
-        magnitudes = np.stack([np.abs(one[:-1, : config.bins]) for one in spectra])[None]
-        magnitudes *= np.float32(config.magnitude_scale)
-        masks = graph(magnitudes)[0]  # (channels, frames, bins)
-        vocals = [
-            istft(_masked(one, mask), *transform) for one, mask in zip(spectra, masks, strict=True)
-        ]
-        gains = masks[..., first:last].mean(axis=-1)  # (channels, frames)
-        return Outputs(np.stack(vocals)[None], _between_frames(gains, config.hop_length)[None])
-
-    return run
-
-
-def _masked(spectra: np.ndarray, masks: np.ndarray) -> np.ndarray:
-    """Multiply spectra (frames + 1, all bins) in place by masks (frames, bins).
-
-    The last frame gets the mask before it, and bins above the last one that bin's.
-    """
-    bins = masks.shape[1]
-    spectra[:-1, :bins] *= masks
-    spectra[-1, :bins] *= masks[-1]
-    spectra[:-1, bins:] *= masks[:, -1:]
-    spectra[-1, bins:] *= masks[-1, -1]
-    return spectra
-
-
-def _between_frames(gains: np.ndarray, hop_length: int) -> np.ndarray:
-    """Return (..., frames) as (..., frames * hop_length), interpolated linearly."""
-    following = np.concatenate([gains[..., 1:], gains[..., -1:]], axis=-1)
-    share = np.arange(hop_length, dtype=np.float32) / hop_length
-    fine: np.ndarray = gains[..., None] + (following - gains)[..., None] * share
-    return fine.reshape(*gains.shape[:-1], -1)
-
-
-def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
-    """Return a segment (time, channels) as a network's inputs, (inputs, network_channels, time).
-
-    A last channel that has no other beside it is put in twice.
-    """
-    rows = segment.T
-    missing = -len(rows) % network_channels
-    if missing:
-        rows = np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])
-    return np.ascontiguousarray(rows).reshape(-1, network_channels, segment.shape[0])
-
-
-def as_estimate(outputs: Outputs, channels: int) -> Estimate:
-    """Return what a network made of its inputs as the estimate of a segment of so many channels.
-
-    A channel that was put in twice gets the mean.
-    """
-    gain = outputs.high_gain
-    return Estimate(
-        _channels_of(outputs.vocals, channels),
-        None if gain is None else _channels_of(gain, channels),
-    )
-
-
-def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:
-    rows = found.reshape(-1, found.shape[-1])
-    if len(rows) > channels:
-        last = rows[channels - 1 :].mean(axis=0, keepdims=True)
-        rows = np.concatenate([rows[: channels - 1], last])
-    return np.ascontiguousarray(rows.T)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.engines.estimators import (
+from htmdsep.engines.estimates import (
     NOT_FINITE,
     Estimate,
     Note,

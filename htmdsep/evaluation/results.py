@@ -169,14 +169,14 @@ def read_results(folder: ResultsFolder) -> Results:
     """Read and sum up all that has been scored."""
     scores = folder.read()
     summaries = {
-        (*key, metric): summarise(rows["song"], rows[metric])
+        (*key, metric): summarise_scores(rows["song"], rows[metric])
         for key, rows in scores.groupby(["system", *GROUPS], sort=False)
         for metric in METRICS
     }
     return Results(folder.descriptions(), scores, summaries)
 
 
-def summarise(songs: pd.Series[Any], values: pd.Series[float]) -> Summary:
+def summarise_scores(songs: pd.Series[Any], values: pd.Series[float]) -> Summary:
     """Sum up a metric's frames, given the song of each."""
     finite = values[np.isfinite(values)]
     if finite.empty:

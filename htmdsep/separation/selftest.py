@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
-import click
 import numpy as np
 
 from htmdsep.dsp.quantise import quantise
@@ -20,8 +19,15 @@ RECORD = "self-test.json"  # beside the bundled weights
 TOLERANCE_DB = 0.05  # machines differ in float32 rounding only, far less than this
 
 
-def self_test(weights: str | Path | None, device: str) -> int:
-    """Print what was checked and found; return 0 where all is as it should be, else 1.
+class SelfTest(NamedTuple):
+    """What was checked, and whether it is as it should be; and how fast that went."""
+
+    checks: dict[str, bool]
+    times_real_time: float
+
+
+def run_self_test(weights: str | Path | None, device: str) -> SelfTest:
+    """Separate a built-in mixture and check the result.
 
     Checked are the length, the stems' sum, and, for bundled weights, the level of both stems to
     within 0.05 dB of the recorded ones.
@@ -41,10 +47,7 @@ def self_test(weights: str | Path | None, device: str) -> int:
     }
     if stems is not None:
         checks.update(_level_checks(separator.weights_name, levels(mixture, vocals)))
-    for what, passed in checks.items():
-        click.echo(f"{'ok' if passed else 'FAILED':<7}{what}")
-    click.echo(f"       {SECONDS / wall_seconds:.1f} times real time ({wall_seconds:.2f} s)")
-    return 0 if all(checks.values()) else 1
+    return SelfTest(checks, SECONDS / wall_seconds)
 
 
 def synthesised_mixture() -> np.ndarray:

@@ -12,7 +12,7 @@ from htmdsep.dsp.blocks import equal_blocks, resample_blocks
 from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
 from htmdsep.dsp.levels import with_gains
 from htmdsep.dsp.overlap_add import Segment, cut_segments, overlap_add
-from htmdsep.engines.estimators import Estimator, Note, ignore
+from htmdsep.engines.estimates import Estimator, Note, ignore
 from htmdsep.separation.high_band import add_high_band, stack_for_high_band
 from htmdsep.separation.pairs import Pair, beside, mute_silence
 

@@ -16,7 +16,7 @@ from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.resume import ResumeRules
 from htmdsep.batch.run import LocalRunner
 from htmdsep.batch.song import ManifestRecorder, Task
-from htmdsep.engines.estimators import Estimate, Note
+from htmdsep.engines.estimates import Estimate, Note
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
 from tests.batch.songs import rows_of, write_songs

@@ -135,7 +135,7 @@ def test_self_test_fails_where_levels_differ(
 ) -> None:
     wrong = {DEFAULT_WEIGHTS: {"vocals_dbfs": 0.0, "accompaniment_dbfs": 0.0}}
     (tmp_path / RECORD).write_text(json.dumps(wrong))
-    monkeypatch.setattr("htmdsep.weights.catalogue.bundled_folder", lambda: tmp_path)
+    monkeypatch.setattr("htmdsep.separation.selftest.bundled_folder", lambda: tmp_path)
     result = CliRunner().invoke(command, ["--self-test"])
     assert result.exit_code == 1
     assert result.stdout.count("FAILED") == 2

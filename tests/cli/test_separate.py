@@ -178,7 +178,7 @@ def test_a_stem_alone_that_lost_frames_is_no_success(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song("song.wav")
-    monkeypatch.setattr("htmdsep.audio.writer.frame_count", lambda _: 1)
+    monkeypatch.setattr("htmdsep.separation.stems.frame_count", lambda _: 1)
     result = run("song.wav", "--stems", "vocals")
     assert result.exit_code == 1 and "lacks frames" in result.stderr
     assert tree() == {"song.wav"}

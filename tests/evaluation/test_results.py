@@ -17,7 +17,7 @@ from htmdsep.evaluation.results import (
     ResultsFolder,
     bootstrap_median,
     read_results,
-    summarise,
+    summarise_scores,
     wilcoxon,
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
@@ -128,11 +128,11 @@ def test_results_of_a_folder(stored: ResultsFolder, scores: pd.DataFrame) -> Non
 def test_a_summary_leaves_out_what_is_not_finite_and_counts_it() -> None:
     songs = pd.Series(["a"] * 3 + ["b"] * 2 + ["c"])
     values = pd.Series([1.0, np.nan, 3.0, 5.0, np.inf, np.nan])
-    summary = summarise(songs, values)
+    summary = summarise_scores(songs, values)
     assert (summary.song_median, summary.pooled_median, summary.pooled_mean) == (3.5, 3.0, 3.0)
     assert (summary.frames, summary.left_out, summary.songs) == (3, 3, 2)
     assert summary.song_interval == (2.0, 5.0)
-    nothing = summarise(songs[5:], values[5:])
+    nothing = summarise_scores(songs[5:], values[5:])
     assert np.isnan([nothing.song_median, nothing.pooled_mean, *nothing.song_interval]).all()
     assert (nothing.songs, nothing.left_out) == (0, 1)
 

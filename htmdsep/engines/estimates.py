@@ -1,0 +1,80 @@
+"""What estimators take and give: segments as a network's inputs, its outputs as estimates."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import NamedTuple, Protocol
+
+import numpy as np
+
+NOT_FINITE = "the network's output on {device} is not finite; use --device cpu, or other weights"
+
+Note = Callable[
+    [str], None
+]  # takes what a user should know, a line
+
+
+def ignore(_: str) -> None:
+    """Take a note of which nobody wants to know."""
+
+
+class Estimate(NamedTuple):
+    """The vocals of a segment, and what share of the mixture above the network's band is theirs.
+
+    Both are float32, (time, channels); the second is None where the network does not tell.
+    """
+
+    vocals: np.ndarray
+    high_gain: np.ndarray | None = None
+
+
+class Outputs(NamedTuple):
+    """What a network makes of its inputs: both (inputs, network_channels, time), float32."""
+
+    vocals: np.ndarray
+    high_gain: np.ndarray | None = None
+
+
+class Estimator(Protocol):
+    """Anything that estimates the vocals of segments; threads may share one."""
+
+    def estimates(self, segments: Iterable[np.ndarray], note: Note = ignore) -> Iterator[Estimate]:
+        """Map (segment_length, channels) float32 mixtures to their vocals, in order.
+
+        Segments are taken ahead of the estimates: work goes on while those are used. `note` is
+        given what a user should know of this stream, a line each. Raises
+        HtmdsepError where an estimate is not finite, and where memory does not suffice.
+        """
+        ...
+
+
+def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
+    """Return a segment (time, channels) as a network's inputs, (inputs, network_channels, time).
+
+    A last channel that has no other beside it is put in twice.
+    """
+    rows = segment.T
+    missing = -len(rows) % network_channels
+    if missing:
+        rows = np.concatenate([rows, rows[-1:].repeat(missing, axis=0)])
+    return np.ascontiguousarray(rows).reshape(-1, network_channels, segment.shape[0])
+
+
+def as_estimate(outputs: Outputs, channels: int) -> Estimate:
+    """Return what a network made of its inputs as the estimate of a segment of so many channels.
+
+    A channel that was put in twice gets the mean.
+    """
+    gain = outputs.high_gain
+    return Estimate(
+        _channels_of(outputs.vocals, channels),
+        None if gain is None else _channels_of(gain, channels),
+    )
+
+
+def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:
+    rows = found.reshape(-1, found.shape[-1])
+    if len(rows) > channels:
+        last = rows[channels - 1 :].mean(axis=0, keepdims=True)
+        rows = np.concatenate([rows[: channels - 1], last])
+    return np.ascontiguousarray(rows.T)
