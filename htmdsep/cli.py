@@ -12,6 +12,7 @@ import click
 
 from htmdsep.actions import act
 from htmdsep.batch import PlanError
+from htmdsep.console import prepare_process
 from htmdsep.errors import HtmdsepError
 from htmdsep.fleet.flags import batch_flags
 from htmdsep.options import (
@@ -28,7 +29,6 @@ from htmdsep.options import (
     STEM_NAMES,
 )
 from htmdsep.settings import Settings, check_settings
-from htmdsep.terminal import begin
 from htmdsep.version import __version__
 
 # Spellings from other separators, and underscores for hyphens, are taken silently.
@@ -239,5 +239,5 @@ def command(**arguments: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     command()

@@ -12,8 +12,8 @@ import click
 from tqdm import tqdm
 
 from htmdsep.batch import STANDARD_STREAM
+from htmdsep.console import peak_rss_bytes
 from htmdsep.fleet.outcome import Outcome, cause
-from htmdsep.memory import peak_rss_bytes
 
 if TYPE_CHECKING:
     from htmdsep.settings import Settings

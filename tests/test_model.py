@@ -14,8 +14,8 @@ from htmdsep.model import (
     build_network,
     config_from_dict,
     config_to_dict,
-    parameter_count,
 )
+from htmdsep.model.cost import parameter_count
 from htmdsep.model.lstm import AveragedBiLSTM
 from htmdsep.model.waveunet import _double
 from tests.networks import TINY

@@ -14,8 +14,7 @@ import torch
 from click.testing import CliRunner
 
 from htmdsep.model import ConvTasNetConfig, HTMDNet, NetworkConfig, WaveUNetConfig
-from htmdsep.onnx.cli import command
-from htmdsep.onnx.export import export_onnx
+from htmdsep.onnx import command, export_onnx
 from htmdsep.weights_file import WeightsInfo, load_weights
 from tests.networks import TINY
 from tests.test_engines import AGREEMENT_DB, agreement_db, random_network

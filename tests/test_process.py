@@ -173,11 +173,13 @@ def test_closed_streams(
 
 @pytest.mark.parametrize(
     "program",
-    ["htmdsep.evaluation run .", "htmdsep.bench absent.wav", "htmdsep.training run . --out out"],
+    ["evaluation.cli run .", "bench.cli absent.wav", "training.cli run . --out out"],
 )
 def test_errors_never_go_to_standard_output(tmp_path: Path, program: str) -> None:
     """As `print` has them do where standard error is closed."""
-    shell = f"{sys.executable} -m {program} 2>&-"
+    module, _, arguments = program.partition(" ")
+    code = f"from htmdsep.{module} import main; main()"
+    shell = f"{sys.executable} -c '{code}' {arguments} 2>&-"
     done = subprocess.run(shell, shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
     assert (done.returncode > 0, done.stdout) == (True, b"")
 

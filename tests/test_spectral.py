@@ -15,7 +15,8 @@ from htmdsep import HtmdsepError, Separator
 from htmdsep.config import SpectralConfig, config_from_dict, config_to_dict
 from htmdsep.edges import mute_silence, with_mirrored_edges, without_edges
 from htmdsep.high_band import add_high_band, stack_for_high_band
-from htmdsep.model import HTMDNet, parameter_count
+from htmdsep.model import HTMDNet
+from htmdsep.model.cost import parameter_count
 from htmdsep.model.spectral import SpectralMasking
 from htmdsep.pair import Pair
 from htmdsep.spectra import istft, stft

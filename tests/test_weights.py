@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.model import HTMDNet, config_to_dict, parameter_count
+from htmdsep.model import HTMDNet, config_to_dict
+from htmdsep.model.cost import parameter_count
 from htmdsep.weights_file import (
     FORMAT,
     WeightsInfo,

@@ -1,44 +1,36 @@
-"""Time the network alone: eager and fast, by precision and segment length, in turn."""
+"""Time the network alone: eager and by each engine, by precision and segment length, in turn."""
 
 from __future__ import annotations
 
-import time
+from collections import defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from math import ceil
 from statistics import median
 from typing import Literal, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from htmdsep import choice
+from htmdsep.bench.options import BenchCase
 from htmdsep.catalogue import WeightsFile
 from htmdsep.choice import thread_count
 from htmdsep.config import NetworkConfig
-from htmdsep.estimators import Run, load_run
+from htmdsep.estimators import load_run
 from htmdsep.model import Network
+from htmdsep.model.cost import multiply_adds, time_in_turn
 from htmdsep.options import EngineName, Precision
 from htmdsep.torch_batches import DTYPES
 
 Runner = EngineName | Literal["eager"]
 EAGER: Runner = "eager"
-MATRIX_SIZE = 2_048  # of the product that serves as the yardstick
-LEAST_SECONDS = 0.2  # of wall time that one measurement takes
+MATRIX_SIZE = 2_048  # of the product that speeds are compared with
 # Of audio that a thread is given at once: short segments follow one another without waiting for
 # other threads, as in a song.
 LEAST_AUDIO_SECONDS = 6.0
-
-
-class Way(NamedTuple):
-    """A way of running a network on the CPU."""
-
-    precision: Precision
-    engine: EngineName
 
 
 @dataclass(frozen=True)
@@ -53,61 +45,76 @@ class Timing:
     gflops: float  # of the eager network's arithmetic, per second
 
 
-class Yardstick:
-    """Products of large square matrices, measured again and again between other things."""
+class _Case(NamedTuple):
+    engine: Runner
+    precision: Precision
+    rows: Tensor  # (segments, channels, time)
+    run: Callable[[], object]
 
-    def __init__(self, precision: Precision) -> None:
-        left, right = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE).to(DTYPES[precision])
-        self._run = partial(torch.mm, left, right, out=torch.empty_like(left))
-        self._seconds: list[float] = []
 
-    def measure(self) -> None:
-        """Take one more measurement."""
-        self._seconds.append(_seconds(self._run))
+def resolve_cases(cases: Sequence[BenchCase], config: NetworkConfig) -> list[BenchCase]:
+    """Return the cases for a network, without repetition, with what "auto" stands for.
 
-    def gflops(self) -> float:
-        """Return the median of the speeds found, in GFLOP/s."""
-        return 2 * MATRIX_SIZE**3 / median(self._seconds) / 1e9
+    Raises HtmdsepError for engines that are not there.
+    """
+    found = [choice.resolve(choice.Way("cpu", *case), config) for case in cases]
+    return list(dict.fromkeys(BenchCase(one.precision, one.engine) for one in found))
 
 
 def time_networks(
     network: Network,
     located: WeightsFile,
     segment_seconds: Sequence[float],
-    ways: Sequence[Way],
+    cases: Sequence[BenchCase],
     runs: int,
 ) -> tuple[list[Timing], dict[Precision, float]]:
     """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU.
 
     Returns with the timings, by precision, the GFLOP/s of matrix products, which are measured
-    before every timing: a shared machine is not as fast in one minute as in the next.
+    before every timing.
     """
-    threads = thread_count()
-    pool = ThreadPoolExecutor(threads)
-    cases: list[tuple[Runner, Precision, Tensor, Callable[[], None]]] = []
-    for length in sorted({_length(network.config, seconds) for seconds in segment_seconds}):
-        each = ceil(LEAST_AUDIO_SECONDS * network.config.sample_rate / length)
-        rows = 0.1 * torch.randn(each * max(2, threads), network.config.input_channels, length)
-        cases.append((EAGER, "fp32", rows, partial(_eager, network, rows)))
-        for way in ways:
-            if way.engine == "torch":
-                cases.append(("torch", way.precision, rows, partial(_eager, network, rows)))
-                continue
-            settled_way = choice.Way("cpu", way.precision, way.engine, None, threads)
-            runner = load_run(located, network.config, settled_way)
-            on_all = partial(_on_all, pool, runner, rows.numpy())
-            cases.append((way.engine, way.precision, rows, on_all))
-    yardsticks = {precision: Yardstick(precision) for _, precision, _, _ in cases}
-    measured: list[list[float]] = [[] for _ in cases]
-    for _ in range(runs):
-        for (_, precision, rows, run), seconds_found in zip(cases, measured, strict=True):
-            yardsticks[precision].measure()
-            seconds_found.append(_seconds(run) / len(rows))
-    timings = [
-        _timing(network, engine, precision, rows.shape[-1], median(seconds_found))
-        for (engine, precision, rows, _), seconds_found in zip(cases, measured, strict=True)
-    ]
-    return timings, {precision: one.gflops() for precision, one in yardsticks.items()}
+    config, threads = network.config, thread_count()
+    ways: list[_Case] = []
+    with ThreadPoolExecutor(threads) as pool:
+        for length in sorted({_length(config, seconds) for seconds in segment_seconds}):
+            each = ceil(LEAST_AUDIO_SECONDS * config.sample_rate / length)
+            rows = 0.1 * torch.randn(each * max(2, threads), config.input_channels, length)
+            ways.append(_Case(EAGER, "fp32", rows, partial(_run_eagerly, network, rows)))
+            for case in cases:
+                if case.engine != "torch":  # which is the eager network
+                    run = engine_run(pool, located, config, case, rows)
+                    ways.append(_Case(case.engine, case.precision, rows, run))
+        products = {way.precision: matrix_product(way.precision) for way in ways}
+        in_turn = [run for way in ways for run in (products[way.precision], way.run)]
+        taken = time_in_turn(in_turn, runs)
+    by_precision: dict[Precision, list[float]] = defaultdict(list)
+    for way, seconds in zip(ways, taken[::2], strict=True):
+        by_precision[way.precision] += seconds
+    flops = 2 * MATRIX_SIZE**3
+    peaks = {one: flops / median(seconds) / 1e9 for one, seconds in by_precision.items()}
+    rate = 2 * multiply_adds(network)  # operations a second of audio
+    return [_timing(*pair, config, rate) for pair in zip(ways, taken[1::2], strict=True)], peaks
+
+
+def engine_run(
+    pool: Executor, located: WeightsFile, config: NetworkConfig, case: BenchCase, rows: Tensor
+) -> Callable[[], object]:
+    """Return what runs (segments, channels, time) through an engine, as a song's segments."""
+    run = load_run(located, config, choice.Way("cpu", *case, None, thread_count()))
+    batches = rows.numpy()[:, None]
+    return lambda: list(pool.map(run, batches))
+
+
+@torch.inference_mode()
+def _run_eagerly(network: Network, rows: Tensor) -> None:
+    for pair in torch.split(rows, 2):  # two at once are the fastest
+        network(pair)
+
+
+def matrix_product(precision: Precision) -> Callable[[], object]:
+    """Return what multiplies two large square matrices."""
+    left, right = torch.rand(2, MATRIX_SIZE, MATRIX_SIZE).to(DTYPES[precision])
+    return partial(torch.mm, left, right, out=torch.empty_like(left))
 
 
 def _length(config: NetworkConfig, seconds: float) -> int:
@@ -116,53 +123,8 @@ def _length(config: NetworkConfig, seconds: float) -> int:
     return max(1, round(seconds * config.sample_rate / multiple)) * multiple
 
 
-@torch.inference_mode()
-def _eager(network: Network, rows: Tensor) -> None:
-    for pair in torch.split(rows, 2):  # two at once are the fastest
-        network(pair)
-
-
-def settled(ways: Sequence[Way], config: NetworkConfig) -> list[Way]:
-    """Return the ways for a network, without repetition, with what "auto" stands for.
-
-    Raises HtmdsepError for engines that are not there.
-    """
-    found = [choice.resolve(choice.Way("cpu", one.precision, one.engine), config) for one in ways]
-    return list(dict.fromkeys(Way(one.precision, one.engine) for one in found))
-
-
-def _on_all(pool: ThreadPoolExecutor, run: Run, rows: np.ndarray) -> None:
-    list(pool.map(run, rows[:, None]))
-
-
-def _timing(
-    network: Network, engine: Runner, precision: Precision, length: int, row_seconds: float
-) -> Timing:
-    audio_seconds = length / network.config.sample_rate
-    return Timing(
-        engine,
-        precision,
-        audio_seconds,
-        row_seconds,
-        audio_seconds / row_seconds,
-        flops(network, length) / row_seconds / 1e9,
-    )
-
-
-@torch.inference_mode()
-def flops(network: Network, length: int) -> int:
-    """Return the operations of the eager network's convolutions over `length` samples."""
-    with FlopCounterMode(display=False) as counter:
-        network(torch.zeros(1, network.config.input_channels, length))
-    return int(counter.get_total_flops())
-
-
-def _seconds(run: Callable[[], object]) -> float:
-    """Return the mean wall time of as many runs as fill LEAST_SECONDS, after one to warm up."""
-    run()
-    count = 0
-    started = time.perf_counter()
-    while (elapsed := time.perf_counter() - started) < LEAST_SECONDS:
-        run()
-        count += 1
-    return elapsed / count
+def _timing(way: _Case, taken: Sequence[float], config: NetworkConfig, rate: float) -> Timing:
+    audio_seconds = way.rows.shape[-1] / config.sample_rate
+    row_seconds = median(taken) / len(way.rows)
+    speed = audio_seconds / row_seconds
+    return Timing(way.engine, way.precision, audio_seconds, row_seconds, speed, rate * speed / 1e9)

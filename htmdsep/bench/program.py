@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -13,6 +15,7 @@ from statistics import median
 import numpy as np
 import soundfile
 
+from htmdsep.bench.options import BenchCase
 from htmdsep.errors import HtmdsepError
 from htmdsep.selftest import SAMPLE_RATE, synthesised_mixture
 
@@ -20,7 +23,7 @@ LAUNCHER = Path(__file__).parent / "launch.py"
 
 
 @dataclass(frozen=True)
-class Run:
+class CommandTime:
     """What a command took: one run, or the medians of several and their largest memory."""
 
     wall_seconds: float
@@ -37,20 +40,23 @@ def write_song(folder: Path, seconds: float) -> Path:
     return path
 
 
-def own_command(song: Path, out: Path, arguments: Sequence[str]) -> list[str]:
-    """Return the command line that separates a song into a folder."""
-    command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(out), "--overwrite", "-q"]
-    return [*command, *arguments]
+def own_command(song: Path, folder: Path, case: BenchCase, weights: Sequence[str]) -> list[str]:
+    """Return the command line that separates a song into a folder, in one way."""
+    command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(folder / "out"), "--overwrite"]
+    way = ["--device", "cpu", "--precision", case.precision, "--engine", case.engine]
+    return [*command, "-q", *way, *weights]
 
 
-def time_commands(commands: Mapping[str, Sequence[str]], runs: int, folder: Path) -> dict[str, Run]:
+def time_commands(
+    commands: Mapping[str, Sequence[str]], runs: int, folder: Path
+) -> dict[str, CommandTime]:
     """Run every command `runs` times, in turn, in `folder`; raise HtmdsepError where one fails."""
-    found: dict[str, list[Run]] = {name: [] for name in commands}
+    found: dict[str, list[CommandTime]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
             found[name].append(_run(name, command, folder))
     return {
-        name: Run(
+        name: CommandTime(
             median(run.wall_seconds for run in taken),
             median(run.cpu_seconds for run in taken if run.cpu_seconds is not None)
             if taken[0].cpu_seconds is not None
@@ -61,17 +67,31 @@ def time_commands(commands: Mapping[str, Sequence[str]], runs: int, folder: Path
     }
 
 
-def _run(name: str, command: Sequence[str], folder: Path) -> Run:
+def _run(name: str, command: Sequence[str], folder: Path) -> CommandTime:
     result = folder / "run.json"
-    done = subprocess.run(
+    process = subprocess.Popen(
         [sys.executable, LAUNCHER, result, *command],
         cwd=folder,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
+        start_new_session=True,
     )
-    if done.returncode:
-        last = done.stdout.decode(errors="replace").strip().splitlines()[-1:]
+    try:
+        output, _ = process.communicate()
+    finally:
+        if process.poll() is None:  # a signal ends this process, and must end the command, too
+            _kill(process)
+    if process.returncode:
+        last = output.decode(errors="replace").strip().splitlines()[-1:]
         raise HtmdsepError(
-            f"{name} ended with status {done.returncode}: {' '.join(last) or 'no message'}"
+            f"{name} ended with status {process.returncode}: {' '.join(last) or 'no message'}"
         )
-    return Run(**json.loads(result.read_text(encoding="utf-8")))
+    return CommandTime(**json.loads(result.read_text(encoding="utf-8")))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    if hasattr(os, "killpg"):
+        os.killpg(process.pid, signal.SIGKILL)
+    else:  # Windows
+        process.kill()
+    process.wait()

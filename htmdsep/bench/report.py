@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import platform
-import shlex
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import nan
 from pathlib import Path
 
@@ -14,8 +13,9 @@ import numpy as np
 import torch
 
 from htmdsep.audio import open_audio
-from htmdsep.bench.network import EAGER, Runner, Timing, Way, settled, time_networks
-from htmdsep.bench.program import Run, own_command, time_commands, write_song
+from htmdsep.bench.network import EAGER, Runner, Timing, resolve_cases, time_networks
+from htmdsep.bench.options import BenchOptions
+from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
 from htmdsep.catalogue import find_weights
 from htmdsep.choice import thread_count
 from htmdsep.chunks import hop_for
@@ -25,22 +25,7 @@ from htmdsep.weights_file import load_weights
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to measure."""
-
-    song: Path | None  # None: a built-in one of `seconds`
-    seconds: float
-    weights: str | Path | None
-    segments: tuple[float, ...]  # seconds
-    ways: tuple[Way, ...]
-    runs: int
-    network: bool
-    program: bool
-    rivals: tuple[str, ...]  # shell commands
-
-
-@dataclass(frozen=True)
-class Song:
+class TimedSong:
     """What the whole program works on, and how long the network alone takes for it."""
 
     seconds: float
@@ -55,56 +40,45 @@ class Findings:
     machine: str
     peaks: dict[Precision, float]  # GFLOP/s of a matrix product
     timings: list[Timing]
-    song: Song
-    programs: dict[str, Run]  # by command
+    song: TimedSong
+    programs: dict[str, CommandTime]  # by command
 
 
-def measure(plan: Plan) -> Findings:
-    """Measure what is planned; raise HtmdsepError for unknown weights and commands that fail."""
-    located = find_weights(plan.weights)
+def run_benchmark(options: BenchOptions) -> Findings:
+    """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
+    located = find_weights(options.weights or options.name)
     network, _ = load_weights(located.path)
-    plan = replace(plan, ways=tuple(settled(plan.ways, network.config)))
+    cases = resolve_cases(options.cases(), network.config)
     trained = network.config.segment_length / network.config.sample_rate
-    segments = [*plan.segments, trained] if plan.network else [trained]
-    timings, peaks = time_networks(network, located, segments, plan.ways, plan.runs)
+    segments = [trained] if options.only == "program" else [*options.segments, trained]
+    timings, peaks = time_networks(network, located, segments, cases, options.runs)
+    programs = {}
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
-        folder = Path(name)
-        path = plan.song or write_song(folder, plan.seconds)
-        song = _song(path.resolve(), network, timings)
-        programs = {}
-        if plan.program:
-            programs = time_commands(_commands(plan, path.resolve(), folder), plan.runs, folder)
+        folder = Path(name)  # the commands run in it
+        path = (options.song or write_song(folder, options.seconds)).resolve()
+        song = _song(path, network, timings)
+        if options.only != "network":
+            is_given = options.weights or options.name
+            chosen = ["--weights", str(located.path.resolve())] if is_given else []
+            commands = {_shown(*case): own_command(path, folder, case, chosen) for case in cases}
+            for rival, words in options.commands().items():
+                commands[rival] = [
+                    word.replace("{song}", str(path)).replace("{out}", str(folder / "vs"))
+                    for word in words
+                ]
+            programs = time_commands(commands, options.runs, folder)
+    machine = platform.processor() or platform.machine()
+    versions = f"NumPy {np.__version__}, PyTorch {torch.__version__}"
     return Findings(
-        machine=(
-            f"{platform.processor() or platform.machine()}, {thread_count()} threads, "
-            f"NumPy {np.__version__}, PyTorch {torch.__version__}"
-        ),
+        machine=f"{machine}, {thread_count()} threads, {versions}",
         peaks=peaks,
-        timings=timings if plan.network else [],
+        timings=[] if options.only == "program" else timings,
         song=song,
         programs=programs,
     )
 
 
-def _commands(plan: Plan, song: Path, folder: Path) -> dict[str, list[str]]:
-    weights = [] if plan.weights is None else ["--weights", str(find_weights(plan.weights).path)]
-    commands: dict[str, list[str]] = {
-        _shown(way.precision, way.engine): own_command(
-            song,
-            folder / "out",
-            ["--device", "cpu", "--precision", way.precision, "--engine", way.engine, *weights],
-        )
-        for way in plan.ways
-    }
-    for rival in plan.rivals:
-        commands[rival] = [
-            word.replace("{song}", str(song)).replace("{out}", str(folder / "vs"))
-            for word in shlex.split(rival)
-        ]
-    return commands
-
-
-def _song(path: Path, network: Network, timings: Sequence[Timing]) -> Song:
+def _song(path: Path, network: Network, timings: Sequence[Timing]) -> TimedSong:
     """Return how long the network alone takes for a song, by its speed at the trained length."""
     with open_audio(path) as reader:
         frames = sum(map(len, reader.blocks()))
@@ -114,17 +88,18 @@ def _song(path: Path, network: Network, timings: Sequence[Timing]) -> Song:
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)
     segments = 1 + max(0, -(-(length - config.segment_length) // hop))
     trained = config.segment_length / config.sample_rate
-    rows = segments * channels
-    alone: dict[str, float] = {
-        _shown(timing.precision, timing.engine): rows * timing.row_seconds
-        for timing in timings
-        if timing.engine != EAGER and timing.segment_seconds == trained
+    rows = segments * -(-channels // config.input_channels)
+    alone = {
+        _shown(one.precision, one.engine): rows * one.row_seconds
+        for one in timings
+        if one.segment_seconds == trained
     }
-    return Song(seconds, channels, alone)
+    return TimedSong(seconds, channels, alone)
 
 
 def _shown(precision: Precision, engine: Runner) -> str:
-    """Return how a command of our own is shown."""
+    """Return how a command of our own is shown; PyTorch's is that of the eager network."""
+    engine = "torch" if engine == EAGER else engine
     return f"htmdsep --precision {precision} --engine {engine}"
 
 

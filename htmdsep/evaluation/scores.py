@@ -1,74 +1,48 @@
-"""Score one song's estimates: a row for every setting, procedure, source and frame."""
+"""Score one song's estimates: a table with a row for every source and frame."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Mapping
 
 import numpy as np
+import pandas as pd
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.activity import voice_activity
-from htmdsep.evaluation.bss_eval import BSSRatios, bss_eval
-from htmdsep.evaluation.framing import frame_starts
-from htmdsep.evaluation.scale_invariant import si_sdr
+from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.signals import Signals
-from htmdsep.evaluation.silence import energy_at_silence, level_at_inactivity
-from htmdsep.options import STEM_NAMES, StemName
+from htmdsep.metrics.bss_eval import bss_eval, frame_starts
+from htmdsep.metrics.ratios import si_sdr
+from htmdsep.metrics.silence import energy_at_silence, level_at_inactivity, voice_activity
+from htmdsep.options import STEM_NAMES
 from htmdsep.separator import Stems
 
-Setting = Literal["mono", "native"]  # 22 050 Hz mono; or the input's own rate and channels
-Procedure = Literal["v4", "segments"]  # BSS Eval v4; or the authors', each segment by itself
 FRAME_SECONDS = 1.0
-NAN = float("nan")
+GROUPS = ("setting", "procedure", "target")  # what a frame of numbers belongs to
+RATIOS = ("sdr", "isr", "sir", "sar")
+# Levels of the voice in dB, and detector frames; NaN where they are not defined. pes: where the
+# true voice is inactive (authors); pes_zeros, eps: where the true, or the estimated, voice is all
+# zeros (Schulze-Forster et al.); vad_equal: detector frames that both voices agree in.
+OF_VOICE = ("pes", "pes_zeros", "eps", "vad_equal", "vad_frames")
+NUMBERS = ("start_seconds", "duration_seconds", *RATIOS, "si_sdr", *OF_VOICE)
 
 
-@dataclass(frozen=True)
-class Score:
-    """A frame of one source. Ratios and levels are in dB; what is not defined there is NaN."""
-
-    setting: Setting
-    procedure: Procedure
-    target: StemName
-    start_seconds: float
-    duration_seconds: float
-    sdr: float
-    isr: float
-    sir: float
-    sar: float
-    si_sdr: float = NAN
-    pes: float = NAN  # level where the true voice is inactive (authors)
-    pes_zeros: float = NAN  # energy where the true voice is all zeros (Schulze-Forster et al.)
-    eps: float = NAN  # energy of the true voice where the estimate is all zeros
-    vad_equal: float = NAN  # detector frames that true and estimated voice agree in
-    vad_frames: float = NAN
-
-
-def score_v4(signals: Signals, stems: Stems, setting: Setting) -> Iterator[Score]:
+def score_v4(signals: Signals, stems: Stems, setting: Setting) -> pd.DataFrame:
     """Score by BSS Eval v4 (filters of the whole song, frames of 1 s), and by SI-SDR per frame."""
     references, estimates = _paired(signals, stems)
-    window = round(FRAME_SECONDS * signals.sample_rate)
-    ratios = bss_eval(references, estimates, window_length=window)
-    starts = frame_starts(references.shape[1], window, window)
-    for source, target in enumerate(STEM_NAMES):
-        for frame, start in enumerate(starts):
-            truth, estimate = (
-                sources[source, start : start + window].ravel()
-                for sources in (references, estimates)
-            )
-            yield Score(
-                setting,
-                "v4",
-                target,
-                start / signals.sample_rate,
-                len(truth) / references.shape[2] / signals.sample_rate,
-                *_values(ratios, source, frame),
-                si_sdr=float(si_sdr(truth, estimate)),
-            )
+    frames = references.shape[1]
+    length = min(round(FRAME_SECONDS * signals.sample_rate), frames)
+    ratios = bss_eval(references, estimates, window_length=length)
+    starts = np.array(frame_starts(frames, length, length))
+    truth, estimate = (
+        sources[:, : len(starts) * length].reshape(len(STEM_NAMES), len(starts), -1)
+        for sources in (references, estimates)
+    )
+    columns = {**vars(ratios), "si_sdr": si_sdr(truth, estimate)}
+    rate = signals.sample_rate
+    return _table(setting, "v4", starts / rate, length / rate, columns)
 
 
-def score_segments(signals: Signals, stems: Stems, segment_seconds: float) -> Iterator[Score]:
+def score_segments(signals: Signals, stems: Stems, segment_seconds: float) -> pd.DataFrame:
     """Score as the authors' scripts do: filters of each segment, PES and voice activity.
 
     Of a mono song at 22 050 Hz. A segment that ends with the song is left out, as theirs do.
@@ -76,29 +50,33 @@ def score_segments(signals: Signals, stems: Stems, segment_seconds: float) -> It
     references, estimates = _paired(signals, stems)
     length = round(segment_seconds * signals.sample_rate)
     count = max(0, -(-(references.shape[1] - length) // length))
-    if count == 0:
-        return
-    whole = slice(0, count * length)
-    ratios = bss_eval(
-        references[:, whole], estimates[:, whole], window_length=length, filters="window"
-    )
-    silence = _silence(
-        references[0, whole].reshape(count, length),
-        estimates[0, whole].reshape(count, length),
-        signals.sample_rate,
-    )
-    for source, target in enumerate(STEM_NAMES):
-        for segment in range(count):
-            of_voice = {name: float(row[segment]) for name, row in silence.items()}
-            yield Score(
-                "mono",
-                "segments",
-                target,
-                segment * segment_seconds,
-                segment_seconds,
-                *_values(ratios, source, segment),
-                **(of_voice if target == "vocals" else {}),
-            )
+    columns: dict[str, np.ndarray] = {}
+    if count:
+        whole = [signal[:, : count * length] for signal in (references, estimates)]
+        columns |= vars(bss_eval(*whole, window_length=length, filters="window"))
+        truth, estimate = (signal[0].reshape(count, length) for signal in whole)
+        for name, row in _silence(truth, estimate, signals.sample_rate).items():
+            columns[name] = np.stack([row, np.full(count, np.nan)])
+    starts = np.arange(count) * segment_seconds
+    return _table("mono", "segments", starts, segment_seconds, columns)
+
+
+def _table(
+    setting: Setting,
+    procedure: Procedure,
+    starts: np.ndarray,
+    duration: float,
+    columns: Mapping[str, np.ndarray],
+) -> pd.DataFrame:
+    """Lay (sources, frames) columns out, the frames of one source after those of the other."""
+    count = len(starts)
+    numbers = {
+        "start_seconds": np.tile(starts, len(STEM_NAMES)),
+        "duration_seconds": duration,
+        **{name: np.asarray(values, float).ravel() for name, values in columns.items()},
+    }
+    groups = {"setting": setting, "procedure": procedure, "target": np.repeat(STEM_NAMES, count)}
+    return pd.DataFrame(groups | numbers).reindex(columns=[*GROUPS, *NUMBERS])
 
 
 def _paired(signals: Signals, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
@@ -114,18 +92,8 @@ def _paired(signals: Signals, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
     )
 
 
-def _values(ratios: BSSRatios, source: int, frame: int) -> tuple[float, float, float, float]:
-    at = source, frame
-    return (
-        float(ratios.sdr[at]),
-        float(ratios.isr[at]),
-        float(ratios.sir[at]),
-        float(ratios.sar[at]),
-    )
-
-
 def _silence(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:
-    """Return what (segments, samples) of the voice say of silence, a row of values each."""
+    """Return what (segments, samples) of the voice say of silence, a value a segment each."""
     active, heard = voice_activity(truth, sample_rate), voice_activity(estimate, sample_rate)
     return {
         "pes": level_at_inactivity(active.mean(axis=1), estimate),

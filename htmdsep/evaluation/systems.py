@@ -14,17 +14,24 @@ from torch import Tensor, nn
 from htmdsep.catalogue import WeightsFile, find_weights
 from htmdsep.choice import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.estimates import find_estimate, fit_estimate
-from htmdsep.evaluation.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
-from htmdsep.evaluation.signals import Signals, in_blocks
+from htmdsep.evaluation.signals import Signals, at_rate, in_blocks, read_audio
+from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.model import HTMDNet, HTMDNetConfig, NetworkOutput
+from htmdsep.options import StemName
 from htmdsep.separator import Separator, Stems
+from htmdsep.training.layouts import AUDIO_SUFFIXES
 from htmdsep.weights_file import WeightsInfo, load_weights, read_info
 
 if TYPE_CHECKING:
     from htmdsep.model import Network
 
 MASKED = " (masked)"  # ends the label of a network's intermediate estimate
+# What other programs call the stems, in any case: Spleeter and museval, Demucs, others.
+NAMES: dict[StemName, tuple[str, ...]] = {
+    "vocals": ("vocals",),
+    "accompaniment": ("accompaniment", "no_vocals", "instrumental", "instrum"),
+}
+CONVERSION_FRAMES = 1  # by which a change of rates may miss a length
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+*-]*")
 
 
@@ -49,26 +56,22 @@ class NetworkSystem:
 
     def fingerprint(self) -> str:
         """Tell what the scores depend on."""
+        # "channels": each goes through the network by itself, which was a choice once.
         return f"{self.located.hash()} channels masked={self.masked}"
 
     def estimate(self, signals: Signals, title: str) -> Stems:
         """Separate a song's mixture, block by block."""
         del title
-        separator = self._separator
-        pairs = separator.separate_blocks(in_blocks(signals.mixture), signals.sample_rate)
-        parts = list(pairs)
-        return Stems(
-            np.concatenate([part.vocals for part in parts]),
-            np.concatenate([part.accompaniment for part in parts]),
-        )
+        blocks = self._separator.separate_blocks(in_blocks(signals.mixture), signals.sample_rate)
+        vocals, accompaniment = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        return Stems(vocals, accompaniment)
 
     @cached_property
     def _separator(self) -> Separator:
-        located = self.located
         if not self.masked:
             return Separator(self.weights, device=self.device)
         device = pick_device(self.device)
-        network, _ = load_weights(located.path, device, expected_sha256=located.sha256)
+        network, _ = load_weights(self.located.path, device, expected_sha256=self.located.sha256)
         return Separator(cast("Network", _MaskedEstimate(network)), device=device)
 
 
@@ -98,11 +101,13 @@ class FolderSystem:
 
     def estimate(self, signals: Signals, title: str) -> Stems:
         """Read a song's estimates; an accompaniment that is missing is mixture minus vocals."""
-        vocals = fit_estimate(find_estimate(self.folder, title, "vocals"), signals)
-        path = find_estimate(self.folder, title, "accompaniment", needed=False)
+        path = find_estimate(self.folder, title, "vocals")
         if path is None:
-            return Stems(vocals, signals.mixture - vocals)
-        return Stems(vocals, fit_estimate(path, signals))
+            wanted = self.folder / title / "vocals"
+            raise HtmdsepError(f"{self.folder} has no estimate of {title!r}; give {wanted}.*")
+        vocals = fit_estimate(path, signals)
+        other = find_estimate(self.folder, title, "accompaniment")
+        return Stems(vocals, fit_estimate(other, signals) if other else signals.mixture - vocals)
 
 
 @dataclass(frozen=True)
@@ -139,19 +144,6 @@ class OracleSystem:
         return Stems(vocals, signals.mixture - vocals)
 
 
-def estimate_excerpt(
-    system: System, around: Signals, title: str, song: Signals, start_seconds: float
-) -> np.ndarray:
-    """Return a system's vocals of an excerpt that starts at so many seconds of a song.
-
-    Networks and oracles run on the excerpt, as `htmdsep --start --duration` does; files are cut.
-    """
-    if not isinstance(system, FolderSystem):
-        return system.estimate(around, title).vocals
-    first = round(start_seconds * song.sample_rate)
-    return system.estimate(song, title).vocals[first : first + len(around.vocals)]
-
-
 System = NetworkSystem | FolderSystem | MixtureSystem | OracleSystem
 
 BOUNDS: tuple[System, ...] = (
@@ -159,6 +151,52 @@ BOUNDS: tuple[System, ...] = (
     OracleSystem("ideal ratio mask", ideal_ratio_mask),
     OracleSystem("multichannel Wiener", multichannel_wiener),
 )
+
+
+def find_estimate(folder: Path, title: str, stem: StemName) -> Path | None:
+    """Find a song's stem in `<title>/`, `<title>.stem/`, or either below `test/` or `train/`.
+
+    Returns None where there is none. Raises HtmdsepError where there is more than one.
+    """
+    for place in (folder, folder / "test", folder / "train"):
+        for name in (title, f"{title}.stem"):
+            found = [
+                path
+                for path in (place / name).glob("*")
+                if path.stem.lower() in NAMES[stem] and path.suffix.lower() in AUDIO_SUFFIXES
+            ]
+            if len(found) > 1:
+                raise HtmdsepError(f"{place / name} has more than one file for {stem}: keep one")
+            if found:
+                return found[0]
+    return None
+
+
+def fit_estimate(path: Path, signals: Signals) -> np.ndarray:
+    """Read an estimate at a song's rate, channels and length, (frames, channels) float32.
+
+    A mono estimate stands for every channel; several channels are averaged for a mono song. Where
+    the rates differ it is converted, and a frame at the end may be cut off or zero. Raises
+    HtmdsepError for other channels, and for a length that differs in any other way.
+    """
+    samples, rate = read_audio(path)
+    frames, channels = signals.vocals.shape
+    if channels == 1:
+        samples = samples.mean(axis=1, keepdims=True)
+    elif samples.shape[1] not in (1, channels):
+        raise HtmdsepError(
+            f"{path} has {samples.shape[1]} channels, the song {channels}; convert it"
+        )
+    spare = 0 if rate == signals.sample_rate else CONVERSION_FRAMES
+    converted = at_rate(samples, rate, signals.sample_rate) if spare else samples
+    if abs(len(converted) - frames) > spare:
+        raise HtmdsepError(
+            f"{path} has {len(samples)} frames at {rate} Hz, the song {frames} at "
+            f"{signals.sample_rate} Hz; estimates must be aligned to the sample"
+        )
+    fitted = np.zeros((frames, channels), np.float32)
+    fitted[: len(converted)] = converted[:frames]  # a mono one into every channel
+    return fitted
 
 
 def labelled(text: str) -> tuple[str | None, str]:

@@ -1,30 +1,18 @@
-"""The results as Markdown, in the layout of the slides."""
+"""The results as Markdown, in the layout of the slides, and as JSON."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 
 from htmdsep.evaluation import slides
-from htmdsep.evaluation.collected import SCORED, Results, vad_accuracy
-from htmdsep.evaluation.markdown import (
-    NOTHING,
-    SIGNIFICANT,
-    count,
-    italic,
-    median_and_mean,
-    number,
-    p_value,
-    table,
-    titled,
-    with_interval,
-)
-from htmdsep.evaluation.results import METRICS
-from htmdsep.evaluation.scores import Setting
-from htmdsep.evaluation.statistics import wilcoxon
+from htmdsep.evaluation.options import Procedure, Setting
+from htmdsep.evaluation.results import METRICS, Results, Summary, wilcoxon
 from htmdsep.options import STEM_NAMES, StemName
 
 RATIOS = ("sdr", "sir", "sar")
@@ -32,111 +20,149 @@ SETTING_NAMES: dict[Setting, str] = {
     "mono": "22 050 Hz mono",
     "native": "the input's own rate and channels",
 }
+SCORED: tuple[tuple[Setting, Procedure], ...] = (
+    ("mono", "v4"),
+    ("native", "v4"),
+    ("mono", "segments"),
+)
+NOTHING = "-"
+SIGNIFICANT = 0.01  # the slides' mark
+
+
+def summary_document(results: Results) -> dict[str, Any]:
+    """Return every summary, for programs; numbers that are not finite are null."""
+    keys = [
+        {"setting": setting, "procedure": procedure, "target": target, "metric": metric}
+        for setting, procedure in SCORED
+        for target in STEM_NAMES
+        for metric in METRICS
+    ]
+    systems = {}
+    for system, description in results.descriptions.items():
+        found = [(key, results.summary(system, *key.values())) for key in keys]
+        summaries = [key | asdict(summary) for key, summary in found if summary.frames]
+        vad = vad_percent(results, system)
+        systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
+    document: dict[str, Any] = _finite({"songs": _titles(results), "systems": systems})
+    return document
+
+
+def _finite(value: Any) -> Any:
+    """Replace what is not finite, in dictionaries and sequences, too."""
+    if isinstance(value, dict):
+        return {key: _finite(part) for key, part in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _titles(results: Results) -> list[str]:
+    return sorted(results.scores["song"].unique())
+
+
+def vad_percent(results: Results, system: str) -> float:
+    """Return the share of detector frames that true and estimated voice agree in."""
+    segments = results.select("mono", "segments")
+    equal, frames = segments[segments["system"] == system][["vad_equal", "vad_frames"]].sum()
+    return 100 * float(equal) / float(frames) if frames else math.nan
 
 
 def summary_markdown(results: Results, runtime: str | None) -> str:
     """Return the whole summary."""
-    finals = [system for system in results.systems if not results.descriptions[system]["masked"]]
+    count = len(_titles(results))
     parts = [
-        f"# Evaluation on {count(len(results.titles), 'song')}",
+        f"# Evaluation on {count} song{'s' * (count != 1)}",
         "Ratios are in dB. A second line in italics gives the slides' own figures (MUSDB18, other "
         "songs than these unless these are MUSDB18's); `?` marks what could not be read there.",
     ]
-    if results.has("mono", "segments"):
-        parts += [_results_1(results, finals), _results_2(results)]
+    has_segments = not results.select("mono", "segments").empty
+    if has_segments:
+        parts += [_results_1(results), _results_2(results)]
     if runtime is not None:
         parts.append(runtime)
     for setting in SETTING_NAMES:
-        if results.has(setting, "v4"):
+        if not results.select(setting, "v4").empty:
             parts += [_bss_v4(results, setting, target) for target in STEM_NAMES]
-    if results.has("mono", "segments"):
-        parts += [_silence(results), _tests(results, finals)]
-    parts.append(_left_out(results))
-    return "\n\n".join(parts) + "\n"
+    if has_segments:
+        parts += [_silence(results), _tests(results)]
+    return "\n\n".join([*parts, _left_out(results)]) + "\n"
 
 
-def _results_1(results: Results, systems: Sequence[str]) -> str:
+def _segments(results: Results, system: str, *metrics: str) -> list[Summary]:
+    """Return what vocals' metrics sum up to by the authors' procedure."""
+    return [results.summary(system, "mono", "segments", "vocals", name) for name in metrics]
+
+
+def _finals(results: Results) -> list[str]:
+    return [label for label, known in results.descriptions.items() if not known["masked"]]
+
+
+def _results_1(results: Results) -> str:
     """The authors' procedure: every second by itself."""
     rows = []
-    for system in systems:
-        found = {name: results.summary(system, name, "mono", "segments") for name in METRICS}
-        rows.append(
-            [
-                system,
-                *(number(found[name].song_median) for name in RATIOS),
-                *(median_and_mean(found[name]) for name in RATIOS),
-                number(results.summary(system, "pes", "mono", "segments").pooled_median, 1),
-                number(vad_accuracy(results, system), 1),
-            ]
-        )
-        if (slide := _slide(results.descriptions[system])) is not None:
+    for system in _finals(results):
+        *found, pes = _segments(results, system, *RATIOS, "pes")
+        songs = (number(one.song_median) for one in found)
+        levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
+        rows.append([system, *songs, *map(median_and_mean, found), *levels])
+        known = results.descriptions[system]
+        if known.get("architecture") is None:
+            continue
+        if slide := slides.row_of(known["architecture"], known["losses"]):
             title, row = slide
             rows.append(italic([f"slides: {title}", *row.song, *row.segment, row.pes, row.vad]))
-    header = ["vocals", "song SDR", "SIR", "SAR", "segment SDR", "SIR", "SAR", "PES", "VAD %"]
     return titled(
         "Results I: final estimates",
         "Song: median over songs of the median over segments. Segment: median/mean of all "
         "segments. Filters are fitted to each segment of 22 050 Hz mono (BSS Eval v3, images). "
         "PES is the median level in dB where the true voice is inactive.",
-        table(header, rows),
+        ["vocals", "song SDR", "SIR", "SAR", "segment SDR", "SIR", "SAR", "PES", "VAD %"],
+        rows,
     )
 
 
 def _results_2(results: Results) -> str:
     """Masked against final estimates."""
     rows = []
-    for system in results.systems:
-        description = results.descriptions[system]
-        if not description["masked"]:
+    for system, known in results.descriptions.items():
+        if not known["masked"]:
             continue
-        for label, output in ((system, "masked"), (description["final"], "final")):
-            if label not in results.tables:
-                continue
-            found = (results.summary(label, name, "mono", "segments") for name in RATIOS)
-            rows.append([description["final"], output, *map(median_and_mean, found)])
+        for label, output in ((system, "masked"), (known["final"], "final")):
+            if label in results.descriptions:
+                found = _segments(results, label, *RATIOS)
+                rows.append([known["final"], output, *map(median_and_mean, found)])
         for losses, figures in slides.MASKED_SEGMENTS.items():
-            rows.append(
-                italic(
-                    [
-                        "slides: HTMD-Net, MAE",
-                        f"masked, {losses} loss there".replace("none", "no"),
-                        *figures,
-                    ]
-                )
-            )
-    if not rows:
-        rows = [["no network with a masked estimate was evaluated", *[NOTHING] * 4]]
+            loss = f"masked, {losses} loss there".replace("none", "no")
+            rows.append(italic(["slides: HTMD-Net, MAE", loss, *figures]))
     return titled(
         "Results II: the masked estimate",
         "Median/mean of all segments, as in Results I. The slides' rows differ in the loss at the "
         "masked estimate.",
-        table(["vocals", "estimate", "segment SDR", "SIR", "SAR"], rows),
+        ["vocals", "estimate", "segment SDR", "SIR", "SAR"],
+        rows or [["no network with a masked estimate was evaluated", *[NOTHING] * 4]],
     )
 
 
 def _bss_v4(results: Results, setting: Setting, target: StemName) -> str:
     rows = []
-    for system in results.systems:
-        names = ("sdr", "isr", "sir", "sar", "si_sdr")
-        found = [results.summary(system, name, setting, "v4", target) for name in names]
-        if not found[0].songs:
-            continue
-        rows.append([system, *map(with_interval, found), f"{found[0].frames}"])
-    header = [target, "SDR", "ISR", "SIR", "SAR", "SI-SDR", "frames"]
+    for system in results.descriptions:
+        found = [results.summary(system, setting, "v4", target, name) for name in METRICS[:5]]
+        if found[0].songs:
+            rows.append([system, *map(with_interval, found), f"{found[0].frames}"])
     return titled(
         f"BSS Eval v4, {target}, {SETTING_NAMES[setting]}",
         "Median over songs of the median over frames of 1 s, with the 95 % bootstrap interval over "
         "songs. SI-SDR is of the same frames.",
-        table(header, rows),
+        [target, "SDR", "ISR", "SIR", "SAR", "SI-SDR", "frames"],
+        rows,
     )
 
 
 def _silence(results: Results) -> str:
     rows = []
-    for system in results.systems:
+    for system in results.descriptions:
         cells = []
-        for name in ("pes", "pes_zeros", "eps"):
-            found = results.summary(system, name, "mono", "segments")
+        for found in _segments(results, system, "pes", "pes_zeros", "eps"):
             cells += [median_and_mean(found, 1), str(found.frames)]
         rows.append([system, *cells])
     return titled(
@@ -145,66 +171,88 @@ def _silence(results: Results) -> str:
         "most half of the detector's frames (HTMD-Net's authors; a silent estimate counts as -2000 "
         "dB and spoils the mean). PES at zeros and EPS: energies of segments where the true "
         "or the estimated voice is all zeros (Schulze-Forster et al.).",
-        table(["vocals", "PES", "segments", "PES at zeros", "segments", "EPS", "segments"], rows),
+        ["vocals", "PES", "segments", "PES at zeros", "segments", "EPS", "segments"],
+        rows,
     )
 
 
-def _tests(results: Results, systems: Sequence[str]) -> str:
+def _tests(results: Results) -> str:
+    """Every pair of systems, on segments and on songs' medians that both have."""
+    segments = results.select("mono", "segments")
+    ratios = segments[[*RATIOS]].where(np.isfinite(segments[[*RATIOS]]))
+    paired = segments.assign(**ratios).pivot(
+        index=["song", "start_seconds"], columns="system", values=[*RATIOS]
+    )
+    by_song = paired.groupby("song").median()
     rows = []
-    for first, second in combinations(systems, 2):
-        cells = []
-        for name in RATIOS:
-            one, other = (
-                results.songs(system, name, "mono", "segments") for system in (first, second)
-            )
-            both = sorted(one.keys() & other.keys())
-            pooled = [
-                np.concatenate([of[t] for t in both]) if both else np.empty(0)
-                for of in (one, other)
-            ]
-            medians = [np.array([_finite_median(of[t]) for t in both]) for of in (one, other)]
-            cells += [p_value(*wilcoxon(*pooled)), p_value(*wilcoxon(*medians))]
-        rows.append([f"{first} / {second}", *cells])
-    header = [
-        "vocals",
-        "SDR, segments",
-        "songs",
-        "SIR, segments",
-        "songs",
-        "SAR, segments",
-        "songs",
-    ]
+    for first, second in combinations(_finals(results), 2):
+        pair = [first, second]
+        both = [of[name].reindex(columns=pair) for name in RATIOS for of in (paired, by_song)]
+        tests = [wilcoxon(of[first], of[second]) for of in both]
+        rows.append([f"{first} / {second}", *(p_value(*test) for test in tests)])
     return titled(
         "Paired Wilcoxon signed-rank tests",
         f"Two-sided p (and pairs); bold where p < {SIGNIFICANT}, as the slides mark. Segments of a "
         "song resemble each other, so their p is too good; that of songs needs many songs.",
-        table(header, rows),
+        ["vocals", *(cell for name in RATIOS for cell in (f"{name.upper()}, segments", "songs"))],
+        rows,
     )
 
 
 def _left_out(results: Results) -> str:
+    songs = results.scores.groupby("system")["song"].nunique()
     rows = []
-    for system in results.systems:
+    for system in results.descriptions:
         cells = []
         for setting, procedure in SCORED:
-            found = [results.summary(system, name, setting, procedure) for name in RATIOS]
+            key = system, setting, procedure, "vocals"
+            found = [results.summary(*key, name) for name in RATIOS]
             total = found[0].frames + found[0].left_out
             lost = "/".join(str(one.left_out) for one in found)
             cells.append(f"{lost} of {total}" if total else NOTHING)
-        rows.append([system, *cells, str(len(results.tables[system]))])
+        rows.append([system, *cells, str(songs.get(system, 0))])
     return titled(
         "Frames left out",
         "Of vocals, for SDR/SIR/SAR: some signal is all zeros in them, or a ratio is infinite.",
-        table(["", "v4, mono", "v4, native", "segments", "songs"], rows),
+        ["", "v4, mono", "v4, native", "segments", "songs"],
+        rows,
     )
 
 
-def _slide(description: Mapping[str, Any]) -> tuple[str, slides.SlideRow] | None:
-    if description.get("architecture") is None:
-        return None
-    return slides.row_of(description["architecture"], description["losses"])
+def number(value: float, decimals: int = 2) -> str:
+    return f"{value:.{decimals}f}" if math.isfinite(value) else NOTHING
 
 
-def _finite_median(frames: np.ndarray) -> float:
-    kept = frames[np.isfinite(frames)]
-    return float(np.median(kept)) if len(kept) else float("nan")
+def median_and_mean(summary: Summary, decimals: int = 2) -> str:
+    if not summary.frames:
+        return NOTHING
+    return f"{number(summary.pooled_median, decimals)}/{number(summary.pooled_mean, decimals)}"
+
+
+def with_interval(summary: Summary) -> str:
+    lower, upper = summary.song_interval
+    if not math.isfinite(lower):
+        return number(summary.song_median)
+    return f"{number(summary.song_median)} ({number(lower)}, {number(upper)})"
+
+
+def p_value(p: float, pairs: int) -> str:
+    if not math.isfinite(p):
+        return f"{NOTHING} ({pairs})"
+    shown = f"{p:.2g} ({pairs})"
+    return f"**{shown}**" if p < SIGNIFICANT else shown
+
+
+def italic(cells: Iterable[str]) -> list[str]:
+    return [f"*{cell.replace('*', chr(92) + '*')}*" for cell in cells]
+
+
+def titled(title: str, text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a section: its title, a paragraph, and a table."""
+    return f"## {title}\n\n{text}\n\n{table(header, rows)}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table in Markdown."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

@@ -34,7 +34,6 @@ __all__ = [
     "config_from_dict",
     "config_to_dict",
     "initialise_like_keras",
-    "parameter_count",
 ]
 
 Network = HTMDNet | ConvTasNet | WaveUNet
@@ -47,11 +46,6 @@ def build_network(config: NetworkConfig) -> Network:
     if isinstance(config, ConvTasNetConfig):
         return ConvTasNet(config)
     return WaveUNet(config)
-
-
-def parameter_count(network: nn.Module) -> int:
-    """Return the number of trainable values (Keras's total adds the batch-norm statistics)."""
-    return sum(parameter.numel() for parameter in network.parameters())
 
 
 @torch.no_grad()

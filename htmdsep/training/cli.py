@@ -1,9 +1,8 @@
-"""The command `htmdsep-train`: train, score, export, average, measure."""
+"""The command `htmdsep-train`: train, score, export, average."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,11 @@ import torch
 
 from htmdsep.catalogue import find_weights
 from htmdsep.choice import pick_device
+from htmdsep.console import GroupedCommand, exit_on_error, prepare_process
 from htmdsep.model import HTMDNetConfig
-from htmdsep.terminal import begin, errors_told
 from htmdsep.training.arguments import Arguments
 from htmdsep.training.averaging import average_weights
 from htmdsep.training.export import export_weights
-from htmdsep.training.grouped import GroupedCommand
 from htmdsep.training.logbook import write_rows
 from htmdsep.training.options import (
     PATH,
@@ -29,7 +27,7 @@ from htmdsep.training.options import (
 )
 from htmdsep.training.perwindow import COLUMNS, Recorder
 from htmdsep.training.prepare import prepare
-from htmdsep.training.presets import PRESETS, Architecture, network_config
+from htmdsep.training.presets import PRESETS
 from htmdsep.training.provenance import read_credits
 from htmdsep.training.references import REFERENCES
 from htmdsep.training.session import train_with
@@ -67,7 +65,7 @@ def run(**values: Any) -> None:
 
     Checkpoints are last.pt, best-loss.pt and best-sdr.pt; log.csv has a row a validation.
     """
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         train_with(Arguments(**values))
 
 
@@ -97,7 +95,7 @@ def export(
     masking_only: bool,
 ) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         digest = export_weights(
             checkpoint,
             weights,
@@ -115,7 +113,7 @@ def export(
 @click.option("--name", required=True, help="What the mean is called.")
 def average(weights: tuple[str, ...], out: Path, name: str) -> None:
     """Write the mean of WEIGHTS, names or files of one network; often better than each."""
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         digest = average_weights(weights, out, name=name)
     click.echo(f"{digest}  {out}")
 
@@ -141,7 +139,7 @@ def score(
     the vocals: what lies under and over any weights. The rows of --per-window tell what a window
     is made of, and how far the vocals are over the music between 200 and 4000 Hz.
     """
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         sample_rate, estimator = _estimator(weights, device)
         prepared = prepare(folder, cache, held_out, sample_rate)
         rows = []
@@ -166,41 +164,6 @@ def _estimator(weights: str, device: str) -> tuple[int, Estimator]:
     return info.config.sample_rate, partial(separate_windows, network, place)
 
 
-@command.command()
-@click.option("--preset", type=click.Choice(sorted(PRESETS)), default="paper", show_default=True)
-@click.option(
-    "--architecture",
-    type=click.Choice(["htmdnet", "convtasnet", "waveunet"]),
-    default="htmdnet",
-    show_default=True,
-)
-@click.option("--batch-size", type=click.IntRange(1), default=8, show_default=True)
-@click.option("--device", default="auto", show_default=True)
-@click.option("--threads", type=click.IntRange(1))
-@click.option("--bf16", is_flag=True, help="Autocast to bfloat16.")
-@click.option("--compile", "compiled", is_flag=True, help="With torch.compile.")
-def measure(
-    preset: str,
-    architecture: Architecture,
-    batch_size: int,
-    device: str,
-    threads: int | None,
-    bf16: bool,
-    compiled: bool,
-) -> None:
-    """Measure what training a network costs, on noise: a JSON line."""
-    from htmdsep.training.measure import measure as measure_cost
-
-    with errors_told(PROGRAM):
-        place = torch.device(pick_device(device))
-        if threads is not None:
-            torch.set_num_threads(threads)
-        config = network_config(PRESETS[preset], architecture)
-        cost = measure_cost(config, batch_size, place, bf16=bf16, compiled=compiled)
-    values = {name: value and round(value, 2) for name, value in asdict(cost).items()}
-    click.echo(json.dumps({"architecture": architecture, "bf16": bf16, **values}))
-
-
 @command.command("sing")
 @click.argument("speech", type=PATH)
 @click.argument("out", type=PATH)
@@ -209,11 +172,11 @@ def sing_command(speech: Path, out: Path, seed: int) -> None:
     """Turn SPEECH, a file or a folder, into sung melodies in the folder OUT, such as my/voices."""
     from htmdsep.training.sing import sing_files
 
-    with errors_told(PROGRAM):
+    with exit_on_error(PROGRAM):
         click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
 
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    begin()
+    prepare_process()
     command(prog_name=PROGRAM)

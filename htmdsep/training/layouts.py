@@ -120,13 +120,12 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     """List the songs to evaluate on: of MUSDB18 those of one subset, of a plain folder all.
 
     A plain folder holds `songs/<title>/` or `<title>/` itself. Raises HtmdsepError where there is
-    none.
+    none, and where a folder with audio lacks a stem.
     """
     songs = _musdb_songs(folder / subset)
     for place in (folder / "songs", folder):
         if not songs:
-            holding = [path for path in _subfolders(place) if _find_audio(path, "vocals")]
-            songs = [_plain_song(path) for path in holding]
+            songs = [_plain_song(path) for path in _subfolders(place) if _audio_files(path)]
     if not songs:
         raise HtmdsepError(
             f"no song found in {folder}; looked for {subset}/*.stem.mp4, {subset}/<name>/"
@@ -191,7 +190,7 @@ def _stem_file(folder: Path, name: str) -> Path:
 
 
 def _find_audio(folder: Path, name: str) -> Path | None:
-    found = [path for path in _audio_files(folder) if path.stem == name]
+    found = [path for path in _audio_files(folder) if path.stem.lower() == name]
     if len(found) > 1:
         raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
     return found[0] if found else None

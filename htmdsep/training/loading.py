@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from htmdsep.terminal import ENDING_SIGNALS
+from htmdsep.console import ENDING_SIGNALS
 
 Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
 QUEUED = 6  # batches ahead, a worker

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.model import NetworkOutput
-from htmdsep.training.scores import FLOOR, sdr, si_sdr
 from htmdsep.training.validation import Estimator
 from htmdsep.training.windows import ValidationSet, Window
 
@@ -35,7 +35,7 @@ class Recorder:
         figures = [
             band_ratio(vocals, mixtures - vocals, self.sample_rate),
             sdr(vocals, output.estimate),
-            si_sdr(vocals, output.estimate),
+            torch.from_numpy(si_sdr(vocals.numpy(), output.estimate.numpy(), FLOOR)).float(),
         ]
         self.figures += torch.stack(figures, dim=1).tolist()
         return output

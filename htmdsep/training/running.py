@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from htmdsep.metrics.ratios import sdr
 from htmdsep.training.losses import Losses
-from htmdsep.training.scores import sdr
 from htmdsep.training.state import RunState
 from htmdsep.training.validation import SUNG_POWER
 

@@ -2,38 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from types import FrameType
 
-from htmdsep.terminal import ENDING_SIGNALS
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.state import RunState
-
-
-class Stop:
-    """Becomes true once the process is asked to end."""
-
-    def __init__(self) -> None:
-        self.asked = False
-
-    def __call__(self, _signal: int, _frame: FrameType | None) -> None:
-        self.asked = True
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        """Take signals as the wish to save and end; a hangup that is ignored stays so."""
-        before = {}
-        for number in ENDING_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, self)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
 
 
 class Clock:

@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from htmdsep.console import Stop
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.loading import Batches, load
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.running import add_figures, bar_figures, log_figures
 from htmdsep.training.settings import TrainerSettings
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.stopping import Clock, Stop
+from htmdsep.training.stopping import Clock
 from htmdsep.training.validation import score
 from htmdsep.training.windows import ValidationSet
 from htmdsep.training.world import World
@@ -78,7 +79,7 @@ def train(run: Run) -> None:
         while state.step < last:
             progress = settings.progress(state.step, state.seconds)
             rate = settings.schedule.at(state.step, progress, state.reductions)
-            over = stop.asked or clock.is_over() or _is_stale(run)
+            over = stop.signal is not None or clock.is_over() or _is_stale(run)
             rate, progress, ending = world.agree(rate, progress, over)
             if ending:
                 break
@@ -99,7 +100,7 @@ def train(run: Run) -> None:
                     clock.validated()
                     save_state(run.folder / LAST, state)
     if world.is_chief:
-        if clock.is_over() and not stop.asked and state.validated_step < state.step:
+        if clock.is_over() and stop.signal is None and state.validated_step < state.step:
             validate(run)
         save_state(run.folder / LAST, state)
 

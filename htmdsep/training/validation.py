@@ -14,11 +14,12 @@ from torch import Tensor
 from htmdsep.chunks import cut_segments, hop_for, overlap_add
 from htmdsep.edges import with_mirrored_edges, without_edges
 from htmdsep.levels import with_gains
+from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
+from htmdsep.metrics.silence import levels_at_silence
 from htmdsep.model import Network, NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.streaming import CONTEXT_SECONDS
 from htmdsep.training.losses import LossSettings, supervise
-from htmdsep.training.scores import levels_at_silence, sdr, si_sdr
 from htmdsep.training.windows import ValidationSet
 
 SUNG_POWER = 1e-7  # mean square, -70 dBFS; quieter vocals count as none
@@ -112,7 +113,8 @@ def score_estimates(
         sung = vocals.square().mean(dim=1) > SUNG_POWER
         ratios.append(_ratios(mixtures, vocals, output.estimate)[sung])
         signals = torch.stack([output.estimate, mixtures])
-        silences.append(levels_at_silence(vocals, signals, sample_rate // 10))
+        levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)
+        silences.append(torch.from_numpy(levels).float())
         found = supervise(_with_channel(output), mixtures[:, None], vocals[:, None], loss)
         parts = torch.stack([found.total, found.final, found.masked])
         losses.append(parts.expand(len(vocals), -1))
@@ -125,12 +127,16 @@ def _ratios(mixtures: Tensor, vocals: Tensor, estimate: Tensor) -> Tensor:
     return torch.stack(
         [
             sdr(vocals, estimate),
-            si_sdr(vocals, estimate),
+            _si_sdr(vocals, estimate),
             sdr(music, music_estimate),
-            si_sdr(music, music_estimate),
+            _si_sdr(music, music_estimate),
         ],
         dim=1,
     )
+
+
+def _si_sdr(target: Tensor, estimate: Tensor) -> Tensor:
+    return torch.from_numpy(si_sdr(target.numpy(), estimate.numpy(), FLOOR)).float()
 
 
 def _with_channel(output: NetworkOutput) -> NetworkOutput:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
+import soundfile
 
 from tests.training.conftest import RATE, accompaniment, voice
 
-__all__ = ["RATE", "song"]
+__all__ = ["RATE", "song", "write"]
 
 
 def song(
@@ -23,3 +26,11 @@ def song(
         return (np.round(signal * 32_767) / 32_768).astype(np.float32)
 
     return spread(voice(rng, seconds)), spread(accompaniment(rng, seconds))
+
+
+def write(path: Path, signal: np.ndarray, rate: int = RATE) -> Path:
+    """Write a WAV file of floats, and its folder if need be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("wb") as file:  # soundfile takes no names that are no text
+        soundfile.write(file, signal, rate, "FLOAT", format="WAV")
+    return path

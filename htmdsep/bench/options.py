@@ -1,0 +1,80 @@
+"""What `htmdsep-bench` is asked for."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import EngineName, Precision, check_limits, option
+
+
+class BenchCase(NamedTuple):
+    """A way of running a network on the CPU."""
+
+    precision: Precision
+    engine: EngineName
+
+
+@dataclass(frozen=True, kw_only=True)
+class BenchOptions:
+    """The arguments of `htmdsep-bench`; raises HtmdsepError for what makes no sense."""
+
+    song: Path | None  # None: a built-in one of `seconds`
+    name: str | None = option(
+        None, "Weights by name.", names="-n --name", show_default="those of htmdsep"
+    )
+    weights: Path | None = option(None, "Weights from a file.", metavar="FILE")
+    runs: int = option(5, "Of each case.", least=1)
+    segments: tuple[float, ...] = option(
+        (0.74, 1.49, 3.0, 10.0),
+        "Segment length in seconds; may be repeated.",
+        names="--segment",
+        above=0,
+        most=600,
+    )
+    precisions: tuple[Literal["fp32", "bf16"], ...] = option(
+        ("fp32",), "May be repeated.", names="--precision"
+    )
+    engines: tuple[EngineName, ...] = option(
+        ("auto",), "May be repeated; onnx has no bf16.", names="--engine"
+    )
+    threads: int | None = option(None, "Of the processor.", least=1, show_default="all cores")
+    seconds: float = option(60.0, "Length of the built-in song, where no SONG is given.", least=1)
+    only: Literal["network", "program"] | None = option(None, "Only one half of the benchmark.")
+    rivals: tuple[str, ...] = option(
+        (),
+        "Time another command on the same song, too; {song} and {out} are filled in.",
+        names="--vs",
+        metavar="COMMAND",
+    )
+
+    def __post_init__(self) -> None:
+        check_limits(self)
+        if self.name is not None and self.weights is not None:
+            raise HtmdsepError("--name and --weights both say which weights; give one of them")
+        if not self.cases():
+            raise HtmdsepError("onnx has no bf16; give --engine auto, or --precision fp32, too")
+        self.commands()
+
+    def cases(self) -> list[BenchCase]:
+        """Return what there is to time, less what no engine can do."""
+        every = [BenchCase(one, engine) for one in self.precisions for engine in self.engines]
+        return [case for case in every if case != ("bf16", "onnx")]
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the words of each rival; raise HtmdsepError where they are no command."""
+        commands = {}
+        for rival in self.rivals:
+            try:
+                words = shlex.split(rival)
+            except ValueError as error:
+                raise HtmdsepError(f"--vs {rival}: {error}; quote it as for a shell") from error
+            program = shutil.which(words[0]) if words else None
+            if program is None:
+                raise HtmdsepError(f"--vs {rival}: there is no such command")
+            commands[rival] = [str(Path(program).absolute()), *words[1:]]
+        return commands

@@ -1,0 +1,208 @@
+"""What the programs share: their process, signals, errors, and flags made of dataclass fields."""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import signal
+import sys
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import MISSING, Field, fields
+from pathlib import Path
+from types import FrameType
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+import click
+
+from htmdsep.errors import HtmdsepError
+from htmdsep.options import Flag, choices_of, plain_type
+
+F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+# What asks a program to end; Windows has no hangups.
+ENDING_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+
+def prepare_process() -> None:
+    """Prepare a program's process: standard error, waiting threads, signals.
+
+    SIGINT, SIGTERM and SIGHUP end it by way of every `with`, with status 128 + n. One that is
+    ignored stays so, as hangups are under nohup and SIGINT is where a script goes on.
+    """
+    if sys.stderr is None:  # closed, as some launchers do
+        sys.stderr = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w")
+    # OpenMP's threads sleep while they wait: spinning took 1.8 times as long on two cores, busy or
+    # idle (measured). OpenMP reads this when PyTorch is loaded; child processes inherit it.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, _exit_on_signal)
+
+
+def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
+    # Unwinds every `with`, so that temporary files are removed on the way out.
+    raise SystemExit(128 + number)
+
+
+class Stop:
+    """Holds the signal by which the process was asked to end; None while nobody has."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    @contextmanager
+    def listening(self) -> Iterator[Stop]:
+        """Take signals as the wish to save and end; those that are ignored stay so."""
+        before = {}
+        for number in ENDING_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                before[number] = signal.signal(number, self._note)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    def _note(self, number: int, _: FrameType | None) -> None:
+        self.signal = number
+
+
+@contextmanager
+def exit_on_error(program: str) -> Iterator[None]:
+    """Turn what a user can mend into a line on standard error, and exit status 1."""
+    try:
+        yield
+    except HtmdsepError as error:
+        message = str(error)
+    except OSError as error:
+        if error.errno == errno.EPIPE:
+            raise  # click ends quietly, with status 1
+        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+    else:
+        return
+    print(f"{program}: {message}", file=sys.stderr)
+    raise SystemExit(1)
+
+
+def peak_rss_bytes() -> int | None:
+    """Return the largest memory the process has had; None where the system does not say."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+class GroupedCommand(click.Command):
+    """A command whose help lists options under the titles of their groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        groups: dict[str, list[tuple[str, str]]] = {}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            # click 8.5 has records of arguments, too.
+            if record is not None and isinstance(parameter, click.Option):
+                groups.setdefault(getattr(parameter, "group", "Options"), []).append(record)
+        for title, records in groups.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
+
+
+class GroupedOption(click.Option):
+    """An option that belongs to a group of the help."""
+
+    def __init__(self, *arguments: Any, group: str, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.group = group
+
+
+class FiniteRange(click.FloatRange):
+    """A range of floats without infinities, and without NaN, which no limit keeps out."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        number = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{number} is not a finite number.", param, ctx)
+        return number
+
+
+def flags(kind: type, only: Collection[str] = ()) -> Callable[[F], F]:
+    """Decorate a command with an option for every field of a dataclass that `option` made.
+
+    They come in the fields' order; `only` names fields where a command takes some.
+    """
+    hints = get_type_hints(kind)
+    described = [one for one in fields(kind) if "flag" in one.metadata]
+    wanted = [one for one in described if not only or one.name in only]
+
+    def decorate(command: F) -> F:
+        for one in reversed(wanted):
+            for declared, settings in reversed(list(_declarations(one, hints[one.name]))):
+                group = one.metadata["flag"].group
+                names = [*declared.split(), one.name]
+                command = click.option(*names, cls=GroupedOption, group=group, **settings)(command)
+        return command
+
+    return decorate
+
+
+def options_from(kind: type[T], values: dict[str, Any]) -> T:
+    """Take a dataclass's fields out of click's values, and return it.
+
+    What click has no value for keeps the field's default.
+    """
+    own = [one for one in fields(kind) if one.name in values]  # type: ignore[arg-type]
+    given = {one.name: values.pop(one.name) for one in own}
+    defaults = {one.name for one in own if one.default is not MISSING}
+    return kind(**{n: v for n, v in given.items() if v is not None or n not in defaults})
+
+
+def _declarations(one: Field[Any], hint: Any) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the names and settings of a field's options: itself, then a flag a value."""
+    flag: Flag = one.metadata["flag"]
+    default = one.default
+    if flag.names or not flag.flags:
+        text, shown = flag.help, flag.show_default
+        if isinstance(shown, str):
+            text, shown = f"{text}  [default: {shown}]".lstrip(), False
+        settings: dict[str, Any] = {"help": text, "hidden": flag.hidden, "metavar": flag.metavar}
+        if one.default is MISSING:
+            settings["required"] = True
+        else:
+            is_shown = bool(shown) and not (default is None or default is False or default == ())
+            settings |= {"default": default, "show_default": is_shown}
+        yield flag.names or "--" + one.name.replace("_", "-"), settings | _typed(flag, hint)
+    for name, value in flag.flags.items():
+        value, text = value if isinstance(value, tuple) else (value, "")
+        yield name, {"flag_value": value, "help": text, "hidden": not text}
+
+
+def _typed(flag: Flag, hint: Any) -> dict[str, Any]:
+    """Return click's settings for a field's type."""
+    kind = plain_type(hint)
+    if kind is bool:
+        return {} if "/" in flag.names else {"is_flag": True}
+    if get_origin(kind) is tuple:
+        parts = get_args(kind)
+        if parts[-1] is Ellipsis:
+            return {"type": _single_type(flag, parts[0]), "multiple": True}
+        return {"type": tuple(_single_type(flag, part) for part in parts)}
+    return {"type": _single_type(flag, kind)}
+
+
+def _single_type(flag: Flag, kind: Any) -> Any:
+    if choices := flag.choices or choices_of(kind):
+        return click.Choice(choices)
+    least, is_open = (flag.least, False) if flag.above is None else (flag.above, True)
+    if kind is int:
+        low, high = (None if limit is None else int(limit) for limit in (least, flag.most))
+        return click.IntRange(low, high, min_open=is_open)
+    if kind is float:
+        return FiniteRange(least, flag.most, min_open=is_open)
+    return click.Path(path_type=Path) if kind is Path else str

@@ -1,0 +1,201 @@
+"""A whole evaluation: score what lacks scores, then write the tables and the pictures."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from fnmatch import fnmatchcase
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+from unicodedata import normalize
+
+from tqdm import tqdm
+
+from htmdsep.atomic import atomic_path
+from htmdsep.errors import HtmdsepError
+from htmdsep.evaluation import slides
+from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
+from htmdsep.evaluation.pictures import (
+    draw_boxplots,
+    draw_spectrograms,
+    draw_waveforms,
+    read_excerpt,
+)
+from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
+from htmdsep.evaluation.systems import (
+    BOUNDS,
+    MASKED,
+    NetworkSystem,
+    System,
+    folder_system,
+    network_systems,
+)
+from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
+from htmdsep.evaluation.workers import EvaluationTask, run_tasks
+from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.training.layouts import Song, find_test_songs
+from htmdsep.training.logbook import ANY_BYTES
+
+
+def run_evaluation(options: EvaluationOptions) -> list[str]:
+    """Score what lacks scores, write tables and pictures, and return a line for every failure."""
+    songs = choose_songs(find_test_songs(options.folder, options.subset), options.patterns)
+    pictures = choose_pictures(options, songs)
+    systems, folder = choose_systems(options), ResultsFolder(options.out)
+    for system in systems:
+        folder.describe(system.label, _description(system, options))
+    failures = _score(options, folder, songs, systems)
+    if options.runtime and not (options.out / "runtime.md").exists():
+        write_runtime(options.out, [options.device])
+    write_tables(options.out)
+    for name, song, excerpt in pictures:
+        scored = [system for system in systems if folder.has(system.label, song.title)]
+        drawn = [system for system in scored if system not in BOUNDS]
+        try:
+            signals = read_excerpt(song, excerpt, drawn)
+            draw_waveforms(signals, options.out / f"results-{name}.png")
+            draw_spectrograms(signals, options.out / f"spectrograms-{name}.png")
+        except HtmdsepError as error:
+            failures.append(f"results-{name}.png: {error}")
+    return failures
+
+
+def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
+    """Return the songs that some pattern names, all where there are no patterns.
+
+    A pattern is a title or, where there is none, a glob pattern; accents count as equal, composed
+    or not. Raises HtmdsepError where one fits no song.
+    """
+    titles = [normalize("NFC", song.title) for song in songs]
+    chosen: set[str] = set()
+    for pattern in patterns:
+        wanted = normalize("NFC", pattern)
+        fits = {wanted} & {*titles} or {title for title in titles if fnmatchcase(title, wanted)}
+        if not fits:
+            known = ", ".join(song.title for song in songs[:5])
+            raise HtmdsepError(f"no song matches {pattern}; there are {known}, ...")
+        chosen |= fits
+    pairs = zip(songs, titles, strict=True)
+    return [song for song, title in pairs if not patterns or title in chosen]
+
+
+def choose_systems(options: EvaluationOptions) -> list[System]:
+    """Return what is evaluated, in the order of the tables; raise HtmdsepError for equal labels."""
+    weights = options.weights or (() if options.estimates else (DEFAULT_WEIGHTS,))
+    systems: list[System] = []
+    for one in weights:
+        systems += network_systems(one, device=options.device, with_masked=options.masked)
+    systems += [folder_system(estimates) for estimates in options.estimates]
+    systems += BOUNDS if options.bounds else ()
+    labels = [system.label for system in systems]
+    if doubled := {label for label in labels if labels.count(label) > 1}:
+        raise HtmdsepError(f"two systems are called {doubled.pop()!r}; give LABEL=... to one")
+    return systems
+
+
+def _description(system: System, options: EvaluationOptions) -> dict[str, Any]:
+    description: dict[str, Any] = {
+        "fingerprint": system.fingerprint(),
+        "settings": list(options.settings),
+        "segment_seconds": options.segment_seconds,
+        "architecture": None,
+        "masked": False,
+    }
+    if isinstance(system, NetworkSystem):
+        name = f"{system.label} {system.info.name} {Path(system.weights).stem}"
+        description |= {
+            "architecture": system.info.config.architecture,
+            "losses": slides.losses_of(name, system.info.provenance),
+            "masked": system.masked,
+            "final": system.label.removesuffix(MASKED),
+        }
+    return description
+
+
+def _score(
+    options: EvaluationOptions,
+    folder: ResultsFolder,
+    songs: Sequence[Song],
+    systems: Sequence[System],
+) -> list[str]:
+    threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
+    lacking = [
+        (song, [s for s in systems if not folder.has(s.label, song.title)]) for song in songs
+    ]
+    tasks = [
+        EvaluationTask(
+            song, tuple(lacks), options.settings, options.segment_seconds, folder, threads
+        )
+        for song, lacks in lacking
+        if lacks
+    ]
+    failures = []
+    with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks) as bar:
+        for outcome in run_tasks(tasks, options.jobs):
+            for failure in outcome.failures:
+                failures.append(f"{outcome.title}: {failure}")
+                bar.write(failures[-1], file=sys.stderr)
+            bar.update()
+    return failures
+
+
+def choose_pictures(
+    options: EvaluationOptions, songs: Sequence[Song]
+) -> list[tuple[str, Song, Excerpt | None]]:
+    """Return the name, the song and the excerpt, where one is asked for, of each picture.
+
+    A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
+    """
+    by_title = {song.title: song for song in songs}
+    pictures: list[tuple[str, Song, Excerpt | None]] = []
+    for place, (name, excerpt) in enumerate(zip_longest(PICTURES, options.places())):
+        if excerpt is None and place < len(songs):
+            pictures.append((name, songs[place], None))
+        elif excerpt is not None:
+            if excerpt.title not in by_title:
+                raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
+            pictures.append((name, by_title[excerpt.title], excerpt))
+    return pictures
+
+
+def write_tables(out: Path) -> Results:
+    """Write summary.md, summary.json and the boxplots from the scores of a folder.
+
+    Raises HtmdsepError where there are none.
+    """
+    results = read_results(ResultsFolder(out))
+    if results.scores.empty:
+        raise HtmdsepError(f"there are no scores in {out}; make some with htmdsep-evaluate run")
+    runtime = out / "runtime.md"
+    text = runtime.read_text(encoding="utf-8") if runtime.exists() else None
+    _write(out / "summary.md", summary_markdown(results, text))
+    write_json(out / "summary.json", summary_document(results))
+    for setting, procedure in SCORED:
+        if not results.select(setting, procedure).empty:
+            draw_boxplots(results, out / f"boxplots-{procedure}-{setting}.png", setting, procedure)
+    return results
+
+
+def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:
+    """Measure and write runtime.json and runtime.md; return the latter.
+
+    "auto" stands for the CPU and, where there is one, the GPU.
+    """
+    from htmdsep.choice import pick_device
+    from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
+
+    picked = dict.fromkeys(["cpu"] if "auto" in devices else [])
+    picked |= dict.fromkeys(pick_device(device) for device in devices)
+    costs = measure_runtime(list(picked), rounds or ROUNDS)
+    write_json(out / "runtime.json", [asdict(cost) for cost in costs])
+    text = runtime_markdown(costs)
+    _write(out / "runtime.md", text)
+    return text
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)

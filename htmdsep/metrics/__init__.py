@@ -1,0 +1,1 @@
+"""How good an estimate is: ratios, silence, and the bounds of what can be reached."""

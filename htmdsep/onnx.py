@@ -1,0 +1,74 @@
+"""The command `htmdsep-onnx`: a network as an ONNX file that says of itself what its weights do."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from htmdsep.atomic import atomic_path
+from htmdsep.console import exit_on_error, prepare_process
+from htmdsep.version import __version__
+
+if TYPE_CHECKING:
+    from htmdsep.model import Network
+    from htmdsep.weights_file import WeightsInfo
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.argument("weights")
+@click.argument("out", metavar="OUT.onnx", type=click.Path(dir_okay=False, path_type=Path))
+@click.version_option(__version__, prog_name="htmdsep-onnx")
+def command(weights: str, out: Path) -> None:
+    """Write the network of WEIGHTS, a file or a name of `htmdsep --list-models`, as ONNX.
+
+    It maps "mixture" to "vocals", both float32 of shape (batch, 1, segment length), mono at the
+    weights' sample rate; masks of spectra map "magnitudes" to "masks" instead. The length, the
+    rate, the config, the licence and the provenance are in the file's metadata.
+    """
+    from htmdsep.catalogue import find_weights
+    from htmdsep.weights_file import load_weights
+
+    with exit_on_error("htmdsep-onnx"):
+        located = find_weights(weights)
+        network, info = load_weights(located.path, expected_sha256=located.sha256)
+        export_onnx(out, network, info)
+    length, rate = info.config.segment_length, info.config.sample_rate
+    click.echo(f"{out}: segments of {length} samples at {rate} Hz, any number at once", err=True)
+
+
+def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
+    """Write a network as ONNX, for any batch.
+
+    The file's metadata are all strings: name, licence, config and provenance (JSON), sample_rate
+    (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.
+    """
+    from htmdsep.config import config_to_dict
+    from htmdsep.graph import network_graph
+
+    model = network_graph(network)
+    model.producer_name, model.producer_version = "htmdsep", __version__
+    texts = {
+        "name": info.name,
+        "licence": info.licence,
+        "config": json.dumps(config_to_dict(info.config)),
+        "provenance": json.dumps(info.provenance),
+        "sample_rate": str(info.config.sample_rate),
+        "segment_length": str(info.config.segment_length),
+    }
+    for key, value in texts.items():
+        model.metadata_props.add(key=key, value=value)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(model.SerializeToString())
+
+
+def main() -> None:
+    """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
+    prepare_process()
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,1 +1,0 @@
-"""Export to ONNX, for other runtimes; needs `pip install 'htmdsep[onnx]'`."""
