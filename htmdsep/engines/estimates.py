@@ -9,9 +9,7 @@ import numpy as np
 
 NOT_FINITE = "the network's output on {device} is not finite; use --device cpu, or other weights"
 
-Note = Callable[
-    [str], None
-]  # takes what a user should know, a line
+Note = Callable[[str], None]  # takes what a user should know, a line
 
 
 def ignore(_: str) -> None:
