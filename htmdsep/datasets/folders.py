@@ -7,11 +7,12 @@ in `labels/<title>/` as songs do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import AUDIO_ENDINGS
@@ -114,9 +115,23 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     return songs
 
 
-def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a name fits one of the glob patterns."""
-    return any(fnmatchcase(stem_or_title, pattern) for pattern in patterns)
+def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str], list[str]]:
+    """Return the names that are wanted, and what of `wanted` matches none.
+
+    A word is a name first, and a glob pattern only where nothing is called so. Accents may be
+    composed or not.
+    """
+    forms = [(name, normalize("NFC", name)) for name in names]
+    chosen: set[str] = set()
+    missing = []
+    for word in wanted:
+        form = normalize("NFC", word)
+        found = {name for name, known in forms if known == form}
+        found = found or {name for name, known in forms if fnmatchcase(known, form)}
+        chosen |= found
+        if not found:
+            missing.append(word)
+    return chosen, missing
 
 
 def _musdb_songs(folder: Path) -> list[Song]:

@@ -6,15 +6,13 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import Song, find_test_songs
+from htmdsep.datasets.folders import Song, choose_names, find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
@@ -65,20 +63,13 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
 def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
     """Return the songs that some pattern names, all where there are no patterns.
 
-    A pattern is a title or, where there is none, a glob pattern; accents count as equal, composed
-    or not. Raises HtmdsepError where one fits no song.
+    Raises HtmdsepError where one fits no song.
     """
-    titles = [normalize("NFC", song.title) for song in songs]
-    chosen: set[str] = set()
-    for pattern in patterns:
-        wanted = normalize("NFC", pattern)
-        fits = {wanted} & {*titles} or {title for title in titles if fnmatchcase(title, wanted)}
-        if not fits:
-            known = ", ".join(song.title for song in songs[:5])
-            raise HtmdsepError(f"no song matches {pattern}; there are {known}, ...")
-        chosen |= fits
-    pairs = zip(songs, titles, strict=True)
-    return [song for song, title in pairs if not patterns or title in chosen]
+    chosen, missing = choose_names((song.title for song in songs), patterns)
+    if missing:
+        known = ", ".join(song.title for song in songs[:5])
+        raise HtmdsepError(f"no song matches {missing[0]}; there are {known}, ...")
+    return [song for song in songs if not patterns or song.title in chosen]
 
 
 def choose_systems(options: EvaluationOptions) -> list[System]:
