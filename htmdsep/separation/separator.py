@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from htmdsep.dsp.overlap_add import hop_for
-from htmdsep.engines.choice import Way, resolve
+from htmdsep.engines.choice import resolve
 from htmdsep.engines.estimators import load_estimator, make_estimator
 from htmdsep.errors import ArgumentError, HtmdsepError
 from htmdsep.networks.config import NetworkConfig
@@ -58,24 +58,17 @@ class Separator:
     ) -> None:
         self.options = options = replace(options or RunOptions(), **changes)
         self.weights_name = self.weights_sha256 = None
-        way = Way(
-            options.device,
-            options.precision,
-            options.engine,
-            options.batch_size,
-            options.threads,
-        )
         if weights is None or isinstance(weights, (str, Path)):
             located = find_weights(weights)
-            config, way, estimator = load_estimator(located, way)
+            config, options, estimator = load_estimator(located, options)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
             config = weights.config
             given = "torch" if options.engine == "auto" else options.engine
-            way = resolve(way._replace(engine=given), config)
-            estimator = make_estimator(weights, way)
-        self.device, self.precision = way.device, way.precision
-        self.engine = way.engine if way.device == "cpu" else None
+            options = resolve(replace(options, engine=given), config)
+            estimator = make_estimator(weights, options)
+        self.device, self.precision = options.device, options.precision
+        self.engine = options.engine if options.device == "cpu" else None
         segment_length = _segment_length(config, options.segment_seconds)
         self._network = StreamEstimator(
             estimator=estimator,

@@ -18,11 +18,11 @@ from torch import Tensor
 
 from htmdsep import HtmdsepError, Separator
 from htmdsep.engines import choice
-from htmdsep.engines.choice import Way, has_bf16, pick_device, resolve
+from htmdsep.engines.choice import has_bf16, pick_device, resolve
 from htmdsep.engines.torch_batches import BatchEstimator
 from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
-from htmdsep.options import EngineName, Precision
+from htmdsep.options import EngineName, Precision, RunOptions
 from tests.sounds import tone
 from tests.tiny import Scale, scale
 
@@ -247,15 +247,17 @@ def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -
 @pytest.mark.parametrize(
     ("way", "message"),
     [
-        (Way("cpu", "fp16", "auto"), "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
-        (Way("cpu", "bf16", "onnx"), "engine onnx has no bf16: use --engine openvino or torch"),
-        (Way("cpu", "fp32", "openvino"), r"needs pip install 'htmdsep\[openvino\]'"),
+        (("fp16", "auto"), "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
+        (("bf16", "onnx"), "engine onnx has no bf16: use --engine openvino or torch"),
+        (("fp32", "openvino"), r"needs pip install 'htmdsep\[openvino\]'"),
     ],
 )
-def test_what_does_not_go_together(way: Way, message: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_does_not_go_together(
+    way: tuple[Precision, EngineName], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: None)
     with pytest.raises(HtmdsepError, match=message):
-        resolve(way, HTMDNetConfig())
+        resolve(RunOptions(device="cpu", precision=way[0], engine=way[1]), HTMDNetConfig())
 
 
 @pytest.mark.parametrize(
@@ -275,10 +277,10 @@ def test_what_auto_stands_for(
 ) -> None:
     monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: has_openvino or None)
     for config in (HTMDNetConfig(), SpectralConfig()):
-        way = resolve(Way("cpu", precision, "auto"), config)
+        way = resolve(RunOptions(device="cpu", precision=precision), config)
         assert (way.precision, way.engine) == expected
     denoised = SpectralConfig(denoiser_levels=11)
-    assert resolve(Way("cpu", precision, "auto"), denoised).engine == "torch"
+    assert resolve(RunOptions(device="cpu", precision=precision), denoised).engine == "torch"
 
 
 @pytest.mark.parametrize(
