@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import combinations
+from itertools import combinations, product
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,10 @@ SIGNIFICANT = 0.01  # the slides' mark
 
 def summary_document(results: Results) -> dict[str, Any]:
     """Return every summary, for programs; numbers that are not finite are null."""
+    names = ("setting", "procedure", "target", "metric")
     keys = [
-        {"setting": setting, "procedure": procedure, "target": target, "metric": metric}
-        for setting, procedure in SCORED
-        for target in STEM_NAMES
-        for metric in METRICS
+        dict(zip(names, (*scored, target, metric), strict=True))
+        for scored, target, metric in product(SCORED, STEM_NAMES, METRICS)
     ]
     systems = {}
     for system, description in results.descriptions.items():
@@ -43,7 +42,9 @@ def summary_document(results: Results) -> dict[str, Any]:
         summaries = [key | asdict(summary) for key, summary in found if summary.frames]
         vad = vad_percent(results, system)
         systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
-    document: dict[str, Any] = _finite({"songs": _titles(results), "systems": systems})
+    document: dict[str, Any] = _finite(
+        {"songs": sorted(results.scores["song"].unique()), "systems": systems}
+    )
     return document
 
 
@@ -56,10 +57,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _titles(results: Results) -> list[str]:
-    return sorted(results.scores["song"].unique())
-
-
 def vad_percent(results: Results, system: str) -> float:
     """Return the share of detector frames that true and estimated voice agree in."""
     segments = results.select("mono", "segments")
@@ -69,7 +66,7 @@ def vad_percent(results: Results, system: str) -> float:
 
 def summary_markdown(results: Results, runtime: str | None) -> str:
     """Return the whole summary."""
-    count = len(_titles(results))
+    count = results.scores["song"].nunique()
     parts = [
         f"# Evaluation on {count} song{'s' * (count != 1)}",
         "Ratios are in dB. A second line in italics gives the slides' own figures (MUSDB18, other "
@@ -109,8 +106,7 @@ def _results_1(results: Results) -> str:
         if known.get("architecture") is None:
             continue
         if slide := slides.row_of(known["architecture"], known["losses"]):
-            title, row = slide
-            rows.append(italic([f"slides: {title}", *row.song, *row.segment, row.pes, row.vad]))
+            rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
         "Results I: final estimates",
         "Song: median over songs of the median over segments. Segment: median/mean of all "
@@ -248,11 +244,7 @@ def italic(cells: Iterable[str]) -> list[str]:
 
 
 def titled(title: str, text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a section: its title, a paragraph, and a table."""
-    return f"## {title}\n\n{text}\n\n{table(header, rows)}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a section in Markdown: its title, a paragraph, and a table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"## {title}\n\n{text}\n\n{table}"

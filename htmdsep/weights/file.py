@@ -112,8 +112,7 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
 
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")  # training only
+        for name, tensor in stored_tensors(network).items()
     }
     metadata = {
         "format": FORMAT,
@@ -158,22 +157,20 @@ def load_weights(
     tensors = read_tensors(path, expected_sha256)
     network = build_network(info.config)
     state = {name: torch.from_numpy(tensor).float() for name, tensor in tensors.items()}
-    _load_state(network, state, path)
-    return network.to(device).eval(), info
-
-
-def _load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    expected = {
-        name: tensor.shape
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
+    expected = {name: tensor.shape for name, tensor in stored_tensors(network).items()}
     found = {name: tensor.shape for name, tensor in state.items()}
     if odd := sorted({name for name, _ in expected.items() ^ found.items()}):
         raise HtmdsepError(
             f"the tensors of {path} do not fit its config: {len(odd)} differ, first {odd[0]}"
         )
     network.load_state_dict(state, strict=False)
+    return network.to(device).eval(), info
+
+
+def stored_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's state less what only training needs."""
+    state = network.state_dict()
+    return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}
 
 
 def check_hash(path: Path, found: str, expected: str | None) -> None:

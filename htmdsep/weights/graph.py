@@ -10,6 +10,7 @@ import copy
 import io
 import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.weights.catalogue import cache_folder
+from htmdsep.weights.file import load_weights
 
 if TYPE_CHECKING:
     import onnx
@@ -172,40 +174,27 @@ def _tensor_places(weights: Path) -> tuple[int, dict[str, Any]]:
         return 8 + size, json.loads(file.read(size))
 
 
+def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
+    """Return the graph of a network whose numbers are in a weights file of a hash."""
+    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    return graph
+
+
 def read_graph(weights: Path, sha256: str) -> bytes:
     """Return the graph of a weights file of a hash.
 
     It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
     Raises HtmdsepError where the weights fit no network.
     """
-    beside = weights.with_suffix(".onnx")
-    if beside.is_file():
-        return beside.read_bytes()
-    cached = _cached_graph(sha256)
-    if cached is not None and cached.is_file():
-        return cached.read_bytes()
-    from htmdsep.weights.file import load_weights
-
+    places = [weights.with_suffix(".onnx")]
+    with suppress(HtmdsepError):  # there may be no place for a cache
+        places.append(cache_folder("graphs") / f"{sha256}-{VERSION}.onnx")
+    for place in places:
+        if place.is_file():
+            return place.read_bytes()
     network, _ = load_weights(weights)
-    try:
-        if cached is not None:
-            return write_graph(cached, network, weights, sha256)
-    except (OSError, HtmdsepError):
-        pass  # the cache folder cannot be made or written
-    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    graph = make_graph(network, weights, sha256)
+    for cached in places[1:]:
+        with suppress(OSError, HtmdsepError), atomic_path(cached) as temporary:
+            temporary.write_bytes(graph)
     return graph
-
-
-def write_graph(path: Path, network: Network, weights: Path, sha256: str) -> bytes:
-    """Write the graph of a network whose numbers are in a weights file, and return it."""
-    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(graph)
-    return graph
-
-
-def _cached_graph(sha256: str) -> Path | None:
-    try:
-        return cache_folder("graphs") / f"{sha256}-{VERSION}.onnx"
-    except HtmdsepError:
-        return None  # there is no place for a cache

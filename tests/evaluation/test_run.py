@@ -47,8 +47,10 @@ def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Pa
         EvaluationTask(song, (Killed("fragile"),), ("native",), 1.0, folder)
         for song in find_test_songs(songs)
     ]
-    outcomes = {outcome.title: outcome.failures for outcome in run_tasks(tasks, at_once=2)}
-    assert outcomes == {"one": (), "two": ("its process ended with signal 9",)}
+    assert dict(run_tasks(tasks, at_once=2)) == {
+        "one": (),
+        "two": ("its process ended with signal 9",),
+    }
     assert folder.has("fragile", "one") and not folder.has("fragile", "two")
 
 
