@@ -135,22 +135,15 @@ def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str],
 
 
 def _musdb_songs(folder: Path) -> list[Song]:
-    packed = [_packed_song(path) for path in sorted(folder.glob("*.stem.mp4"))]
-    unpacked = [
-        _folder_song(path) for path in _subfolders(folder) if (path / "mixture.wav").exists()
-    ]
-    return packed or unpacked
-
-
-def _packed_song(path: Path) -> Song:
-    title = path.name.removesuffix(".stem.mp4")
-    vocals = Term(path, MUSDB_VOCALS)
-    return _song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals)
-
-
-def _folder_song(folder: Path) -> Song:
-    vocals = _stem_file(folder, "vocals")
-    return _song_less_vocals(folder.name, Term(folder / "mixture.wav"), Term(vocals))
+    songs = []
+    for path in sorted(folder.glob("*.stem.mp4")):
+        title, vocals = path.name.removesuffix(".stem.mp4"), Term(path, MUSDB_VOCALS)
+        songs.append(_song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals))
+    for path in [] if songs else _subfolders(folder):
+        if (mixture := path / "mixture.wav").exists():
+            vocals = Term(_stem_file(path, "vocals"))
+            songs.append(_song_less_vocals(path.name, Term(mixture), vocals))
+    return songs
 
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:

@@ -35,11 +35,6 @@ EXAMPLE_BATCH = 2  # one would be taken for a constant
 _TYPES = {"F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}  # safetensors' and ONNX's names
 
 
-def is_between_spectra(config: NetworkConfig) -> bool:
-    """Tell whether a network's graph maps magnitudes to masks, and transforms stand outside it."""
-    return isinstance(config, SpectralConfig) and not config.denoiser_levels
-
-
 def network_graph(network: Network) -> onnx.ModelProto:
     """Return a network as a graph of any batch and time, its tensors by the network's names.
 
@@ -49,16 +44,17 @@ def network_graph(network: Network) -> onnx.ModelProto:
     import torch
 
     config = network.config
-    if isinstance(config, SpectralConfig) and config.denoiser_levels:
-        raise HtmdsepError("spectral masks with a denoising network run in PyTorch: --engine torch")
-    spectral = is_between_spectra(config)
     if isinstance(config, SpectralConfig):
+        if config.denoiser_levels:
+            raise HtmdsepError(
+                "spectral masks with a denoising network run in PyTorch: --engine torch"
+            )
         frames = int(2 ** len(config.widths))
         example = torch.zeros(EXAMPLE_BATCH, config.input_channels, frames, config.bins)
+        names, axis = (MAGNITUDES, MASKS), "frames"
     else:
         example = torch.zeros(EXAMPLE_BATCH, 1, config.length_multiple)
-    names = (MAGNITUDES, MASKS) if spectral else (MIXTURE, VOCALS)
-    free = {0: "batch", 2: "frames" if spectral else "time"}
+        names, axis = (MIXTURE, VOCALS), "time"
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Of PyTorch's two exporters this is the older. The newer one takes half a minute where
@@ -71,7 +67,7 @@ def network_graph(network: Network) -> onnx.ModelProto:
             buffer,  # type: ignore[arg-type]
             input_names=[names[0]],
             output_names=[names[1]],
-            dynamic_axes=dict.fromkeys(names, free),
+            dynamic_axes={name: {0: "batch", 2: axis} for name in names},
             opset_version=OPSET,
             dynamo=False,
             do_constant_folding=False,  # which would give tensors other names,
