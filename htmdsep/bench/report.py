@@ -109,13 +109,8 @@ def _shown(precision: Precision, engine: Runner) -> str:
 
 def show(findings: Findings) -> str:
     """Return the findings as text for people."""
-    return "\n".join([*_heading(findings), *_networks(findings), *_programs(findings)])
-
-
-def _heading(findings: Findings) -> Iterator[str]:
-    yield findings.machine
-    for precision, peak in findings.peaks.items():
-        yield f"matrix product, {precision}: {peak:.0f} GFLOP/s"
+    peaks = (f"matrix product, {one}: {peak:.0f} GFLOP/s" for one, peak in findings.peaks.items())
+    return "\n".join([findings.machine, *peaks, *_networks(findings), *_programs(findings)])
 
 
 def _networks(findings: Findings) -> Iterator[str]:

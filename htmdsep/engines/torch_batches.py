@@ -13,14 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.engines.estimates import (
-    Estimate,
-    Note,
-    as_estimate,
-    ignore,
-    joined,
-    network_inputs,
-)
+from htmdsep.engines.estimates import Estimate, Note, as_estimate, ignore, joined, network_inputs
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
@@ -39,11 +32,7 @@ class BatchEstimator:
     """Estimate in batches of segments; where a GPU's memory is short, in smaller ones."""
 
     def __init__(
-        self,
-        network: Network,
-        device: str,
-        batch_size: int | None,
-        precision: Precision = "fp32",
+        self, network: Network, device: str, batch_size: int | None, precision: Precision = "fp32"
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()

@@ -8,11 +8,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-ARCHITECTURES = {
-    "htmdnet": "HTMD-Net",
-    "convtasnet": "Conv-TasNet*",
-    "waveunet": "Wave-U-Net",
-}
+ARCHITECTURES = {"htmdnet": "HTMD-Net", "convtasnet": "Conv-TasNet*", "waveunet": "Wave-U-Net"}
 DEFAULT_LOSSES = {"htmdnet": "mse-mae", "convtasnet": "mae", "waveunet": "mae"}
 _LOSSES = re.compile(r"(?:^|[^a-z])((?:mse|mae)(?:-(?:mse|mae))?)(?:[^a-z]|$)")
 

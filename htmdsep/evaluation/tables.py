@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
-from itertools import combinations, product
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -32,14 +32,13 @@ SIGNIFICANT = 0.01  # the slides' mark
 def summary_document(results: Results) -> dict[str, Any]:
     """Return every summary, for programs; numbers that are not finite are null."""
     names = ("setting", "procedure", "target", "metric")
-    keys = [
-        dict(zip(names, (*scored, target, metric), strict=True))
-        for scored, target, metric in product(SCORED, STEM_NAMES, METRICS)
-    ]
     systems = {}
     for system, description in results.descriptions.items():
-        found = [(key, results.summary(system, *key.values())) for key in keys]
-        summaries = [key | asdict(summary) for key, summary in found if summary.frames]
+        summaries = [
+            dict(zip(names, key, strict=True)) | asdict(summary)
+            for (owner, *key), summary in results.summaries.items()
+            if owner == system and summary.frames
+        ]
         vad = vad_percent(results, system)
         systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
     document: dict[str, Any] = _finite(

@@ -5,12 +5,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from htmdsep.networks.config import (
-    ConvTasNetConfig,
-    HTMDNetConfig,
-    NetworkConfig,
-    SpectralConfig,
-)
+from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import PLAIN, ConvTasNet, HTMDNet, Layers
 from htmdsep.networks.waveunet import WaveUNet
 

@@ -82,9 +82,7 @@ def write_stems(
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
     with ExitStack() as stack:
         excerpt = open_audio(
-            source,
-            start_seconds=options.start_seconds,
-            duration_seconds=options.duration_seconds,
+            source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
         )
         reader = stack.enter_context(excerpt)
         output = plan_output(reader, options)

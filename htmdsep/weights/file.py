@@ -40,7 +40,7 @@ def read_info(path: Path) -> WeightsInfo:
 
     Raises HtmdsepError for a file that is missing, is not safetensors or not of htmdsep.
     """
-    metadata = _read_header(path).get("__metadata__", {})
+    metadata = read_header(path)[1].get("__metadata__", {})
     if metadata.get("format") != FORMAT:
         raise HtmdsepError(
             f"{path} is not a weights file of htmdsep (format {metadata.get('format')!r}, "
@@ -59,7 +59,7 @@ def read_info(path: Path) -> WeightsInfo:
 
 def count_parameters(path: Path) -> int:
     """Return how many trainable values a weights file holds, without reading them."""
-    header = _read_header(path)
+    _, header = read_header(path)
     return sum(
         prod(tensor["shape"])
         for name, tensor in header.items()
@@ -67,10 +67,11 @@ def count_parameters(path: Path) -> int:
     )
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    """Return what safetensors put before the tensors: 8 bytes of its length, then JSON.
+def read_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Return where a safetensors file's tensors begin, and what is said of them before that.
 
-    Their package would import NumPy for it, and `--list-models` shall answer at once.
+    Their package would import NumPy for it, and `--list-models` shall answer at once: the form is
+    8 bytes of length, then JSON. Raises HtmdsepError for a file that has another.
     """
     try:
         with path.open("rb") as file:
@@ -78,7 +79,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(length)) if length < path.stat().st_size else None
         if not isinstance(header, dict):
             raise ValueError("it is no safetensors file")
-        return header
+        return 8 + length, header
     except (OSError, ValueError) as error:
         remedy = "; make weights of a checkpoint with htmdsep-train export"
         advice = remedy if path.suffix == ".pt" else ""

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.weights.catalogue import cache_folder
-from htmdsep.weights.file import load_weights
+from htmdsep.weights.file import load_weights, read_header
 
 if TYPE_CHECKING:
     import onnx
@@ -135,7 +134,7 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
     import onnx
     from onnx import helper
 
-    begin, tensors = _tensor_places(weights)
+    begin, tensors = read_header(weights)
     kept, casts = [], []
     for tensor in model.graph.initializer:
         if tensor.name not in tensors:
@@ -161,13 +160,6 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
     model.graph.node.extend(nodes)
     model.metadata_props.add(key=WEIGHTS_KEY, value=sha256)
     return model
-
-
-def _tensor_places(weights: Path) -> tuple[int, dict[str, Any]]:
-    """Return where a safetensors file's tensors begin, and the header's entry of each."""
-    with weights.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        return 8 + size, json.loads(file.read(size))
 
 
 def make_graph(network: Network, weights: Path, sha256: str) -> bytes:

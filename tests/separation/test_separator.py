@@ -194,11 +194,7 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
         (np.zeros((5, 0)), 44_100, "1 to 8 channels, not 0"),
         (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
         (np.zeros(10), 999, "a whole number from 1000 to 768000 Hz, not 999"),
-        (
-            np.zeros(10),
-            np.inf,
-            "a whole number from 1000 to 768000 Hz, not inf",
-        ),
+        (np.zeros(10), np.inf, "a whole number from 1000 to 768000 Hz, not inf"),
         (np.zeros(10), None, "a whole number from 1000 to 768000 Hz, not None"),
         (np.zeros(10), 44_100.5, "sample rate must be"),
         (np.full(10, np.nan), 44_100, "not finite"),
