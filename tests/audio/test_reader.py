@@ -161,14 +161,14 @@ def test_flac_that_changes_on_the_way_is_told(
         assert reader.notes[-1].startswith(told)
 
 
-@pytest.mark.parametrize(("ending", "size"), [("wav", 100_044), ("flac", 30_000)])
-def test_truncated_files_are_read_with_a_note(tmp_path: Path, ending: str, size: int) -> None:
+@pytest.mark.parametrize("ending", ["wav", "flac"])
+def test_truncated_files_are_read_with_a_note(tmp_path: Path, ending: str) -> None:
     path = tmp_path / f"sound.{ending}"
     soundfile.write(path, tone(RATE, RATE, 2), RATE, "PCM_16")
-    assert path.stat().st_size > size
-    path.write_bytes(path.read_bytes()[:size])
+    data = path.read_bytes()
+    path.write_bytes(data[: len(data) // 2])
     found, reader = read(path)
-    assert len(found) == 25_000 if ending == "wav" else 0 < len(found) < RATE
+    assert len(found) == 22_044 if ending == "wav" else 0 < len(found) < RATE
     assert reader.notes == [f"truncated: its header announces 44100 frames, it holds {len(found)}"]
 
 
