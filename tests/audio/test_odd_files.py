@@ -241,6 +241,12 @@ def test_what_a_file_names_is_not_opened(tmp_path: Path, text: str) -> None:
     assert time.monotonic() - begun < 5
 
 
+def test_zeros_are_no_audio(tmp_path: Path) -> None:
+    (tmp_path / "a.mp3").write_bytes(bytes(100_000))
+    with pytest.raises(HtmdsepError, match="no audio that can be decoded"):
+        read(tmp_path / "a.mp3")
+
+
 @pytest.mark.parametrize(("subtype", "depth"), [("PCM_32", "24 bits"), ("DOUBLE", "32 bits")])
 def test_depth_that_is_not_kept_is_told(tmp_path: Path, subtype: str, depth: str) -> None:
     soundfile.write(tmp_path / "a.wav", tone(1_000, RATE), RATE, subtype)
