@@ -114,6 +114,16 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     return songs
 
 
+def find_audio(place: Path) -> list[Path]:
+    """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
+    if place.is_file():
+        return [place]
+    found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
+    if not found:
+        raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
+    return found
+
+
 def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:
     """Tell whether a name fits one of the glob patterns."""
     return any(fnmatchcase(stem_or_title, pattern) for pattern in patterns)
@@ -140,7 +150,7 @@ def _folder_song(folder: Path) -> Song:
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
-    if found := _find_audio(folder, "accompaniment"):
+    if found := _named_audio(folder, "accompaniment"):
         return Song(
             folder.name,
             Stem(f"{kind}/{folder.name}/vocals", (vocals,), kind == "labels"),
@@ -160,7 +170,7 @@ def _song_less_vocals(title: str, mixture: Term, vocals: Term, kind: str = "song
 
 
 def _stem_file(folder: Path, name: str) -> Path:
-    found = _find_audio(folder, name)
+    found = _named_audio(folder, name)
     if found is None:
         raise HtmdsepError(
             f"{folder} has no {name} file; a song needs vocals.* and accompaniment.* or mixture.*"
@@ -168,7 +178,7 @@ def _stem_file(folder: Path, name: str) -> Path:
     return found
 
 
-def _find_audio(folder: Path, name: str) -> Path | None:
+def _named_audio(folder: Path, name: str) -> Path | None:
     found = [path for path in _audio_files(folder) if path.stem.lower() == name]
     if len(found) > 1:
         raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
