@@ -171,7 +171,7 @@ def _initial_state(
     torch.manual_seed(options.seed)
     network = build_network(config, CPU_LAYERS if device.type == "cpu" else PLAIN)
     draw_weights(network, options.seed, like_keras=recipe.keras_weights)
-    if isinstance(config, SpectralConfig):  # a third faster in 2-D convolutions
+    if isinstance(config, SpectralConfig):  # its steps take 7 % less time on a CPU
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = resume_settings(recipe, config, options.seed)
     provenance: dict[str, Any] = {
