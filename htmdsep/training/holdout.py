@@ -3,7 +3,6 @@
     {"<set>": {"songs": ["<title>", ...], "level": -5}}
     {"<set>": {"voices": [["<file>", ...], ...], "accompaniment": ["<file>", ...],
                "windows": 60, "seed": 1, "level": -5}}
-
     {"<set>": {"labels": ["<title>", ...]}}
 
 The last is agreement with what other weights made of songs without stems. Titles and files are
