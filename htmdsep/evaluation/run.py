@@ -132,7 +132,7 @@ def _score(
         if lacks
     ]
     failures = []
-    with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks) as bar:
+    with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks or None) as bar:
         for outcome in run_tasks(tasks, options.jobs):
             for failure in outcome.failures:
                 failures.append(f"{outcome.title}: {failure}")

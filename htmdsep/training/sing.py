@@ -56,7 +56,7 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     paths = [speech] if speech.is_file() else paths
     if not paths:
         raise HtmdsepError(f"no audio found in {speech}; give a file or a folder with speech")
-    for number, path in enumerate(tqdm(paths, desc="sing", unit="file")):
+    for number, path in enumerate(tqdm(paths, desc="sing", unit="file", disable=None)):
         rng = np.random.default_rng([seed, number])
         with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
             samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)

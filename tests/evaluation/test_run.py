@@ -21,7 +21,7 @@ from htmdsep.evaluation.run import choose_pictures, choose_songs
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
-from htmdsep.separation.separator import Stems
+from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
 
 
