@@ -10,12 +10,13 @@ import pytest
 import torch
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.engines.choice import Way, resolve
+from htmdsep.engines.choice import PRECISIONS_OF, Way, resolve
 from htmdsep.engines.estimators import load_run
 from htmdsep.networks.build import Network, build_network
 from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.options import EngineName
+from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 from htmdsep.weights.catalogue import WeightsFile, cache_folder
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 from htmdsep.weights.graph import network_graph, read_graph, write_graph
@@ -85,6 +86,16 @@ def test_graphs_agree_with_pytorch(
         assert (found.high_gain is None) == (expected.high_gain is None)
         if found.high_gain is not None:
             assert agreement_db(expected.high_gain.numpy(), found.high_gain) >= AGREEMENT_DB
+
+
+def test_bf16_stays_close_to_fp32() -> None:
+    pytest.importorskip("openvino")
+    mixture = 0.5 * synthesised_mixture()[: 4 * SAMPLE_RATE]
+    exact, rounded = (
+        Separator(engine="openvino", precision=precision).separate(mixture, SAMPLE_RATE).vocals
+        for precision in PRECISIONS_OF["cpu"]
+    )
+    assert agreement_db(exact, rounded) > 40
 
 
 def test_graphs_are_small_and_take_numbers_of_half_precision(
