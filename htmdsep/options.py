@@ -232,7 +232,9 @@ class RunOptions:
         check_limits(self)
         is_lossy = self.file_format in LOSSY
         if is_lossy and self.subtype is not None:
-            raise ArgumentError(f"{self.file_format} has no bit depth; leave it out, or use wav")
+            raise ArgumentError(
+                f"{self.file_format} has no bit depth; leave --int24 and the like out"
+            )
         if not is_lossy and self.bitrate is not None:
             raise ArgumentError(
                 f"{self.file_format} has no bit rate; use --format {', '.join(LOSSY)}, or leave "

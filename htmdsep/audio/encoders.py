@@ -16,8 +16,9 @@ from typing import IO, NamedTuple
 import av
 import numpy as np
 
+from htmdsep.audio.covers import Cover, attach_cover
 from htmdsep.audio.lame import lame_level, possible_kilobits, set_padding
-from htmdsep.audio.tags import TAGS
+from htmdsep.audio.tags import ffmpeg_tags
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import FileFormat
 
@@ -38,7 +39,7 @@ MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_0
 CODECS: dict[FileFormat, Codec] = {
     "mp3": Codec("libmp3lame", "mp3", 160, MP3_RATES),
     "opus": Codec("libopus", "opus", 96, (48_000,)),
-    "m4a": Codec("aac", "ipod", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
+    "m4a": Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
     "ogg": Codec("", "OGG", 128, (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)),
 }
 # Bit rates (kbit/s of stereo at 44.1 kHz) of Vorbis's qualities 0 to 10, by its encoder's table
@@ -100,6 +101,7 @@ def open_encoded(
     *,
     kilobits: int | None,
     tags: Mapping[str, str],
+    cover: Cover | None = None,
 ) -> Iterator[EncodedWriter]:
     """Open an MP3, Opus or M4A file for writing.
 
@@ -115,12 +117,14 @@ def open_encoded(
     try:
         with path.open("w+b") as file:
             with _container(file, codec, sample_rate) as container:
-                container.metadata.update(_named(tags))
+                container.metadata.update(ffmpeg_tags(tags))
                 layout = LAYOUTS[channels - 1]
                 stream = container.add_stream(codec.encoder, rate=sample_rate, layout=layout)
                 assert isinstance(stream, av.AudioStream)
                 stream.bit_rate = bit_rate
                 stream.format = "flt" if codec.encoder == "libopus" else "fltp"
+                if cover is not None:
+                    attach_cover(container, cover)
                 writer = EncodedWriter(container, stream, level)
                 yield writer
                 writer.finish()
@@ -145,12 +149,6 @@ def _container(file: IO[bytes], codec: Codec, sample_rate: int) -> av.container.
     # Without times and random numbers, so that the same input gives the same bytes; an edit list
     # is as exact as the time scale of the whole file, which is milliseconds else.
     options = {"fflags": "+bitexact"}
-    if codec.container == "ipod":
-        options |= {"movie_timescale": str(sample_rate)}
+    if codec.container == "mp4":
+        options |= {"movie_timescale": str(sample_rate), "brand": "M4A "}
     return av.open(file, "w", format=codec.container, options=options)
-
-
-def _named(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return tags as FFmpeg calls them."""
-    kept = {name: tags[name] for name in TAGS if tags.get(name)}
-    return {"track" if name == "tracknumber" else name: text for name, text in kept.items()}

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from htmdsep.audio.covers import COVERED, Cover, insert_cover
 from htmdsep.audio.encoders import (
     CODECS,
     EncodedWriter,
@@ -58,6 +59,7 @@ class OutputFormat:
     frames: int | None  # expected; None where unknown
     clip_mode: ClipMode
     tags: Mapping[str, str]
+    cover: Cover | None = None
     bitrate: int | None = None  # kbit/s of a lossy file; None for what suits the format
 
     @property
@@ -189,7 +191,10 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
         raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
     if output.is_lossy and output.file_format != "ogg":
         form = (output.file_format, output.sample_rate, output.channels)
-        with open_encoded(path, *form, kilobits=output.bitrate, tags=output.tags) as writer:
+        cover = output.cover if output.file_format in COVERED else None
+        with open_encoded(
+            path, *form, kilobits=output.bitrate, tags=output.tags, cover=cover
+        ) as writer:
             yield writer
         return
     is_vorbis = output.file_format == "ogg"
@@ -204,6 +209,8 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
             compression_level=vorbis_compression(output.bitrate) if is_vorbis else None,
         ) as sound:
             yield StemWriter(sound, output)
+        if output.file_format == "flac" and output.cover is not None:
+            insert_cover(path, output.cover)
         if output.container == "RF64":
             _shrink_header(path, output.channels)
     except soundfile.LibsndfileError as error:

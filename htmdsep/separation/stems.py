@@ -6,11 +6,12 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from htmdsep.audio.covers import COVERED, read_cover
 from htmdsep.audio.encoders import EncodedWriter
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.writer import (
@@ -91,6 +92,8 @@ def write_stems(
         )
         reader = stack.enter_context(excerpt)
         output = plan_output(reader.header, reader.frames, options)
+        if output.file_format in COVERED:
+            output = replace(output, cover=read_cover(source))
         blocks = resample_blocks(
             reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )

@@ -38,7 +38,7 @@ TAGS = {
 
 
 def form(file_format: FileFormat, rate: int, channels: int, bitrate: int | None) -> OutputFormat:
-    return OutputFormat(file_format, "FLOAT", rate, channels, None, "clamp", TAGS, bitrate)
+    return OutputFormat(file_format, "FLOAT", rate, channels, None, "clamp", TAGS, None, bitrate)
 
 
 def music(frames: int, rate: int, channels: int, seed: int = 0) -> np.ndarray:

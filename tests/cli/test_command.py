@@ -11,10 +11,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from htmdsep.audio.covers import insert_cover, read_cover
 from htmdsep.audio.reader import open_audio
 from htmdsep.cli.command import command
 from htmdsep.console import BitrateRange
 from htmdsep.options import LOSSY
+from tests.audio.test_covers import png
 from tests.sounds import tone
 
 RATE = 44_100
@@ -155,6 +157,15 @@ def test_lossy_stems_say_that_they_are(run: Run, file_format: str) -> None:
     assert record["notes"] == [*(resampled if file_format == "opus" else []), lossy]
     for stem in ("vocals", "accompaniment"):
         assert frames(f"separated/song/{stem}.{file_format}") == 2 * rate
+
+
+def test_the_cover_goes_along(run: Run) -> None:
+    song, _ = soundfile.read("song.wav")
+    soundfile.write("song.flac", song, RATE)
+    insert_cover(Path("song.flac"), png(16))
+    for file_format in ("flac", "mp3", "m4a"):
+        assert run("song.flac", "-c", file_format).exit_code == 0
+        assert read_cover(Path(f"separated/song/accompaniment.{file_format}")) == png(16)
 
 
 def test_help_by_a_word() -> None:
