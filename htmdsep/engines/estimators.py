@@ -19,6 +19,7 @@ from htmdsep.engines.estimates import (
     as_estimate,
     ignore,
     network_inputs,
+    submit,
 )
 from htmdsep.engines.spectral import Graph, Run, spectral_run
 from htmdsep.errors import HtmdsepError
@@ -100,7 +101,7 @@ class GraphEstimator:
             for segment in segments:
                 inputs = network_inputs(segment, self._input_channels)
                 channels = segment.shape[1]
-                pending.append((channels, [pool.submit(self._run, row[None]) for row in inputs]))
+                pending.append((channels, [submit(pool, self._run, row[None]) for row in inputs]))
                 ahead = -(-SEGMENTS_AHEAD * self._threads // len(inputs))
                 if len(pending) >= (self._batch_size or 1 + ahead):
                     yield _gathered(*pending.popleft())

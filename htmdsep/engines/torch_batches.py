@@ -20,6 +20,7 @@ from htmdsep.engines.estimates import (
     as_estimate,
     ignore,
     network_inputs,
+    submit,
 )
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
@@ -60,7 +61,7 @@ class BatchEstimator:
         remaining = iter(segments)
         try:
             while group := list(islice(remaining, self.batch_size)):
-                pending.append(pool.submit(self, group, note))
+                pending.append(submit(pool, self, group, note))
                 if len(pending) >= BATCHES_AHEAD:
                     yield from pending.popleft().result()
             while pending:
