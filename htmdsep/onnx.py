@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from htmdsep import __version__
-from htmdsep.console import exit_on_error, prepare_process
+from htmdsep.console import exit_on_error, run_program
 from htmdsep.files import atomic_path
 
 if TYPE_CHECKING:
@@ -92,8 +92,7 @@ def _refuse_empty_batch(graph: onnx.GraphProto) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
-    command()
+    run_program(command)
 
 
 if __name__ == "__main__":
