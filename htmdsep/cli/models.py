@@ -41,7 +41,10 @@ def list_models(*, as_json: bool) -> int:
 
 def import_keras(path: Path, name: str | None) -> int:
     """Convert a published Keras file for use by name; return the exit status."""
+    from htmdsep.weights.graph import read_graph
+
     located = import_weights(path, name)
+    read_graph(located.path, located.hash())  # made now, so that no song waits for PyTorch
     click.echo(f"{path} is now --name {located.name} ({located.path})", err=True)
     return 0
 

@@ -15,7 +15,6 @@ import numpy as np
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.writer import (
     OutputFormat,
-    StemWriter,
     check_space,
     frame_count,
     open_stem,
@@ -32,7 +31,6 @@ from htmdsep.separation.pairs import Pair
 from htmdsep.separation.streaming import BLOCK_LENGTH
 
 FORMATS: Mapping[str, FileFormat] = {".wav": "wav", ".flac": "flac"}  # by ending
-CLIP_REMEDY = "--clip-mode rescale, or WAV with --float32, keeps them"
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
@@ -89,9 +87,7 @@ def write_stems(
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
     with ExitStack() as stack:
         excerpt = open_audio(
-            source,
-            start_seconds=options.start_seconds,
-            duration_seconds=options.duration_seconds,
+            source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
         )
         reader = stack.enter_context(excerpt)
         output = plan_output(reader, options)
@@ -114,7 +110,14 @@ def write_stems(
     for name, target in targets.items():
         report.stems[name].path = str(target)
     report.gain = gain
-    report.notes.extend([*reader.notes, *_clip_notes(report)])
+    report.notes += reader.notes
+    clipped = {"the mixture": report.clipped_samples, "a stem": report.clipped_stem_samples}
+    report.notes += [
+        f"{count} samples of {signal} lie beyond full scale and were clipped; --clip-mode rescale, "
+        "or WAV with --float32, keeps them"
+        for signal, count in clipped.items()
+        if count
+    ]
     return report
 
 
@@ -156,7 +159,9 @@ def _write(
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
     frames = clipped = clipped_stem = checksum = 0
     with ExitStack() as stack:
-        writers = _open_all(stack, paths, output)
+        writers = {
+            name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()
+        }
         for mixture, vocals in pairs:
             block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
             for name, meter in meters.items():
@@ -187,12 +192,6 @@ def _write(
     )
 
 
-def _open_all(
-    stack: ExitStack, paths: Mapping[StemName, Path], output: OutputFormat
-) -> dict[StemName, StemWriter]:
-    return {name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()}
-
-
 def _closed(
     paths: Mapping[StemName, Path], subtype: Subtype, checksum: int, frames: int
 ) -> bool | None:
@@ -220,21 +219,6 @@ def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
         total = np.add(vocals, accompaniment, dtype=dtype)
         checksum = zlib.crc32(total.data, checksum)
     return checksum
-
-
-def _clip_notes(report: FileReport) -> list[str]:
-    notes = []
-    if report.clipped_samples:
-        notes.append(
-            f"{report.clipped_samples} samples of the mixture lie beyond full scale and were "
-            f"clipped; {CLIP_REMEDY}"
-        )
-    if report.clipped_stem_samples:
-        notes.append(
-            f"{report.clipped_stem_samples} samples of a stem lie beyond full scale and were "
-            f"clipped, the rest is in the other stem; {CLIP_REMEDY}"
-        )
-    return notes
 
 
 class Spool(AbstractContextManager["Spool"]):

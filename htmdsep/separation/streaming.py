@@ -125,7 +125,7 @@ def _one_pass(
             return
         is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
         stacked = equal_blocks(_stacked(first, made, channels, is_wide=is_wide), PASSED_ON_LENGTH)
-        columns = 3 * channels if is_wide else channels
+        columns = 2 * channels if is_wide else channels
         yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
 
     for mixture, made in beside(blocks, chain):
