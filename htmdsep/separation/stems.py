@@ -110,15 +110,18 @@ def write_stems(
     for name, target in targets.items():
         report.stems[name].path = str(target)
     report.gain = gain
-    report.notes += reader.notes
+    report.notes += [*reader.notes, *_clip_notes(report)]
+    return report
+
+
+def _clip_notes(report: FileReport) -> list[str]:
     clipped = {"the mixture": report.clipped_samples, "a stem": report.clipped_stem_samples}
-    report.notes += [
+    return [
         f"{count} samples of {signal} lie beyond full scale and were clipped; --clip-mode rescale, "
         "or WAV with --float32, keeps them"
         for signal, count in clipped.items()
         if count
     ]
-    return report
 
 
 def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileFormat:
