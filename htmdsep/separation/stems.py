@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from htmdsep.options import STEM_NAMES, FileFormat, RunOptions, StemName, Subtyp
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.streaming import BLOCK_LENGTH
 
-FORMATS: Mapping[str, FileFormat] = {".wav": "wav", ".flac": "flac"}  # by ending
+FORMATS: Mapping[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
