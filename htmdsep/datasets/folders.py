@@ -134,6 +134,16 @@ def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str],
     return chosen, missing
 
 
+def find_audio(place: Path) -> list[Path]:
+    """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
+    if place.is_file():
+        return [place]
+    found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
+    if not found:
+        raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
+    return found
+
+
 def _musdb_songs(folder: Path) -> list[Song]:
     songs = []
     for path in sorted(folder.glob("*.stem.mp4")):
@@ -148,7 +158,7 @@ def _musdb_songs(folder: Path) -> list[Song]:
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
-    if found := _find_audio(folder, "accompaniment"):
+    if found := _named_audio(folder, "accompaniment"):
         return Song(
             folder.name,
             Stem(f"{kind}/{folder.name}/vocals", (vocals,), kind == "labels"),
@@ -168,7 +178,7 @@ def _song_less_vocals(title: str, mixture: Term, vocals: Term, kind: str = "song
 
 
 def _stem_file(folder: Path, name: str) -> Path:
-    found = _find_audio(folder, name)
+    found = _named_audio(folder, name)
     if found is None:
         raise HtmdsepError(
             f"{folder} has no {name} file; a song needs vocals.* and accompaniment.* or mixture.*"
@@ -176,7 +186,7 @@ def _stem_file(folder: Path, name: str) -> Path:
     return found
 
 
-def _find_audio(folder: Path, name: str) -> Path | None:
+def _named_audio(folder: Path, name: str) -> Path | None:
     found = [path for path in _audio_files(folder) if path.stem.lower() == name]
     if len(found) > 1:
         raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")

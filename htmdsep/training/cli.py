@@ -1,4 +1,4 @@
-"""The command `htmdsep-train`: train, score, export, average."""
+"""The command `htmdsep-train`: train, score, export, average, label, sing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ from htmdsep.console import (
 )
 from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
 from htmdsep.training.export import average_weights, export_weights, read_credits
+from htmdsep.training.leak import music_places, score_leak
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
 from htmdsep.training.recipe import OURS
@@ -132,7 +134,8 @@ def score_command(
     Ratios are medians over the windows, with quartiles (_lower, _upper) and means (_mean). Windows
     have as many channels as the network hears. Instead of weights, mixture scores the mixture
     itself, and oracle a mask that knows the vocals: what lies under and over any weights, in
-    stereo.
+    stereo. The set leak is held-out music in which nobody sings, and how many dB the vocals lie
+    under it: the mean, what a tenth of the windows exceeds (_upper), the share above -20 dB.
     """
     with exit_on_error(PROGRAM):
         config, estimator = _estimator(weights, device)
@@ -142,6 +145,8 @@ def score_command(
             scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
             click.echo(json.dumps({**described, **scores}))
+        if places := music_places(prepared.held_out, prepared.cached, sample_rate):
+            click.echo(json.dumps({"set": "leak", **score_leak(estimator, places, sample_rate)}))
 
 
 def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimator]:
@@ -152,6 +157,20 @@ def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimato
     located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config, partial(separate_windows, network, place)
+
+
+@command.command("label")
+@click.argument("songs", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--weights", metavar="NAME|FILE", show_default=DEFAULT_WEIGHTS)
+@flags(RunOptions, only=("shifts", "device", "threads"))
+def label_command(songs: Path, out: Path, weights: str | None, **values: Any) -> None:
+    """Separate SONGS, a file or a folder, into pairs to train on, in OUT, such as my/labels."""
+    from htmdsep.training.label import label_songs
+
+    with exit_on_error(PROGRAM):
+        options = options_from(RunOptions, values)
+        click.echo(f"{sum(1 for _ in label_songs(songs, out, weights, options))} songs in {out}")
 
 
 @command.command("sing")

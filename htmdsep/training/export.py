@@ -13,12 +13,14 @@ from typing import Any
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.networks.build import Network
-from htmdsep.networks.config import ConvTasNetConfig
+from htmdsep.networks.config import ConvTasNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights.catalogue import find_weights
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.graph import make_graph
 
 
 def export_weights(
@@ -49,8 +51,7 @@ def export_weights(
     if masking_only:
         network = masking_network(network)
         provenance["part"] = "the masking network of an HTMD-Net"
-    info = WeightsInfo(name, network.config, licence, provenance)
-    return save_weights(path, network, info, torch.float16)
+    return _write(path, network, WeightsInfo(name, network.config, licence, provenance))
 
 
 def masking_network(network: Network) -> ConvTasNet:
@@ -86,8 +87,16 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
             if value.is_floating_point():
                 value.copy_(torch.stack([state[key] for state in states]).mean(dim=0))
     provenance = {**info.provenance, "averaged": [one.hash() for one in located]}
-    averaged = WeightsInfo(name, info.config, info.licence, provenance)
-    return save_weights(path, network, averaged, torch.float16)
+    return _write(path, network, WeightsInfo(name, info.config, info.licence, provenance))
+
+
+def _write(path: Path, network: Network, info: WeightsInfo) -> str:
+    """Write weights and, where ONNX Runtime can run their network, its graph beside them."""
+    digest = save_weights(path, network, info, torch.float16)
+    if not (isinstance(info.config, SpectralConfig) and info.config.denoiser_levels):
+        with atomic_path(path.with_suffix(".onnx")) as temporary:
+            temporary.write_bytes(make_graph(network, path, digest))
+    return digest
 
 
 def describe_command(arguments: Sequence[str]) -> str:

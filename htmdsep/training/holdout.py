@@ -3,10 +3,12 @@
     {"<set>": {"songs": ["<title>", ...], "level": -5}}
     {"<set>": {"voices": [["<file>", ...], ...], "accompaniment": ["<file>", ...],
                "windows": 60, "seed": 1, "level": -5}}
+    {"<set>": {"labels": ["<title>", ...]}}
 
-Titles and files are names, or glob patterns where there is no such name. `level` is the vocals'
-level over the accompaniment in dB; songs may go without, and then keep theirs. Each inner list of
-voices gets as many windows as any other.
+The last is agreement with what other weights made of songs without stems. Titles and files are
+names, or glob patterns where there is no such name. `level` is the vocals' level over the
+accompaniment in dB; songs may go without, and then keep theirs. Each inner list of voices gets as
+many windows as any other.
 """
 
 from __future__ import annotations
@@ -45,6 +47,7 @@ class Description:
     windows: int = 30
     seed: int = 0
     level: float | None = None
+    labels: list[str] = field(default_factory=list)
 
 
 # What a field must be, by its type in Description, in words.
@@ -61,7 +64,7 @@ class HeldOut:
     """One validation set: songs as they are, or groups of voices over accompaniments."""
 
     name: str
-    songs: tuple[Song, ...]
+    songs: tuple[Song, ...]  # labels among them
     voices: tuple[tuple[Stem, ...], ...]  # groups of equal weight
     accompaniments: tuple[Stem, ...]
     level: float | None  # dB of the vocals over the accompaniment; None: as it is
@@ -145,21 +148,23 @@ def hold_out(
     Raises HtmdsepError for a set without anything, and for a name or pattern that matches nothing.
     """
     sets = [_one_set(library, name, said) for name, said in described.items()]
-    titles = {song.title for one in sets for song in one.songs}
+    songs = [song for one in sets for song in one.songs]
     names = {stem.name for one in sets for group in one.voices for stem in group}
     names |= {stem.name for one in sets for stem in one.accompaniments}
     rest = Library(
-        songs=[song for song in library.songs if song.title not in titles],
+        songs=[song for song in library.songs if song not in songs],
         voices=[stem for stem in library.voices if stem.name not in names],
         accompaniments=[stem for stem in library.accompaniments if stem.name not in names],
-        labels=library.labels,
+        labels=[song for song in library.labels if song not in songs],
         is_musdb=library.is_musdb,
     )
     return rest, sets
 
 
 def _one_set(library: Library, name: str, said: Description) -> HeldOut:
-    titles, missing = choose_names((song.title for song in library.songs), said.songs)
+    missing: list[str] = []
+    songs = _songs(library.songs, said.songs, missing)
+    songs += _songs(library.labels, said.labels, missing)
     voices = [_stems(library.voices, group, missing) for group in said.voices]
     music = _stems(library.accompaniments, said.accompaniment, missing)
     if missing:
@@ -167,19 +172,25 @@ def _one_set(library: Library, name: str, said: Description) -> HeldOut:
             f"the validation set {name!r} names what the folder lacks: {', '.join(missing)}; "
             "complete the folder or give another --held-out"
         )
-    if not titles and not (music and voices and all(voices)):
+    if not songs and not (music and voices and all(voices)):
         raise HtmdsepError(
             f"the validation set {name!r} is empty; name songs, or voices and accompaniment"
         )
     return HeldOut(
         name=name,
-        songs=tuple(song for song in library.songs if song.title in titles),
+        songs=tuple(songs),
         voices=tuple(voices),
         accompaniments=music,
-        level=DEFAULT_LEVEL if said.level is None and not titles else said.level,
+        level=DEFAULT_LEVEL if said.level is None and not songs else said.level,
         windows=said.windows,
         seed=said.seed,
     )
+
+
+def _songs(songs: list[Song], wanted: list[str], missing: list[str]) -> list[Song]:
+    titles, lacking = choose_names((song.title for song in songs), wanted)
+    missing += lacking
+    return [song for song in songs if song.title in titles]
 
 
 def _stems(stems: list[Stem], wanted: list[str], missing: list[str]) -> tuple[Stem, ...]:
@@ -242,6 +253,8 @@ def make_validation_set(
     length = WINDOW_SECONDS * sample_rate
     windows = []
     for song in held.songs:
+        if song.vocals.name not in cached or song.accompaniment.name not in cached:
+            continue  # a label that is silent
         vocals, music = cached[song.vocals.name], cached[song.accompaniment.name]
         starts: Iterable[int] = range(0, max(1, len(vocals.samples) - length + 1), length)
         if held.level is not None:

@@ -31,12 +31,16 @@ class TrainOptions:
 
     preset: str = option(
         "ours",
-        "paper: the slides' protocol. ours: random mixing and augmentation.",
+        "paper: the slides' protocol. ours: random mixing and augmentation. spectral: the same, to "
+        "tune the default network, with --start-from.",
         group=RECIPE,
         choices=tuple(sorted(PRESETS)),
     )
-    architecture: Architecture = option(
-        "htmdnet", "HTMD-Net, or one of the slides' two baselines.", group=RECIPE
+    architecture: Architecture | None = option(
+        None,
+        "HTMD-Net, the spectral network, or one of the slides' two baselines.",
+        group=RECIPE,
+        show_default="htmdnet, preset spectral: spectral",
     )
     loss: str | None = option(
         None,

@@ -17,7 +17,7 @@ from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import make_folder, remove_empty
 from htmdsep.networks.build import build_network
-from htmdsep.networks.config import NetworkConfig
+from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import PLAIN
 from htmdsep.training.batches import SongSegments
 from htmdsep.training.cpu_layers import CPU_LAYERS
@@ -50,7 +50,12 @@ def train_with(options: TrainOptions) -> int | None:
     recipe = options.recipe()
     if options.bf16 is None:
         recipe = replace(recipe, bf16=recipe.bf16 and _has_fast_bf16(device))
-    config = network_config(recipe, options.architecture, options.repeats)
+    config = network_config(recipe, options.repeats)
+    if recipe.keep_norms and options.start_from is None:
+        raise HtmdsepError(
+            "preset spectral keeps batch norm's statistics, of which drawn weights have none; give "
+            "--start-from spectral, or --preset ours --architecture spectral"
+        )
     if (options.out / LAST).exists() and not options.resume:
         raise HtmdsepError(
             f"{options.out / LAST} is there already; give --resume, or another --out"
@@ -166,6 +171,8 @@ def _initial_state(
     torch.manual_seed(options.seed)
     network = build_network(config, CPU_LAYERS if device.type == "cpu" else PLAIN)
     draw_weights(network, options.seed, like_keras=recipe.keras_weights)
+    if isinstance(config, SpectralConfig):  # its steps take 7 % less time on a CPU
+        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     settings = resume_settings(recipe, config, options.seed)
     provenance: dict[str, Any] = {
         "command": describe_command(sys.argv[1:]),

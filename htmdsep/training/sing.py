@@ -16,10 +16,10 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import Stem, Term
+from htmdsep.datasets.folders import Stem, Term, find_audio
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import AUDIO_ENDINGS, atomic_path
+from htmdsep.files import atomic_path
 
 SAMPLE_RATE = 24_000  # Hz
 FRAME_SECONDS = 0.005  # WORLD's default
@@ -52,11 +52,7 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     What hardly has a voice is left out, with a line on standard error. Raises HtmdsepError where
     there is no audio, a file cannot be decoded, or pyworld is missing.
     """
-    paths = [path for path in sorted(speech.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
-    paths = [speech] if speech.is_file() else paths
-    if not paths:
-        raise HtmdsepError(f"no audio found in {speech}; give a file or a folder with speech")
-    for number, path in enumerate(tqdm(paths, desc="sing", unit="file", disable=None)):
+    for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file", disable=None)):
         rng = np.random.default_rng([seed, number])
         with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
             samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)

@@ -150,7 +150,7 @@ def train(run: TrainingRun) -> int | None:
 def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     state, recipe, world = run.state, run.recipe, run.world
     last = recipe.steps if recipe.steps is not None else ENDLESS
-    state.network.train()
+    _set_training(state.network, recipe)
     hidden = None if world.is_main else True  # None: on a terminal; elsewhere the log's rows tell
     bar = tqdm(total=recipe.steps, initial=state.step, unit="step", mininterval=1, disable=hidden)
     batches = load(run.batches, state.step, last, recipe.workers, run.device)
@@ -181,6 +181,13 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
                 bar.set_postfix(_bar_figures(state), refresh=False)
                 if clock.is_due() or state.step == last:
                     _validate_and_save(run, clock)
+
+
+def _set_training(network: nn.Module, recipe: Recipe) -> None:
+    network.train()
+    for module in network.modules():
+        if recipe.keep_norms and isinstance(module, nn.BatchNorm2d):
+            module.eval()  # it uses its statistics and leaves them
 
 
 def training_step(

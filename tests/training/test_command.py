@@ -18,7 +18,7 @@ from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training import cli
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
-from htmdsep.training.recipe import OURS, PAPER, Recipe
+from htmdsep.training.recipe import OURS, PAPER, PRESETS, SPECTRAL, Recipe
 from htmdsep.weights.file import WeightsInfo, save_weights
 
 
@@ -39,6 +39,7 @@ def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> TrainOptions:
 
 CHANGES: dict[str, dict[str, Any]] = {
     "--loss=mse-mae": {"loss": VARIANTS["mse-mae"]},
+    "--architecture=waveunet": {"architecture": "waveunet"},
     "--batch-size=4": {"batch_size": 4},
     "--learning-rate=0.01": {"learning_rate": 0.01},
     "--epochs=3": {"epochs": 3},
@@ -53,11 +54,11 @@ CHANGES: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize("preset", [OURS, PAPER])
+@pytest.mark.parametrize("preset", [OURS, PAPER, SPECTRAL])
 def test_the_presets_stand_unless_an_option_is_given(
     monkeypatch: pytest.MonkeyPatch, preset: Recipe
 ) -> None:
-    named = f"--preset={'ours' if preset is OURS else 'paper'}"
+    named = next(f"--preset={name}" for name, one in PRESETS.items() if one is preset)
     assert given(monkeypatch, named).recipe() == preset
     for words, changes in CHANGES.items():
         changed = given(monkeypatch, named, *words.split()).recipe()
@@ -70,6 +71,11 @@ def test_the_help_is_grouped() -> None:
     places = [output.index(title) for title in ("Data:", "Recipe:", "Length:", "Machine:")]
     assert places == sorted(places)
     assert output.index("Recipe:") < output.rindex("--loss") < output.index("Length:")
+
+
+def test_norms_are_not_kept_of_weights_that_are_drawn(tmp_path: Path) -> None:
+    code, output = invoke("run", tmp_path, "--out", tmp_path / "run", "--preset=spectral")
+    assert code == 1 and "--start-from spectral" in output
 
 
 def test_an_empty_or_missing_folder_says_what_was_looked_for(tmp_path: Path) -> None:

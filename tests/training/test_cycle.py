@@ -12,6 +12,7 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import sha256
+from htmdsep.networks.build import build_network
 from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
 from htmdsep.training.export import export_weights, masking_network
@@ -19,9 +20,9 @@ from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.processes import World
-from htmdsep.training.recipe import OURS, PAPER, Recipe
+from htmdsep.training.recipe import OURS, PAPER, SPECTRAL, Recipe
 from htmdsep.training.run import fit
-from htmdsep.training.state import RunState, averaged_network, read_checkpoint
+from htmdsep.training.state import RunState
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_network, separate_windows
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
@@ -141,19 +142,39 @@ def test_worker_processes_make_the_same_batches(
     assert all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
 
 
-def test_a_network_of_two_channels_learns_in_stereo(
+def test_the_spectral_network_is_tuned_in_stereo_and_keeps_its_norms(
     tmp_path: Path, corpus: Path, cache: Path
 ) -> None:
     config = SpectralConfig(
         segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
     )
+    known, path = build_network(config), tmp_path / "known.safetensors"
+    for name, value in known.named_buffers():
+        if "running" in name:
+            value.uniform_(0.5, 2.0)
+    save_weights(path, known, WeightsInfo("known", config, "CC0-1.0"), torch.float32)
     stereo = prepare(corpus, cache, None, 22_050, channels=2, progress=False)
-    state = go(tmp_path, short(OURS, 4), config, stereo)
+    state = go(
+        tmp_path,
+        short(SPECTRAL, 4, bf16=True, learning_rate=1e-2),
+        config,
+        stereo,
+        start_from=str(path),
+    )
     (windows,) = stereo.windows()
     assert {mixtures.shape[1] for mixtures, _ in windows.batches()} == {2}
     assert state.audio_seconds == pytest.approx(4 * 6 * 4096 / 22_050)
-    averaged = averaged_network(read_checkpoint(tmp_path / BEST_SDR))
-    assert averaged.config == config
+    out = tmp_path / "tuned.safetensors"
+    data = [{"source": "synthesised", "licence": "CC0"}]
+    export_weights(tmp_path / LAST, out, name="tuned", licence="CC0-1.0", data=data)
+    assert out.with_suffix(".onnx").is_file()
+    tuned, info = load_weights(out)
+    assert info.config == config
+    for name, value in known.state_dict().items():
+        if "running" in name:
+            assert torch.equal(tuned.get_buffer(name), value.half().float()), name
+    moved = [(known.get_parameter(n) - p).abs().max() for n, p in tuned.named_parameters()]
+    assert max(moved) > 5e-4
 
 
 def test_a_run_is_resumed(tmp_path: Path, prepared: Prepared, tiny_config: HTMDNetConfig) -> None:

@@ -187,3 +187,26 @@ def test_mixed_windows_take_every_group_alike() -> None:
     assert sorted(names) == ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 6
     assert windows == make_validation_set(held, cached, RATE)
     assert [window.vocals.stem.name for window in windows.every(5).windows] == names[::5]
+
+
+def test_labels_are_held_out_as_they_are_and_may_be_silent(tmp_path: Path) -> None:
+    whole = library(2)
+    whole.labels = [
+        Song(f"song {n}", *(Stem(f"labels/song {n}/{part}", ()) for part in ("vocals", "acc")))
+        for n in range(3)
+    ]
+    recipe = write(tmp_path / "x.json", {"agreement": {"labels": ["song [02]"]}})
+    rest, (held,) = hold_out(whole, describe(whole, recipe))
+    assert [song.vocals.name for song in held.songs] == [
+        "labels/song 0/vocals",
+        "labels/song 2/vocals",
+    ]
+    assert held.level is None
+    assert (len(rest.songs), [song.title for song in rest.labels]) == (2, ["song 1"])
+    samples = np.full(30 * RATE, 99, np.int16)
+    cached = {
+        name: CachedStem(name, samples)
+        for name in ("labels/song 0/vocals", "labels/song 0/acc", "labels/song 2/acc")
+    }
+    windows = make_validation_set(held, cached, RATE).windows
+    assert [window.vocals.stem.name for window in windows] == ["labels/song 0/vocals"] * 3

@@ -7,7 +7,16 @@ import pytest
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.recipe import OURS, PAPER, network_config, resume_settings
+from htmdsep.training.recipe import (
+    OURS,
+    PAPER,
+    SPECTRAL,
+    Architecture,
+    network_config,
+    resume_settings,
+)
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import load_weights
 
 SHORT = replace(OURS, learning_rate=1e-3, warmup_steps=10, decay="none", steps=8)
 
@@ -47,19 +56,30 @@ def test_the_papers_preset_is_the_slides_protocol() -> None:
     assert PAPER.patience == 20
     assert PAPER.loss == VARIANTS["mae-mae"]
     assert not PAPER.random_mixes
-    htmdnet = network_config(PAPER, "htmdnet")
+    htmdnet = network_config(PAPER)
     assert isinstance(htmdnet, HTMDNetConfig)
     assert (htmdnet.encoder_kernel, htmdnet.encoder_stride) == (16, 8)
-    for name in ("convtasnet", "waveunet"):
-        assert network_config(PAPER, name).architecture == name
-    with pytest.raises(HtmdsepError, match="no masking network to repeat"):
-        network_config(PAPER, "waveunet", 2)
+
+
+@pytest.mark.parametrize("name", ["htmdnet", "spectral", "convtasnet", "waveunet"])
+def test_a_recipe_has_a_network(name: Architecture) -> None:
+    recipe = replace(OURS, architecture=name)
+    config = network_config(recipe)
+    assert (config.architecture, config.segment_length) == (name, OURS.segment_length)
+    if name in ("spectral", "waveunet"):
+        with pytest.raises(HtmdsepError, match="no masking network to repeat"):
+            network_config(recipe, 2)
+
+
+def test_the_spectral_preset_makes_the_default_networks_config() -> None:
+    _, info = load_weights(find_weights("spectral").path)
+    assert network_config(SPECTRAL) == info.config
 
 
 def test_all_of_a_recipe_must_stay_on_resume_but_its_time_and_workers() -> None:
-    config = network_config(OURS, "htmdnet")
+    config = network_config(OURS)
     settings = resume_settings(OURS, config, 3)
     assert resume_settings(replace(OURS, max_minutes=9.0, workers=7), config, 3) == settings
     assert asdict(OURS).keys() - settings.keys() == {"max_minutes", "workers"}
-    deeper = resume_settings(OURS, network_config(OURS, "htmdnet", 2), 3)
+    deeper = resume_settings(OURS, network_config(OURS, 2), 3)
     assert {name for name in settings if settings[name] != deeper[name]} == {"network's repeats"}

@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.networks.build import initialise_like_keras
-from htmdsep.networks.config import HTMDNetConfig
-from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.networks.build import build_network, initialise_like_keras
+from htmdsep.networks.config import HTMDNetConfig, NetworkConfig, SpectralConfig
 from htmdsep.training.holdout import ValidationSet
-from htmdsep.training.losses import VARIANTS
+from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.processes import Batch
 from htmdsep.training.recipe import OURS, Recipe
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
@@ -45,6 +44,9 @@ RECIPE = replace(
     epoch_minutes=None,
     validation_stride=1,
     workers=0,
+)
+SPECTRAL_CONFIG = SpectralConfig(
+    segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
 )
 
 
@@ -83,8 +85,8 @@ class FixedWindows(ValidationSet):
 WINDOWS = FixedWindows("tones", (), 4096, None)
 
 
-def fresh(config: HTMDNetConfig, settings: dict[str, Any] | None = None) -> RunState:
-    network = HTMDNet(config)
+def fresh(config: NetworkConfig, settings: dict[str, Any] | None = None) -> RunState:
+    network = build_network(config)
     initialise_like_keras(network, torch.Generator().manual_seed(5))
     return fresh_state(network, RECIPE, settings or {"seed": 0})
 
@@ -166,13 +168,20 @@ def test_the_masking_network_learns_alone_at_first(
     assert_equal_states(whole, halfway)
 
 
-def test_one_batch_is_overfitted(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
+@pytest.mark.parametrize("keep_norms", [False, True])
+def test_one_batch_is_overfitted(
+    tmp_path: Path, tiny_config: HTMDNetConfig, keep_norms: bool
+) -> None:
     recipe = replace(RECIPE, steps=150, learning_rate=5e-3, decay="none", epoch_steps=1000)
+    config: NetworkConfig = tiny_config
+    if keep_norms:
+        recipe = replace(recipe, keep_norms=True, loss=RATIO)
+        config = replace(SPECTRAL_CONFIG, input_channels=1)
     batches = Tones(same=True)
     mixture, vocals = batches.batch(0)
-    state = fresh(tiny_config)
+    state = fresh(config)
     go(state, tmp_path, batches, recipe, windows=())
-    estimate = state.network.train()(mixture).estimate.detach()
+    estimate = state.network.train(not keep_norms)(mixture).estimate.detach()
     error = (estimate - vocals).square().mean()
     assert 10 * torch.log10(vocals.square().mean() / error) > 6
     assert 10 * torch.log10(vocals.square().mean() / (mixture - vocals).square().mean()) < -2
