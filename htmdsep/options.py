@@ -23,7 +23,6 @@ Existing = Literal["refuse", "skip", "overwrite", "resume"]  # what to do where 
 EngineName = Literal["auto", "onnx", "openvino", "torch"]  # what computes on the CPU
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
-ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 DEFAULT_WEIGHTS = "spectral"
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)

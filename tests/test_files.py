@@ -34,14 +34,11 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
         temporaries[0].write_text("half")
         raise ZeroDivisionError
     assert files_below(tmp_path) == set()
-
-
-def test_a_folder_that_was_there_stays(tmp_path: Path) -> None:
     (tmp_path / "old").mkdir()
     with pytest.raises(KeyboardInterrupt), atomic_path(tmp_path / "old" / "a") as temporary:
         temporary.write_text("half")
         raise KeyboardInterrupt
-    assert files_below(tmp_path) == {"old"}
+    assert files_below(tmp_path) == {"old"}  # which was there before
 
 
 def test_all_or_none_are_renamed(tmp_path: Path) -> None:

@@ -13,9 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.engines.choice import Way
 from htmdsep.engines.estimators import load_run
-from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
 from htmdsep.weights.catalogue import bundled_folder, find_weights, list_weights
 from htmdsep.weights.file import read_info
 
@@ -120,4 +119,4 @@ def test_bundled_weights_are_sound() -> None:
         assert weights.check() == weights.sha256
         assert weights.path.stat().st_size < 20 * 2**20
         assert weights.path.with_suffix(".onnx").is_file()
-        load_run(weights, read_info(weights.path).config, Way("cpu", "fp32", "onnx"))
+        load_run(weights, read_info(weights.path).config, RunOptions(engine="onnx"))

@@ -17,7 +17,7 @@ from htmdsep.separation.selftest import RECORD, SAMPLE_RATE, levels, synthesised
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import bundled_folder, record_hash
 from htmdsep.weights.file import load_weights, read_info
-from htmdsep.weights.graph import write_graph
+from htmdsep.weights.graph import make_graph
 
 
 @click.command()
@@ -32,7 +32,7 @@ def bundle(file: Path, name: str) -> None:
     digest = sha256(target)
     record_hash(target, digest)
     network, _ = load_weights(target)
-    write_graph(target.with_suffix(".onnx"), network, target, digest)
+    target.with_suffix(".onnx").write_bytes(make_graph(network, target, digest))
     mixture = synthesised_mixture()
     found = levels(
         mixture,

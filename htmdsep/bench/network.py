@@ -14,15 +14,14 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor
 
-from htmdsep.bench.options import BenchCase
-from htmdsep.engines import choice
 from htmdsep.engines.choice import thread_count
 from htmdsep.engines.estimators import load_run
+from htmdsep.engines.spectral import Run
 from htmdsep.engines.torch_batches import DTYPES
 from htmdsep.networks.build import Network
 from htmdsep.networks.config import NetworkConfig
 from htmdsep.networks.cost import multiply_adds, time_in_turn
-from htmdsep.options import EngineName, Precision
+from htmdsep.options import EngineName, Precision, RunOptions
 from htmdsep.weights.catalogue import WeightsFile
 
 Runner = EngineName | Literal["eager"]
@@ -52,20 +51,11 @@ class _Case(NamedTuple):
     run: Callable[[], object]
 
 
-def resolve_cases(cases: Sequence[BenchCase], config: NetworkConfig) -> list[BenchCase]:
-    """Return the cases for a network, without repetition, with what "auto" stands for.
-
-    Raises HtmdsepError for engines that are not there.
-    """
-    found = [choice.resolve(choice.Way("cpu", *case), config) for case in cases]
-    return list(dict.fromkeys(BenchCase(one.precision, one.engine) for one in found))
-
-
 def time_networks(
     network: Network,
     located: WeightsFile,
     segment_seconds: Sequence[float],
-    cases: Sequence[BenchCase],
+    cases: Sequence[RunOptions],
     runs: int,
 ) -> tuple[list[Timing], dict[Precision, float]]:
     """Time a network in plain PyTorch and in other ways, `runs` times each, in turn; on the CPU.
@@ -82,7 +72,7 @@ def time_networks(
             ways.append(_Case(EAGER, "fp32", rows, partial(_run_eagerly, network, rows)))
             for case in cases:
                 if case.engine != "torch":  # which is the eager network
-                    run = engine_run(pool, located, config, case, rows)
+                    run = engine_run(pool, load_run(located, config, case), rows)
                     ways.append(_Case(case.engine, case.precision, rows, run))
         products = {way.precision: matrix_product(way.precision) for way in ways}
         in_turn = [run for way in ways for run in (products[way.precision], way.run)]
@@ -96,11 +86,8 @@ def time_networks(
     return [_timing(*pair, config, rate) for pair in zip(ways, taken[1::2], strict=True)], peaks
 
 
-def engine_run(
-    pool: Executor, located: WeightsFile, config: NetworkConfig, case: BenchCase, rows: Tensor
-) -> Callable[[], object]:
+def engine_run(pool: Executor, run: Run, rows: Tensor) -> Callable[[], object]:
     """Return what runs (segments, channels, time) through an engine, as a song's segments."""
-    run = load_run(located, config, choice.Way("cpu", *case, None, thread_count()))
     batches = rows.numpy()[:, None]
     return lambda: list(pool.map(run, batches))
 

@@ -5,18 +5,12 @@ from __future__ import annotations
 import shlex
 import shutil
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import EngineName, Precision, check_limits, option
-
-
-class BenchCase(NamedTuple):
-    """A way of running a network on the CPU."""
-
-    precision: Precision
-    engine: EngineName
+from htmdsep.options import EngineName, RunOptions, check_limits, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +54,13 @@ class BenchOptions:
             raise HtmdsepError("onnx has no bf16; give --engine auto, or --precision fp32, too")
         self.commands()
 
-    def cases(self) -> list[BenchCase]:
-        """Return what there is to time, less what no engine can do."""
-        every = [BenchCase(one, engine) for one in self.precisions for engine in self.engines]
-        return [case for case in every if case != ("bf16", "onnx")]
+    def cases(self) -> list[RunOptions]:
+        """Return the ways of running a network, less what no engine can do."""
+        return [
+            RunOptions(device="cpu", precision=precision, engine=engine)
+            for precision, engine in product(self.precisions, self.engines)
+            if (precision, engine) != ("bf16", "onnx")
+        ]
 
     def commands(self) -> dict[str, list[str]]:
         """Return the words of each rival; raise HtmdsepError where they are no command."""

@@ -15,8 +15,8 @@ from statistics import median
 import numpy as np
 import soundfile
 
-from htmdsep.bench.options import BenchCase
 from htmdsep.errors import HtmdsepError
+from htmdsep.options import RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 
 LAUNCHER = Path(__file__).parent / "launch.py"
@@ -40,7 +40,7 @@ def write_song(folder: Path, seconds: float) -> Path:
     return path
 
 
-def own_command(song: Path, folder: Path, case: BenchCase, weights: Sequence[str]) -> list[str]:
+def own_command(song: Path, folder: Path, case: RunOptions, weights: Sequence[str]) -> list[str]:
     """Return the command line that separates a song into a folder, in one way."""
     command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(folder / "out"), "--overwrite"]
     way = ["--device", "cpu", "--precision", case.precision, "--engine", case.engine]

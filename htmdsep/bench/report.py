@@ -13,11 +13,11 @@ import numpy as np
 import torch
 
 from htmdsep.audio.reader import open_audio
-from htmdsep.bench.network import EAGER, Runner, Timing, resolve_cases, time_networks
+from htmdsep.bench.network import EAGER, Runner, Timing, time_networks
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
 from htmdsep.dsp.overlap_add import hop_for
-from htmdsep.engines.choice import thread_count
+from htmdsep.engines.choice import resolve, thread_count
 from htmdsep.networks.build import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights.catalogue import find_weights
@@ -48,7 +48,8 @@ def run_benchmark(options: BenchOptions) -> Findings:
     """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
     located = find_weights(options.weights or options.name)
     network, _ = load_weights(located.path)
-    cases = resolve_cases(options.cases(), network.config)
+    settled = [resolve(case, network.config) for case in options.cases()]
+    cases = list(dict.fromkeys(settled))  # "auto" may stand for another
     trained = network.config.segment_length / network.config.sample_rate
     segments = [trained] if options.only == "program" else [*options.segments, trained]
     timings, peaks = time_networks(network, located, segments, cases, options.runs)
@@ -60,7 +61,10 @@ def run_benchmark(options: BenchOptions) -> Findings:
         if options.only != "network":
             is_given = options.weights or options.name
             chosen = ["--weights", str(located.path.resolve())] if is_given else []
-            commands = {_shown(*case): own_command(path, folder, case, chosen) for case in cases}
+            commands = {
+                _shown(case.precision, case.engine): own_command(path, folder, case, chosen)
+                for case in cases
+            }
             for rival, words in options.commands().items():
                 commands[rival] = [
                     word.replace("{song}", str(path)).replace("{out}", str(folder / "vs"))
@@ -105,13 +109,8 @@ def _shown(precision: Precision, engine: Runner) -> str:
 
 def show(findings: Findings) -> str:
     """Return the findings as text for people."""
-    return "\n".join([*_heading(findings), *_networks(findings), *_programs(findings)])
-
-
-def _heading(findings: Findings) -> Iterator[str]:
-    yield findings.machine
-    for precision, peak in findings.peaks.items():
-        yield f"matrix product, {precision}: {peak:.0f} GFLOP/s"
+    peaks = (f"matrix product, {one}: {peak:.0f} GFLOP/s" for one, peak in findings.peaks.items())
+    return "\n".join([findings.machine, *peaks, *_networks(findings), *_programs(findings)])
 
 
 def _networks(findings: Findings) -> Iterator[str]:

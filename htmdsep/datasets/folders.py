@@ -7,11 +7,12 @@ in `labels/<title>/` as songs do.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
+from unicodedata import normalize
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import AUDIO_ENDINGS
@@ -124,28 +125,35 @@ def find_audio(place: Path) -> list[Path]:
     return found
 
 
-def matches(stem_or_title: str, patterns: tuple[str, ...]) -> bool:
-    """Tell whether a name fits one of the glob patterns."""
-    return any(fnmatchcase(stem_or_title, pattern) for pattern in patterns)
+def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str], list[str]]:
+    """Return the names that are wanted, and what of `wanted` matches none.
+
+    A word is a name first, and a glob pattern only where nothing is called so. Accents may be
+    composed or not.
+    """
+    forms = [(name, normalize("NFC", name)) for name in names]
+    chosen: set[str] = set()
+    missing = []
+    for word in wanted:
+        form = normalize("NFC", word)
+        found = {name for name, known in forms if known == form}
+        found = found or {name for name, known in forms if fnmatchcase(known, form)}
+        chosen |= found
+        if not found:
+            missing.append(word)
+    return chosen, missing
 
 
 def _musdb_songs(folder: Path) -> list[Song]:
-    packed = [_packed_song(path) for path in sorted(folder.glob("*.stem.mp4"))]
-    unpacked = [
-        _folder_song(path) for path in _subfolders(folder) if (path / "mixture.wav").exists()
-    ]
-    return packed or unpacked
-
-
-def _packed_song(path: Path) -> Song:
-    title = path.name.removesuffix(".stem.mp4")
-    vocals = Term(path, MUSDB_VOCALS)
-    return _song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals)
-
-
-def _folder_song(folder: Path) -> Song:
-    vocals = _stem_file(folder, "vocals")
-    return _song_less_vocals(folder.name, Term(folder / "mixture.wav"), Term(vocals))
+    songs = []
+    for path in sorted(folder.glob("*.stem.mp4")):
+        title, vocals = path.name.removesuffix(".stem.mp4"), Term(path, MUSDB_VOCALS)
+        songs.append(_song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals))
+    for path in [] if songs else _subfolders(folder):
+        if (mixture := path / "mixture.wav").exists():
+            vocals = Term(_stem_file(path, "vocals"))
+            songs.append(_song_less_vocals(path.name, Term(mixture), vocals))
+    return songs
 
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:

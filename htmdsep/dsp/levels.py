@@ -21,7 +21,6 @@ def power_of(level: float) -> float:
 
 
 WINDOW_SECONDS = 0.1
-ACTIVE_RMS = 10 ** (-45 / 20)  # -45 dBFS: below it a stem counts as silent
 
 
 class LevelMeter:
@@ -64,7 +63,8 @@ class LevelMeter:
 
     def _count(self, windows: np.ndarray) -> None:
         self._windows += len(windows)
-        self._active += int(np.count_nonzero(windows.mean(axis=1) > ACTIVE_RMS**2 * self._channels))
+        least = power_of(SOUNDING_DBFS) * self._channels
+        self._active += int(np.count_nonzero(windows.mean(axis=1) > least))
 
 
 # Of the gain, so that a noise floor stays one: dither of 16 bits, -98 dBFS, goes in at -38 dBFS.

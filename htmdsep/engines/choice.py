@@ -5,13 +5,13 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import NamedTuple
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
-from htmdsep.options import ENGINES, EngineName, Precision
+from htmdsep.options import EngineName, Precision, RunOptions
 
 AMD_DRIVER = Path("/dev/kfd")
 PRECISIONS_OF: dict[str, tuple[Precision, ...]] = {
@@ -26,37 +26,24 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 QUOTA_FILES = [("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
 
 
-class Way(NamedTuple):
-    """How a network is run."""
+def resolve(options: RunOptions, config: NetworkConfig) -> RunOptions:
+    """Settle device, precision and engine where they are left to "auto", for a network.
 
-    device: str
-    precision: Precision
-    engine: EngineName
-    batch_size: int | None = None
-    threads: int | None = None
-
-
-def resolve(way: Way, config: NetworkConfig) -> Way:
-    """Settle what is left to "auto", for a network.
-
-    Raises HtmdsepError for what is unknown, absent, or does not go together.
+    Raises HtmdsepError for what is absent, or does not go together.
     """
-    device = pick_device(way.device)
-    if way.engine not in ENGINES:
-        raise HtmdsepError(f"engine must be one of {', '.join(ENGINES)}, not {way.engine!r}")
-    precision = _pick_precision(way.precision, device)
-    if device != "cpu":
-        if way.engine not in ("auto", "torch"):
-            raise HtmdsepError(f"engine {way.engine} computes on the CPU only: use --device cpu")
-        return way._replace(device=device, precision=precision, engine="torch")
-    engine = way.engine if way.engine != "auto" else _pick_engine(precision, config)
+    device, engine = pick_device(options.device), options.engine
+    precision = _pick_precision(options.precision, device)
+    if device != "cpu" and engine not in ("auto", "torch"):
+        raise HtmdsepError(f"engine {engine} computes on the CPU only: use --device cpu")
+    if engine == "auto":
+        engine = _pick_engine(precision, config) if device == "cpu" else "torch"
     if engine == "onnx" and precision != "fp32":
         raise HtmdsepError(f"engine onnx has no {precision}: use --engine openvino or torch")
     if engine == "openvino" and not find_spec("openvino"):
         raise HtmdsepError("engine openvino needs pip install 'htmdsep[openvino]'")
     if engine == "openvino" and _has_linear_lstm(config):
         raise HtmdsepError("engine openvino has no linear LSTM: use --engine onnx or torch")
-    return way._replace(device=device, precision=precision, engine=engine)
+    return replace(options, device=device, precision=precision, engine=engine)
 
 
 def _pick_engine(precision: Precision, config: NetworkConfig) -> EngineName:

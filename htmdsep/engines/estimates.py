@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, Protocol
 
 import numpy as np
 
-NOT_FINITE = "the network's output on {device} is not finite; use --device cpu, or other weights"
+from htmdsep.errors import HtmdsepError
 
 Note = Callable[[str], None]  # takes what a user should know, a line
 
@@ -17,20 +18,19 @@ def ignore(_: str) -> None:
 
 
 class Estimate(NamedTuple):
-    """The vocals of a segment, and what share of the mixture above the network's band is theirs.
+    """Vocals, and what share of the mixture above the network's band is theirs, both float32.
 
-    Both are float32, (time, channels); the second is None where the network does not tell.
+    Of a segment they are (time, channels); of a network's inputs (inputs, network_channels, time).
+    The second is None where the network does not tell.
     """
 
     vocals: np.ndarray
     high_gain: np.ndarray | None = None
 
-
-class Outputs(NamedTuple):
-    """What a network makes of its inputs: both (inputs, network_channels, time), float32."""
-
-    vocals: np.ndarray
-    high_gain: np.ndarray | None = None
+    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Estimate:
+        """Return both as a function changes them."""
+        gain = self.high_gain
+        return Estimate(change(self.vocals), None if gain is None else change(gain))
 
 
 class Estimator(Protocol):
@@ -58,16 +58,24 @@ def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
     return np.ascontiguousarray(rows).reshape(-1, network_channels, segment.shape[0])
 
 
-def as_estimate(outputs: Outputs, channels: int) -> Estimate:
+def joined(outputs: Sequence[Estimate]) -> Estimate:
+    """Join what a network made of parts of its inputs."""
+    gains = [one.high_gain for one in outputs if one.high_gain is not None]
+    vocals = np.concatenate([one.vocals for one in outputs])
+    return Estimate(vocals, np.concatenate(gains) if gains else None)
+
+
+def as_estimate(outputs: Estimate, channels: int, device: object = "cpu") -> Estimate:
     """Return what a network made of its inputs as the estimate of a segment of so many channels.
 
-    A channel that was put in twice gets the mean.
+    A channel that was put in twice gets the mean. Raises HtmdsepError for vocals that are not
+    finite.
     """
-    gain = outputs.high_gain
-    return Estimate(
-        _channels_of(outputs.vocals, channels),
-        None if gain is None else _channels_of(gain, channels),
-    )
+    if not np.isfinite(outputs.vocals).all():
+        raise HtmdsepError(
+            f"the network's output on {device} is not finite; use --device cpu, or other weights"
+        )
+    return outputs.map(partial(_channels_of, channels=channels))
 
 
 def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:

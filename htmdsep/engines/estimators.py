@@ -9,20 +9,19 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from htmdsep.engines.choice import Way, resolve, thread_count
+from htmdsep.engines.choice import resolve, thread_count
 from htmdsep.engines.estimates import (
-    NOT_FINITE,
     Estimate,
     Estimator,
     Note,
-    Outputs,
     as_estimate,
     ignore,
+    joined,
     network_inputs,
 )
 from htmdsep.engines.spectral import Graph, Run, spectral_run
-from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.options import RunOptions
 from htmdsep.weights.catalogue import WeightsFile
 from htmdsep.weights.file import read_info
 from htmdsep.weights.graph import read_graph
@@ -33,44 +32,46 @@ if TYPE_CHECKING:
 SEGMENTS_AHEAD = 1  # a thread, besides the segment that is waited for
 
 
-def load_estimator(located: WeightsFile, way: Way) -> tuple[NetworkConfig, Way, Estimator]:
-    """Load weights for the way they are to be run, which is settled; raise HtmdsepError if not."""
+def load_estimator(
+    located: WeightsFile, options: RunOptions
+) -> tuple[NetworkConfig, RunOptions, Estimator]:
+    """Load weights; return with them their config, and the options as they are settled."""
     config = read_info(located.path).config
-    way = resolve(way, config)
-    if way.engine == "torch":
+    options = resolve(options, config)
+    if options.engine == "torch":
         from htmdsep.weights.file import load_weights
 
         network, _ = load_weights(located.path, expected_sha256=located.sha256)
-        return config, way, make_estimator(network, way)
-    run = load_run(located, config, way)
-    return config, way, GraphEstimator(run, config.input_channels, way.batch_size, way.threads)
+        return config, options, make_estimator(network, options)
+    run = load_run(located, config, options)
+    sizes = config.input_channels, options.batch_size, options.threads
+    return config, options, GraphEstimator(run, *sizes)
 
 
-def make_estimator(network: Network, way: Way) -> Estimator:
+def make_estimator(network: Network, options: RunOptions) -> Estimator:
     """Return the estimator of a network that is there: PyTorch."""
     from htmdsep.engines.torch_batches import BatchEstimator
 
-    return BatchEstimator(network, way.device, way.batch_size, way.precision)
+    return BatchEstimator(network, options.device, options.batch_size, options.precision)
 
 
-def load_run(located: WeightsFile, config: NetworkConfig, way: Way) -> Run:
-    """Load the graph of weights, with what stands around it, into a settled way's engine."""
-    graph = _load_graph(located, way)
-    if isinstance(config, SpectralConfig):
-        return spectral_run(graph, config)
-    return lambda inputs: Outputs(graph(inputs))
-
-
-def _load_graph(located: WeightsFile, way: Way) -> Graph:
+def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> Run:
+    """Load the graph of weights, with what stands around it, into the engine of the options."""
     sha256 = located.check()
-    graph = read_graph(located.path, sha256)
-    if way.engine == "openvino":
+    content = read_graph(located.path, sha256)
+    graph: Graph
+    if options.engine == "openvino":
         from htmdsep.engines.openvino import OpenVinoGraph
 
-        return OpenVinoGraph(graph, located.path, way.precision, way.threads or thread_count())
-    from htmdsep.engines.onnx_runtime import OnnxGraph
+        threads = options.threads or thread_count()
+        graph = OpenVinoGraph(content, located.path, options.precision, threads)
+    else:
+        from htmdsep.engines.onnx_runtime import OnnxGraph
 
-    return OnnxGraph(graph, located.path, sha256)
+        graph = OnnxGraph(content, located.path, sha256)
+    if isinstance(config, SpectralConfig):
+        return spectral_run(graph, config)
+    return lambda inputs: Estimate(graph(inputs))
 
 
 class GraphEstimator:
@@ -95,7 +96,7 @@ class GraphEstimator:
     ) -> Iterator[Estimate]:
         # The pool goes with the stream: a process that forks in between has none of its threads
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="htmdsep")
-        pending: deque[tuple[int, list[Future[Outputs]]]] = deque()
+        pending: deque[tuple[int, list[Future[Estimate]]]] = deque()
         try:
             for segment in segments:
                 inputs = network_inputs(segment, self._input_channels)
@@ -110,10 +111,5 @@ class GraphEstimator:
             pool.shutdown(cancel_futures=True)
 
 
-def _gathered(channels: int, futures: list[Future[Outputs]]) -> Estimate:
-    outputs = [future.result() for future in futures]
-    vocals = np.concatenate([output.vocals for output in outputs])
-    if not np.isfinite(vocals).all():
-        raise HtmdsepError(NOT_FINITE.format(device="cpu"))
-    gains = [output.high_gain for output in outputs if output.high_gain is not None]
-    return as_estimate(Outputs(vocals, np.concatenate(gains) if gains else None), channels)
+def _gathered(channels: int, futures: list[Future[Estimate]]) -> Estimate:
+    return as_estimate(joined([future.result() for future in futures]), channels)

@@ -13,14 +13,9 @@ from htmdsep.weights.graph import WEIGHTS_KEY
 
 # What the runtime raises for a graph or numbers that it cannot take.
 _FAILURES = (
-    errors.Fail,
-    errors.InvalidArgument,
-    errors.InvalidGraph,
-    errors.InvalidProtobuf,
-    errors.NoSuchFile,
-    errors.NotImplemented,
-    errors.RuntimeException,
-)
+    errors.Fail, errors.InvalidArgument, errors.InvalidGraph, errors.InvalidProtobuf,
+    errors.NoSuchFile, errors.NotImplemented, errors.RuntimeException,
+)  # fmt: skip
 
 
 class OnnxGraph:

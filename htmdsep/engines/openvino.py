@@ -35,7 +35,10 @@ class OpenVinoGraph:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Run the graph on a batch, float32."""
-        idle = self._requests(values.shape)
+        with self._lock:
+            if self._compiled is None or self._compiled[0] != values.shape:
+                self._compiled = (values.shape, self._compile(values.shape))
+            idle = self._compiled[1]
         request = idle.get()
         try:
             result: np.ndarray = request.infer([values])[0].copy()
@@ -43,14 +46,8 @@ class OpenVinoGraph:
             idle.put(request)
         return result
 
-    def _requests(self, shape: tuple[int, ...]) -> SimpleQueue[openvino.InferRequest]:
-        """Return the idle requests to a model for arrays of a shape."""
-        with self._lock:
-            if self._compiled is None or self._compiled[0] != shape:
-                self._compiled = (shape, self._compile(shape))
-            return self._compiled[1]
-
     def _compile(self, shape: tuple[int, ...]) -> SimpleQueue[openvino.InferRequest]:
+        """Return the idle requests to a model for arrays of a shape."""
         model = self._core.read_model(self._graph)
         model.reshape(list(shape))
         compiled = self._core.compile_model(model, "CPU", self._settings)

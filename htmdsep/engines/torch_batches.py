@@ -7,20 +7,13 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import islice
+from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.engines.estimates import (
-    NOT_FINITE,
-    Estimate,
-    Note,
-    Outputs,
-    as_estimate,
-    ignore,
-    network_inputs,
-)
+from htmdsep.engines.estimates import Estimate, Note, as_estimate, ignore, joined, network_inputs
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
@@ -39,11 +32,7 @@ class BatchEstimator:
     """Estimate in batches of segments; where a GPU's memory is short, in smaller ones."""
 
     def __init__(
-        self,
-        network: Network,
-        device: str,
-        batch_size: int | None,
-        precision: Precision = "fp32",
+        self, network: Network, device: str, batch_size: int | None, precision: Precision = "fp32"
     ) -> None:
         self.device = torch.device(device)
         self.network = network.to(self.device).eval()
@@ -76,23 +65,15 @@ class BatchEstimator:
             network_inputs(segment, self.network.config.input_channels) for segment in segments
         ]
         size = len(inputs[0])
-        vocals, gains = self._outputs(torch.from_numpy(np.concatenate(inputs)), size, note)
-        if not np.isfinite(vocals).all():
-            raise HtmdsepError(NOT_FINITE.format(device=self.device))
+        outputs = self._outputs(torch.from_numpy(np.concatenate(inputs)), size, note)
+        places = (slice(first, first + size) for first in range(0, len(outputs.vocals), size))
         return [
-            as_estimate(
-                Outputs(
-                    vocals[first : first + size],
-                    None if gains is None else gains[first : first + size],
-                ),
-                channels,
-            )
-            for first in range(0, len(vocals), size)
+            as_estimate(outputs.map(itemgetter(place)), channels, self.device) for place in places
         ]
 
-    def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> Outputs:
+    def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> Estimate:
         """Run the network on (inputs, network_channels, time), in parts that fit the memory."""
-        parts: list[Outputs] = []
+        parts: list[Estimate] = []
         done, most = 0, min(self.batch_size * inputs_a_segment, self._most_rows)
         while done < len(rows):
             part = rows[done : done + most]
@@ -106,19 +87,15 @@ class BatchEstimator:
                         f"{self.device}; use a shorter --segment or --device cpu"
                     ) from error
                 most = self._retreat(len(part), inputs_a_segment, note)
-        gains = [part.high_gain for part in parts if part.high_gain is not None]
-        return Outputs(
-            np.concatenate([part.vocals for part in parts]),
-            np.concatenate(gains) if gains else None,
-        )
+        return joined(parts)
 
-    def _run(self, rows: Tensor) -> Outputs:
+    def _run(self, rows: Tensor) -> Estimate:
         if self.device.type == "cuda":
             rows = rows.pin_memory()
         with self._autocast:
             output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
         gain = output.high_gain
-        return Outputs(
+        return Estimate(
             output.estimate.float().cpu().numpy(),
             None if gain is None else gain.float().cpu().numpy(),
         )

@@ -32,9 +32,7 @@ def _exit_on_error() -> Iterator[None]:
             raise HtmdsepError(f"{error.name} is missing: pip install 'htmdsep[eval]'") from error
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def command() -> None:
     """Measure singing-voice separation, and print the slides' tables with our figures."""

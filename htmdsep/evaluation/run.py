@@ -6,24 +6,16 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from fnmatch import fnmatchcase
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
-from unicodedata import normalize
 
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import Song, find_test_songs
+from htmdsep.datasets.folders import Song, choose_names, find_test_songs
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation import slides
+from htmdsep.evaluation import pictures, slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
-from htmdsep.evaluation.pictures import (
-    draw_boxplots,
-    draw_spectrograms,
-    draw_waveforms,
-    read_excerpt,
-)
 from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
 from htmdsep.evaluation.systems import (
     BOUNDS,
@@ -42,7 +34,7 @@ from htmdsep.options import DEFAULT_WEIGHTS
 def run_evaluation(options: EvaluationOptions) -> list[str]:
     """Score what lacks scores, write tables and pictures, and return a line for every failure."""
     songs = choose_songs(find_test_songs(options.folder, options.subset), options.patterns)
-    pictures = choose_pictures(options, songs)
+    wanted = choose_pictures(options, songs)
     systems, folder = choose_systems(options), ResultsFolder(options.out)
     for system in systems:
         folder.describe(system.label, _description(system, options))
@@ -50,13 +42,13 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
     if options.runtime and not (options.out / "runtime.md").exists():
         write_runtime(options.out, [options.device])
     write_tables(options.out)
-    for name, song, excerpt in pictures:
+    for name, song, excerpt in wanted:
         scored = [system for system in systems if folder.has(system.label, song.title)]
         drawn = [system for system in scored if system not in BOUNDS]
         try:
-            signals = read_excerpt(song, excerpt, drawn)
-            draw_waveforms(signals, options.out / f"results-{name}.png")
-            draw_spectrograms(signals, options.out / f"spectrograms-{name}.png")
+            signals = pictures.read_excerpt(song, excerpt, drawn)
+            pictures.draw_waveforms(signals, options.out / f"results-{name}.png")
+            pictures.draw_spectrograms(signals, options.out / f"spectrograms-{name}.png")
         except HtmdsepError as error:
             failures.append(f"results-{name}.png: {error}")
     return failures
@@ -65,20 +57,13 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
 def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
     """Return the songs that some pattern names, all where there are no patterns.
 
-    A pattern is a title or, where there is none, a glob pattern; accents count as equal, composed
-    or not. Raises HtmdsepError where one fits no song.
+    Raises HtmdsepError where one fits no song.
     """
-    titles = [normalize("NFC", song.title) for song in songs]
-    chosen: set[str] = set()
-    for pattern in patterns:
-        wanted = normalize("NFC", pattern)
-        fits = {wanted} & {*titles} or {title for title in titles if fnmatchcase(title, wanted)}
-        if not fits:
-            known = ", ".join(song.title for song in songs[:5])
-            raise HtmdsepError(f"no song matches {pattern}; there are {known}, ...")
-        chosen |= fits
-    pairs = zip(songs, titles, strict=True)
-    return [song for song, title in pairs if not patterns or title in chosen]
+    chosen, missing = choose_names((song.title for song in songs), patterns)
+    if missing:
+        known = ", ".join(song.title for song in songs[:5])
+        raise HtmdsepError(f"no song matches {missing[0]}; there are {known}, ...")
+    return [song for song in songs if not patterns or song.title in chosen]
 
 
 def choose_systems(options: EvaluationOptions) -> list[System]:
@@ -121,21 +106,16 @@ def _score(
     systems: Sequence[System],
 ) -> list[str]:
     threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
-    lacking = [
-        (song, [s for s in systems if not folder.has(s.label, song.title)]) for song in songs
-    ]
-    tasks = [
-        EvaluationTask(
-            song, tuple(lacks), options.settings, options.segment_seconds, folder, threads
-        )
-        for song, lacks in lacking
-        if lacks
-    ]
+    how = options.settings, options.segment_seconds, folder, threads
+    tasks = []
+    for song in songs:
+        if lacks := [one for one in systems if not folder.has(one.label, song.title)]:
+            tasks.append(EvaluationTask(song, tuple(lacks), *how))
     failures = []
     with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks) as bar:
-        for outcome in run_tasks(tasks, options.jobs):
-            for failure in outcome.failures:
-                failures.append(f"{outcome.title}: {failure}")
+        for title, lines in run_tasks(tasks, options.jobs):
+            for failure in lines:
+                failures.append(f"{title}: {failure}")
                 bar.write(failures[-1], file=sys.stderr)
             bar.update()
     return failures
@@ -149,15 +129,15 @@ def choose_pictures(
     A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
     """
     by_title = {song.title: song for song in songs}
-    pictures: list[tuple[str, Song, Excerpt | None]] = []
+    wanted: list[tuple[str, Song, Excerpt | None]] = []
     for place, (name, excerpt) in enumerate(zip_longest(PICTURES, options.places())):
         if excerpt is None and place < len(songs):
-            pictures.append((name, songs[place], None))
+            wanted.append((name, songs[place], None))
         elif excerpt is not None:
             if excerpt.title not in by_title:
                 raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
-            pictures.append((name, by_title[excerpt.title], excerpt))
-    return pictures
+            wanted.append((name, by_title[excerpt.title], excerpt))
+    return wanted
 
 
 def write_tables(out: Path) -> Results:
@@ -174,7 +154,9 @@ def write_tables(out: Path) -> Results:
     write_json(out / "summary.json", summary_document(results))
     for setting, procedure in SCORED:
         if not results.select(setting, procedure).empty:
-            draw_boxplots(results, out / f"boxplots-{procedure}-{setting}.png", setting, procedure)
+            pictures.draw_boxplots(
+                results, out / f"boxplots-{procedure}-{setting}.png", setting, procedure
+            )
     return results
 
 

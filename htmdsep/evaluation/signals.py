@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
-from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem, Term
+from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import HtmdsepError
 
 MONO_RATE = 22_050  # Hz, at which the slides evaluate
-BLOCK_LENGTH = 65_536  # frames handed on at once
 
 
 @dataclass(frozen=True)
@@ -49,51 +46,38 @@ def read_song(song: Song) -> Signals:
     Raises HtmdsepError where they cannot be decoded, where rates or channels differ, and where
     lengths differ by more than 0.1 s; less is taken for an encoder's padding and cut off.
     """
-    vocals, rate = _read_stem(song.vocals)
-    accompaniment, other_rate = _read_stem(song.accompaniment)
-    _check_alike(song.title, (vocals, rate), (accompaniment, other_rate))
-    frames = min(len(vocals), len(accompaniment))
+    vocals, rate = decode_stem(song.vocals)
+    accompaniment, other_rate = decode_stem(song.accompaniment)
+    channels, other_channels = vocals.shape[1], accompaniment.shape[1]
+    lengths = len(vocals), len(accompaniment)
+    if (rate, channels) != (other_rate, other_channels):
+        raise HtmdsepError(
+            f"{song.title}: its signals have {rate} Hz, {channels} channels and {other_rate} Hz, "
+            f"{other_channels} channels; convert them to the same"
+        )
+    if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * rate:
+        raise HtmdsepError(
+            f"{song.title}: signals of different length ({lengths[0]} and {lengths[1]} frames); "
+            "align them"
+        )
+    frames = min(lengths)
     if frames == 0:
         raise HtmdsepError(f"{song.title} holds no audio; remove it")
     return Signals(vocals[:frames], accompaniment[:frames], rate)
 
 
-def read_audio(path: Path, stream: int = 0) -> tuple[np.ndarray, int]:
-    """Decode one stream of a file into (frames, channels) float32; return it and its rate in Hz."""
-    return _read_stem(Stem(path.name, (Term(path, stream),)))
-
-
-def in_blocks(samples: np.ndarray) -> Iterator[np.ndarray]:
-    """Yield an array in blocks, as a file would come."""
-    for first in range(0, len(samples), BLOCK_LENGTH):
-        yield samples[first : first + BLOCK_LENGTH]
+def decode_stem(stem: Stem) -> tuple[np.ndarray, int]:
+    """Decode a stem into (frames, channels) float32; return it and its rate in Hz."""
+    with stem_blocks(stem) as (rate, blocks):
+        return np.concatenate(list(blocks)), rate
 
 
 def at_rate(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Convert (frames, channels) from one rate to another, in Hz."""
-    channels = samples.shape[1]
-    blocks = resample_blocks(in_blocks(samples), channels, from_rate, to_rate)
-    return np.concatenate([np.zeros((0, channels), np.float32), *blocks])
+    blocks = resample_blocks([samples], samples.shape[1], from_rate, to_rate)
+    return np.concatenate([samples[:0], *blocks])
 
 
 def to_mono(samples: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return the mean of the channels at 22 050 Hz, (frames, 1)."""
     return at_rate(samples.mean(axis=1, keepdims=True), sample_rate, MONO_RATE)
-
-
-def _read_stem(stem: Stem) -> tuple[np.ndarray, int]:
-    with stem_blocks(stem) as (rate, blocks):
-        return np.concatenate(list(blocks)), rate
-
-
-def _check_alike(name: str, first: tuple[np.ndarray, int], second: tuple[np.ndarray, int]) -> None:
-    (one, rate), (other, other_rate) = first, second
-    if rate != other_rate or one.shape[1] != other.shape[1]:
-        raise HtmdsepError(
-            f"{name}: its signals have {rate} Hz, {one.shape[1]} channels and {other_rate} Hz, "
-            f"{other.shape[1]} channels; convert them to the same"
-        )
-    if abs(len(one) - len(other)) > LENGTH_TOLERANCE_SECONDS * rate:
-        raise HtmdsepError(
-            f"{name}: signals of different length ({len(one)} and {len(other)} frames); align them"
-        )

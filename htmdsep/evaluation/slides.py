@@ -6,28 +6,15 @@ A question mark stands for what could not be read with certainty.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import Any
 
-ARCHITECTURES = {
-    "htmdnet": "HTMD-Net",
-    "convtasnet": "Conv-TasNet*",
-    "waveunet": "Wave-U-Net",
-}
+ARCHITECTURES = {"htmdnet": "HTMD-Net", "convtasnet": "Conv-TasNet*", "waveunet": "Wave-U-Net"}
 DEFAULT_LOSSES = {"htmdnet": "mse-mae", "convtasnet": "mae", "waveunet": "mae"}
 _LOSSES = re.compile(r"(?:^|[^a-z])((?:mse|mae)(?:-(?:mse|mae))?)(?:[^a-z]|$)")
 
 
-@dataclass(frozen=True)
-class SlideRow:
-    """A row of Results I and II, in dB but for the voice activity in percent."""
-
-    song: tuple[str, str, str]  # SDR, SIR, SAR: median of song medians
-    segment: tuple[str, str, str]  # the same of all segments: median/mean
-    pes: str
-    vad: str
-
-
+# Rows of Results I: SDR, SIR, SAR in dB, medians of song medians; the same of all segments, as
+# median/mean; PES in dB and voice activity in percent.
 _ROWS = {
     ("htmdnet", "mse-mse"): "5.16 10.23 8.53 4.69/0.60 9.80/6.98 7.92/6.53 -62.2 84.7",
     ("convtasnet", "mse"): "5.25? 9.74 8.85 4.83/-0.07 9.59/7.00 8.18/7.09 -57.8 82.5",
@@ -62,8 +49,8 @@ def losses_of(label: str, provenance: dict[str, Any]) -> str | None:
     return None
 
 
-def row_of(architecture: str, losses: str | None) -> tuple[str, SlideRow] | None:
-    """Return the slides' row of a network, with its title.
+def row_of(architecture: str, losses: str | None) -> list[str] | None:
+    """Return the title of the slides' row of a network, and its eight figures.
 
     Where the losses are none of the slides', the row is that of the architecture's best PES.
     """
@@ -72,6 +59,5 @@ def row_of(architecture: str, losses: str | None) -> tuple[str, SlideRow] | None
         key = (architecture, DEFAULT_LOSSES.get(architecture, ""))
     if key not in _ROWS:
         return None
-    words = _ROWS[key].split()
-    row = SlideRow((words[0], words[1], words[2]), (words[3], words[4], words[5]), *words[6:])
-    return f"{ARCHITECTURES[architecture]} ({key[1].upper().replace('-', ', ')})", row
+    title = f"{ARCHITECTURES[architecture]} ({key[1].upper().replace('-', ', ')})"
+    return [title, *_ROWS[key].split()]

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from torch import Tensor, nn
 
+from htmdsep.datasets.folders import Stem, Term
 from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.signals import Signals, at_rate, in_blocks, read_audio
+from htmdsep.evaluation.signals import Signals, at_rate, decode_stem
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.networks.config import HTMDNetConfig
@@ -60,10 +61,9 @@ class NetworkSystem:
         # "channels": each goes through the network by itself, which was a choice once.
         return f"{self.located.hash()} channels masked={self.masked}"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:
+    def estimate(self, signals: Signals, _title: str) -> Stems:
         """Separate a song's mixture, block by block."""
-        del title
-        blocks = self._separator.separate_blocks(in_blocks(signals.mixture), signals.sample_rate)
+        blocks = self._separator.separate_blocks([signals.mixture], signals.sample_rate)
         vocals, accompaniment = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
         return Stems(vocals, accompaniment)
 
@@ -121,9 +121,8 @@ class MixtureSystem:
         """Tell what the scores depend on."""
         return "mixture"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:
+    def estimate(self, signals: Signals, _title: str) -> Stems:
         """Return the mixture twice."""
-        del title
         return Stems(signals.mixture, signals.mixture)
 
 
@@ -138,9 +137,8 @@ class OracleSystem:
         """Tell what the scores depend on."""
         return f"oracle {self.oracle.__name__}"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:
+    def estimate(self, signals: Signals, _title: str) -> Stems:
         """Return what the oracle makes of the true sources."""
-        del title
         vocals = self.oracle(signals.vocals, signals.accompaniment)
         return Stems(vocals, signals.mixture - vocals)
 
@@ -180,7 +178,7 @@ def fit_estimate(path: Path, signals: Signals) -> np.ndarray:
     the rates differ it is converted, and a frame at the end may be cut off or zero. Raises
     HtmdsepError for other channels, and for a length that differs in any other way.
     """
-    samples, rate = read_audio(path)
+    samples, rate = decode_stem(Stem(path.name, (Term(path),)))
     frames, channels = signals.vocals.shape
     if channels == 1:
         samples = samples.mean(axis=1, keepdims=True)

@@ -31,19 +31,19 @@ SIGNIFICANT = 0.01  # the slides' mark
 
 def summary_document(results: Results) -> dict[str, Any]:
     """Return every summary, for programs; numbers that are not finite are null."""
-    keys = [
-        {"setting": setting, "procedure": procedure, "target": target, "metric": metric}
-        for setting, procedure in SCORED
-        for target in STEM_NAMES
-        for metric in METRICS
-    ]
+    names = ("setting", "procedure", "target", "metric")
     systems = {}
     for system, description in results.descriptions.items():
-        found = [(key, results.summary(system, *key.values())) for key in keys]
-        summaries = [key | asdict(summary) for key, summary in found if summary.frames]
+        summaries = [
+            dict(zip(names, key, strict=True)) | asdict(summary)
+            for (owner, *key), summary in results.summaries.items()
+            if owner == system and summary.frames
+        ]
         vad = vad_percent(results, system)
         systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
-    document: dict[str, Any] = _finite({"songs": _titles(results), "systems": systems})
+    document: dict[str, Any] = _finite(
+        {"songs": sorted(results.scores["song"].unique()), "systems": systems}
+    )
     return document
 
 
@@ -56,10 +56,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _titles(results: Results) -> list[str]:
-    return sorted(results.scores["song"].unique())
-
-
 def vad_percent(results: Results, system: str) -> float:
     """Return the share of detector frames that true and estimated voice agree in."""
     segments = results.select("mono", "segments")
@@ -69,7 +65,7 @@ def vad_percent(results: Results, system: str) -> float:
 
 def summary_markdown(results: Results, runtime: str | None) -> str:
     """Return the whole summary."""
-    count = len(_titles(results))
+    count = results.scores["song"].nunique()
     parts = [
         f"# Evaluation on {count} song{'s' * (count != 1)}",
         "Ratios are in dB. A second line in italics gives the slides' own figures (MUSDB18, other "
@@ -109,8 +105,7 @@ def _results_1(results: Results) -> str:
         if known.get("architecture") is None:
             continue
         if slide := slides.row_of(known["architecture"], known["losses"]):
-            title, row = slide
-            rows.append(italic([f"slides: {title}", *row.song, *row.segment, row.pes, row.vad]))
+            rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
         "Results I: final estimates",
         "Song: median over songs of the median over segments. Segment: median/mean of all "
@@ -248,11 +243,7 @@ def italic(cells: Iterable[str]) -> list[str]:
 
 
 def titled(title: str, text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a section: its title, a paragraph, and a table."""
-    return f"## {title}\n\n{text}\n\n{table(header, rows)}"
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table in Markdown."""
+    """Return a section in Markdown: its title, a paragraph, and a table."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    return f"## {title}\n\n{text}\n\n{table}"

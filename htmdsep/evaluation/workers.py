@@ -36,16 +36,10 @@ class EvaluationTask:
     threads: int | None = None  # of the processor, for the networks
 
 
-@dataclass(frozen=True)
-class SongFailures:
-    """How a song ended: without failures, or with a line for each."""
-
-    title: str
-    failures: tuple[str, ...]
-
-
-def run_tasks(tasks: Sequence[EvaluationTask], at_once: int) -> Iterator[SongFailures]:
-    """Evaluate every song, `at_once` together, and yield each outcome as it comes."""
+def run_tasks(
+    tasks: Sequence[EvaluationTask], at_once: int
+) -> Iterator[tuple[str, tuple[str, ...]]]:
+    """Evaluate songs, `at_once` together; yield the title of each with a line for every failure."""
     context = multiprocessing.get_context("spawn")
     waiting = list(tasks)[::-1]
     running: dict[Connection, tuple[SpawnProcess, EvaluationTask]] = {}
@@ -61,25 +55,24 @@ def run_tasks(tasks: Sequence[EvaluationTask], at_once: int) -> Iterator[SongFai
             ready = set(wait(list(running)))
             for receiver in [one for one in running if one in ready]:
                 process, task = running.pop(receiver)
-                yield _outcome(task, process, receiver)
+                yield task.song.title, _failures(process, receiver)
     finally:
         for process, _ in running.values():
             process.terminate()
             process.join()
 
 
-def _outcome(task: EvaluationTask, process: SpawnProcess, receiver: Connection) -> SongFailures:
+def _failures(process: SpawnProcess, receiver: Connection) -> tuple[str, ...]:
     try:
-        failures = receiver.recv()
+        failures: tuple[str, ...] = receiver.recv()
+        process.join()
     except EOFError:
-        failures = None
-    process.join()
-    receiver.close()
-    if failures is None:
+        process.join()
         code = process.exitcode or 0
         cause = f"signal {-code}" if code < 0 else f"status {code}"
         failures = (f"its process ended with {cause}",)
-    return SongFailures(task.song.title, failures)
+    receiver.close()
+    return failures
 
 
 def _work(task: EvaluationTask, sender: Connection) -> None:

@@ -5,35 +5,9 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from htmdsep.networks.config import (
-    ConvTasNetConfig,
-    HTMDNetConfig,
-    NetworkConfig,
-    SpectralConfig,
-    WaveUNetConfig,
-    config_from_dict,
-    config_to_dict,
-)
-from htmdsep.networks.htmdnet import PLAIN, ConvTasNet, HTMDNet, Layers, NetworkOutput
+from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
+from htmdsep.networks.htmdnet import PLAIN, ConvTasNet, HTMDNet, Layers
 from htmdsep.networks.waveunet import WaveUNet
-
-__all__ = [
-    "ConvTasNet",
-    "ConvTasNetConfig",
-    "HTMDNet",
-    "HTMDNetConfig",
-    "Layers",
-    "Network",
-    "NetworkConfig",
-    "NetworkOutput",
-    "SpectralConfig",
-    "WaveUNet",
-    "WaveUNetConfig",
-    "build_network",
-    "config_from_dict",
-    "config_to_dict",
-    "initialise_like_keras",
-]
 
 Network = HTMDNet | ConvTasNet | WaveUNet
 

@@ -19,8 +19,7 @@ class Pair(NamedTuple):
 
 
 def beside(
-    blocks: Iterable[np.ndarray],
-    chain: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]],
+    blocks: Iterable[np.ndarray], chain: Callable[[Iterable[np.ndarray]], Iterator[np.ndarray]]
 ) -> Iterator[Pair]:
     """Pair what a chain makes of a stream with that stream, held back as long as the chain takes.
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from itertools import chain
@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from htmdsep.dsp.overlap_add import hop_for
-from htmdsep.engines.choice import Way, resolve
+from htmdsep.engines.choice import resolve
+from htmdsep.engines.estimates import Note, ignore
 from htmdsep.engines.estimators import load_estimator, make_estimator
 from htmdsep.errors import ArgumentError, HtmdsepError
 from htmdsep.networks.config import NetworkConfig
@@ -58,24 +59,17 @@ class Separator:
     ) -> None:
         self.options = options = replace(options or RunOptions(), **changes)
         self.weights_name = self.weights_sha256 = None
-        way = Way(
-            options.device,
-            options.precision,
-            options.engine,
-            options.batch_size,
-            options.threads,
-        )
         if weights is None or isinstance(weights, (str, Path)):
             located = find_weights(weights)
-            config, way, estimator = load_estimator(located, way)
+            config, options, estimator = load_estimator(located, options)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
             config = weights.config
             given = "torch" if options.engine == "auto" else options.engine
-            way = resolve(way._replace(engine=given), config)
-            estimator = make_estimator(weights, way)
-        self.device, self.precision = way.device, way.precision
-        self.engine = way.engine if way.device == "cpu" else None
+            options = resolve(replace(options, engine=given), config)
+            estimator = make_estimator(weights, options)
+        self.device, self.precision = options.device, options.precision
+        self.engine = options.engine if options.device == "cpu" else None
         segment_length = _segment_length(config, options.segment_seconds)
         self._network = StreamEstimator(
             estimator=estimator,
@@ -113,18 +107,15 @@ class Separator:
         for mixture, vocals in self.pairs(blocks, sample_rate):
             yield Stems(vocals, mixture - vocals)
 
-    def pairs(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Pair]:
-        """Like `separate_blocks`, but with the mixture beside its vocals.
+    def pairs(
+        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Note = ignore
+    ) -> Iterator[Pair]:
+        """Like `separate_blocks`, but with the mixture beside its vocals; `note` gets remarks.
 
         Raises HtmdsepError for a sample rate that is no whole number in range, for blocks that
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
-        yield from self._pairs(blocks, sample_rate, note=lambda _: None)
-
-    def _pairs(
-        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Callable[[str], None]
-    ) -> Iterator[Pair]:
         rate = sample_rate
         is_number = isinstance(rate, (int, float, np.number)) and np.isfinite(rate)
         if not is_number or rate != int(rate) or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
@@ -166,7 +157,7 @@ class Separator:
                 raise ArgumentError(f"{name} is settled when a Separator is made; make another")
         notes: list[str] = []
         paths = {stem: Path(target) for stem, target in targets.items()}
-        pairs = partial(self._pairs, note=notes.append)
+        pairs = partial(self.pairs, note=notes.append)
         report = write_stems(Path(source), paths, pairs, options, progress, check)
         report.notes.extend(notes)
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256

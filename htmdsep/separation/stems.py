@@ -14,7 +14,6 @@ import numpy as np
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.writer import (
     OutputFormat,
-    StemWriter,
     check_space,
     frame_count,
     open_stem,
@@ -83,9 +82,7 @@ def write_stems(
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
     with ExitStack() as stack:
         excerpt = open_audio(
-            source,
-            start_seconds=options.start_seconds,
-            duration_seconds=options.duration_seconds,
+            source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
         )
         reader = stack.enter_context(excerpt)
         output = plan_output(reader, options)
@@ -108,7 +105,12 @@ def write_stems(
     for name, target in targets.items():
         report.stems[name].path = str(target)
     report.gain = gain
-    report.notes.extend([*reader.notes, *_clip_notes(report)])
+    report.notes += reader.notes
+    if report.clipped_samples:
+        report.notes.append(
+            f"{report.clipped_samples} samples of the mixture lie beyond full scale and were "
+            "clipped; --clip-mode rescale, or WAV with --float32, keeps them"
+        )
     return report
 
 
@@ -131,7 +133,9 @@ def _write(
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
     frames = clipped = checksum = 0
     with ExitStack() as stack:
-        writers = _open_all(stack, paths, output)
+        writers = {
+            name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()
+        }
         for mixture, vocals in pairs:
             block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
             for name, meter in meters.items():
@@ -158,12 +162,6 @@ def _write(
         vocals_share=meters["vocals"].active_share(),
         notes=notes,
     )
-
-
-def _open_all(
-    stack: ExitStack, paths: Mapping[StemName, Path], output: OutputFormat
-) -> dict[StemName, StemWriter]:
-    return {name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()}
 
 
 def _closed(
@@ -193,15 +191,6 @@ def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
         total = np.add(vocals, accompaniment, dtype=dtype)
         checksum = zlib.crc32(total.data, checksum)
     return checksum
-
-
-def _clip_notes(report: FileReport) -> list[str]:
-    if not report.clipped_samples:
-        return []
-    return [
-        f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
-        "--clip-mode rescale, or WAV with --float32, keeps them"
-    ]
 
 
 class Spool(AbstractContextManager["Spool"]):

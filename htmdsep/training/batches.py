@@ -21,18 +21,8 @@ from htmdsep.training.augment.draw import (
     MixSettings,
     rms,
 )
-from htmdsep.training.augment.master import (
-    balance,
-    clip_softly,
-    play_faster_or_slower,
-    set_level,
-)
-from htmdsep.training.augment.melody import (
-    MelodyRange,
-    draw_melodies,
-    resample_along,
-    solo_leads,
-)
+from htmdsep.training.augment.master import balance, clip_softly, play_faster_or_slower, set_level
+from htmdsep.training.augment.melody import MelodyRange, draw_melodies, resample_along, solo_leads
 from htmdsep.training.augment.produced import produce
 from htmdsep.training.augment.rooms import place
 from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spread_music

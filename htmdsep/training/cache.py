@@ -17,15 +17,14 @@ from tqdm import tqdm
 
 from htmdsep.datasets.folders import Stem
 from htmdsep.datasets.streams import stem_blocks
+from htmdsep.dsp.levels import EMPTY_DBFS, WORTH_READING_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path, make_folder
 
 VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
 UNIT = FULL_SCALE / 32_768  # the value of integer 1
-SILENCE_RMS = 1e-4  # -80 dBFS
 ATTEMPTS = 5  # at an excerpt that is not silent
-ACTIVE_RMS = 3e-3  # -50 dBFS
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
 
 
@@ -143,7 +142,7 @@ def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
             energy += float(np.sum(block.astype(np.float64) ** 2))
             length += block.size
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
-        if length == 0 or energy / length < SILENCE_RMS**2:
+        if length == 0 or energy / length < power_of(EMPTY_DBFS):
             if not stem.loose:
                 raise _silent(stem)
             file.truncate(0)
@@ -166,9 +165,10 @@ def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int)
     A stem shorter than `length` starts within the excerpt, which is then negative.
     """
     spare = len(stem.samples) - length
+    least = power_of(WORTH_READING_DBFS) * length
     for _ in range(ATTEMPTS):
         start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
         excerpt = stem.read(start, length)
-        if float(np.dot(excerpt, excerpt)) > ACTIVE_RMS**2 * length:
+        if float(np.dot(excerpt, excerpt)) > least:
             break
     return start

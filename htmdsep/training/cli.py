@@ -26,9 +26,13 @@ from htmdsep.training.leak import music_places, score_leak
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
 from htmdsep.training.recipe import OURS
-from htmdsep.training.references import REFERENCES
 from htmdsep.training.run import train_with
-from htmdsep.training.validation import WindowEstimator, score_estimates, separate_windows
+from htmdsep.training.validation import (
+    REFERENCES,
+    WindowEstimator,
+    score_estimates,
+    separate_windows,
+)
 from htmdsep.weights.catalogue import find_weights
 from htmdsep.weights.file import load_weights
 

@@ -19,7 +19,7 @@ from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights.catalogue import find_weights
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
-from htmdsep.weights.graph import write_graph
+from htmdsep.weights.graph import make_graph
 
 
 def export_weights(
@@ -93,7 +93,7 @@ def _write(path: Path, network: Network, info: WeightsInfo) -> str:
     """Write weights and, where ONNX Runtime can run their network, its graph beside them."""
     digest = save_weights(path, network, info, torch.float16)
     if not (isinstance(info.config, SpectralConfig) and info.config.denoiser_levels):
-        write_graph(path.with_suffix(".onnx"), network, path, digest)
+        path.with_suffix(".onnx").write_bytes(make_graph(network, path, digest))
     return digest
 
 

@@ -16,17 +16,15 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
-from fnmatch import fnmatchcase
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, NamedTuple
-from unicodedata import normalize
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.datasets.folders import Library, Song, Stem
+from htmdsep.datasets.folders import Library, Song, Stem, choose_names
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
 from htmdsep.training.places import Place
@@ -190,31 +188,15 @@ def _one_set(library: Library, name: str, said: Description) -> HeldOut:
 
 
 def _songs(songs: list[Song], wanted: list[str], missing: list[str]) -> list[Song]:
-    titles = _chosen([song.title for song in songs], wanted, missing)
+    titles, lacking = choose_names((song.title for song in songs), wanted)
+    missing += lacking
     return [song for song in songs if song.title in titles]
 
 
 def _stems(stems: list[Stem], wanted: list[str], missing: list[str]) -> tuple[Stem, ...]:
-    names = _chosen(map(_file_name, stems), wanted, missing)
+    names, lacking = choose_names(map(_file_name, stems), wanted)
+    missing += lacking
     return tuple(stem for stem in stems if _file_name(stem) in names)
-
-
-def _chosen(names: Iterable[str], wanted: list[str], missing: list[str]) -> set[str]:
-    """Return the names that are wanted; what matches none of them joins `missing`.
-
-    A name is itself first, and a pattern only where nothing is called so. Accents may be composed
-    or not.
-    """
-    forms = [(name, normalize("NFC", name)) for name in names]
-    chosen: set[str] = set()
-    for one in wanted:
-        form = normalize("NFC", one)
-        found = {name for name, known in forms if known == form}
-        found = found or {name for name, known in forms if fnmatchcase(known, form)}
-        if not found:
-            missing.append(one)
-        chosen |= found
-    return chosen
 
 
 def _file_name(stem: Stem) -> str:

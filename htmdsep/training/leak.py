@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import torch
 
+from htmdsep.dsp.levels import SUNG_DBFS, power_of
 from htmdsep.training.cache import UNIT, CachedStem
 from htmdsep.training.holdout import WINDOW_SECONDS, HeldOut
 from htmdsep.training.places import Place
-from htmdsep.training.validation import SUNG_POWER, WindowEstimator
+from htmdsep.training.validation import WindowEstimator
 
 EVERY = 3  # of a file's windows, one is separated
 LOUD_LEAK = -20.0  # dB under the music: a tenth of its amplitude
@@ -44,7 +45,7 @@ def score_leak(
         integers = stem.read_integers(start, WINDOW_SECONDS * sample_rate).T
         music = torch.from_numpy(integers.astype(np.float32) * np.float32(UNIT))[None]
         power = float(music.square().mean())
-        if power > SUNG_POWER:
+        if power > power_of(SUNG_DBFS):
             vocals = estimator(music, torch.zeros_like(music)).estimate
             levels.append(10 * np.log10(float(vocals.square().mean()) / power + FLOOR))
     found = np.array(levels or [np.nan])

@@ -55,10 +55,7 @@ def append_row(path: Path, row: dict[str, float]) -> Rows:
         earlier = []
     rows = [*earlier, {key: str(value) for key, value in row.items()}]
     columns = list(dict.fromkeys(key for one in rows for key in one))
-    with (
-        atomic_path(path) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as file,
-    ):
+    with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, columns)
         writer.writeheader()
         writer.writerows(rows)

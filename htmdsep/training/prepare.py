@@ -13,13 +13,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import CachedStem, cache_stems
-from htmdsep.training.holdout import (
-    HeldOut,
-    ValidationSet,
-    describe,
-    hold_out,
-    make_validation_set,
-)
+from htmdsep.training.holdout import HeldOut, ValidationSet, describe, hold_out, make_validation_set
 from htmdsep.training.places import Sources, StemPair, make_pool
 from htmdsep.training.processes import Batches, World
 from htmdsep.training.recipe import Recipe

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from tqdm import tqdm
 
 from htmdsep.console import Stop
+from htmdsep.dsp.levels import SUNG_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.metrics.ratios import sdr
 from htmdsep.networks.build import Network
@@ -24,7 +25,7 @@ from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import Batches, World, load
 from htmdsep.training.recipe import Recipe
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.validation import SUNG_POWER, score_network
+from htmdsep.training.validation import score_network
 
 ENDLESS = 1 << 40  # steps, where only the time ends a run
 LAST, BEST_LOSS, BEST_SDR = "last.pt", "best-loss.pt", "best-sdr.pt"
@@ -223,7 +224,7 @@ def training_step(
 def _add_figures(state: RunState, losses: Losses, estimate: Tensor, vocals: Tensor) -> None:
     """Let a step's losses and SDR, over (batch, channels, time), into the running means."""
     figures = {"loss": losses.total, "final_loss": losses.final, "masked_loss": losses.masked}
-    sung = vocals.square().mean(dim=(1, 2)) > SUNG_POWER
+    sung = vocals.square().mean(dim=(1, 2)) > power_of(SUNG_DBFS)
     if sung.any():
         ratios = sdr(vocals[sung].flatten(1), estimate[sung].float().flatten(1))
         figures["sdr"] = ratios.clamp(-SDR_LIMIT, SDR_LIMIT).mean()

@@ -12,6 +12,7 @@ from torch import Tensor
 from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
 from htmdsep.dsp.levels import SUNG_DBFS, power_of, with_gains
 from htmdsep.dsp.overlap_add import cut_segments, hop_for, overlap_add
+from htmdsep.metrics.oracles import ideal_ratio_mask
 from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.metrics.silence import levels_at_silence
 from htmdsep.networks.build import Network
@@ -20,11 +21,25 @@ from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import LossSettings, supervise
 
-SUNG_POWER = power_of(SUNG_DBFS)  # mean square; quieter vocals count as none
 RATIOS = ("sdr", "si_sdr", "accompaniment_sdr", "accompaniment_si_sdr")
 
 # What is made of mixtures whose vocals are known; (windows, channels, time) all of them.
 WindowEstimator = Callable[[Tensor, Tensor], NetworkOutput]
+
+
+def mixture_itself(mixtures: Tensor, _vocals: Tensor) -> NetworkOutput:
+    """Return the mixtures, the lower bound."""
+    return NetworkOutput(mixtures, None)
+
+
+def oracle(mixtures: Tensor, vocals: Tensor) -> NetworkOutput:
+    """Return what the ideal ratio mask lets through: an upper bound."""
+    columns = (signal.flatten(0, 1).T.numpy() for signal in (vocals, mixtures - vocals))
+    estimate = torch.from_numpy(ideal_ratio_mask(*columns).T.copy())
+    return NetworkOutput(estimate.reshape(mixtures.shape), None)
+
+
+REFERENCES: dict[str, WindowEstimator] = {"mixture": mixture_itself, "oracle": oracle}
 
 
 @torch.inference_mode()
@@ -85,7 +100,7 @@ def score_estimates(
     ratios, silences, losses = [], [], []
     for mixtures, vocals in windows.batches():
         output = estimator(mixtures, vocals)
-        sung = vocals.square().mean(dim=(1, 2)) > SUNG_POWER
+        sung = vocals.square().mean(dim=(1, 2)) > power_of(SUNG_DBFS)
         ratios.append(_ratios(mixtures, vocals, output.estimate)[sung])
         signals = torch.stack([output.estimate, mixtures])
         levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)

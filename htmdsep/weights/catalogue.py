@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path
+from htmdsep.files import atomic_path, sha256
 from htmdsep.options import DEFAULT_WEIGHTS
+from htmdsep.weights.file import WeightsInfo, check_hash, save_weights
 
 if TYPE_CHECKING:
     from htmdsep.networks.build import Network
@@ -37,15 +38,10 @@ class WeightsFile:
 
     def hash(self) -> str:
         """Return the file's SHA-256."""
-        from htmdsep.files import sha256
-
         return self.sha256 or sha256(self.path)
 
     def check(self) -> str:
         """Return the file's SHA-256 as it is; raise HtmdsepError where it is not the recorded."""
-        from htmdsep.files import sha256
-        from htmdsep.weights.file import check_hash
-
         found = sha256(self.path)
         check_hash(self.path, found, self.sha256)
         return found
@@ -229,8 +225,6 @@ def hash_git_blob(path: Path) -> str:
 def _save(name: str, network: Network, licence: str, provenance: dict[str, Any]) -> WeightsFile:
     """Save a network into the cache in full precision, its hash beside it."""
     import torch
-
-    from htmdsep.weights.file import WeightsInfo, save_weights
 
     path = cache_folder() / f"{name}.safetensors"
     info = WeightsInfo(name, network.config, licence, provenance)

@@ -40,7 +40,7 @@ def read_info(path: Path) -> WeightsInfo:
 
     Raises HtmdsepError for a file that is missing, is not safetensors or not of htmdsep.
     """
-    metadata = _read_header(path).get("__metadata__", {})
+    metadata = read_header(path)[1].get("__metadata__", {})
     if metadata.get("format") != FORMAT:
         raise HtmdsepError(
             f"{path} is not a weights file of htmdsep (format {metadata.get('format')!r}, "
@@ -59,7 +59,7 @@ def read_info(path: Path) -> WeightsInfo:
 
 def count_parameters(path: Path) -> int:
     """Return how many trainable values a weights file holds, without reading them."""
-    header = _read_header(path)
+    _, header = read_header(path)
     return sum(
         prod(tensor["shape"])
         for name, tensor in header.items()
@@ -67,10 +67,11 @@ def count_parameters(path: Path) -> int:
     )
 
 
-def _read_header(path: Path) -> dict[str, Any]:
-    """Return what safetensors put before the tensors: 8 bytes of its length, then JSON.
+def read_header(path: Path) -> tuple[int, dict[str, Any]]:
+    """Return where a safetensors file's tensors begin, and what is said of them before that.
 
-    Their package would import NumPy for it, and `--list-models` shall answer at once.
+    Their package would import NumPy for it, and `--list-models` shall answer at once: the form is
+    8 bytes of length, then JSON. Raises HtmdsepError for a file that has another.
     """
     try:
         with path.open("rb") as file:
@@ -78,7 +79,7 @@ def _read_header(path: Path) -> dict[str, Any]:
             header = json.loads(file.read(length)) if length < path.stat().st_size else None
         if not isinstance(header, dict):
             raise ValueError("it is no safetensors file")
-        return header
+        return 8 + length, header
     except (OSError, ValueError) as error:
         remedy = "; make weights of a checkpoint with htmdsep-train export"
         advice = remedy if path.suffix == ".pt" else ""
@@ -112,8 +113,7 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
 
     tensors = {
         name: tensor.detach().cpu().to(dtype if tensor.is_floating_point() else tensor.dtype)
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")  # training only
+        for name, tensor in stored_tensors(network).items()
     }
     metadata = {
         "format": FORMAT,
@@ -158,22 +158,20 @@ def load_weights(
     tensors = read_tensors(path, expected_sha256)
     network = build_network(info.config)
     state = {name: torch.from_numpy(tensor).float() for name, tensor in tensors.items()}
-    _load_state(network, state, path)
-    return network.to(device).eval(), info
-
-
-def _load_state(network: nn.Module, state: dict[str, Tensor], path: Path) -> None:
-    expected = {
-        name: tensor.shape
-        for name, tensor in network.state_dict().items()
-        if not name.endswith("num_batches_tracked")
-    }
+    expected = {name: tensor.shape for name, tensor in stored_tensors(network).items()}
     found = {name: tensor.shape for name, tensor in state.items()}
     if odd := sorted({name for name, _ in expected.items() ^ found.items()}):
         raise HtmdsepError(
             f"the tensors of {path} do not fit its config: {len(odd)} differ, first {odd[0]}"
         )
     network.load_state_dict(state, strict=False)
+    return network.to(device).eval(), info
+
+
+def stored_tensors(network: nn.Module) -> dict[str, Tensor]:
+    """Return a network's state less what only training needs."""
+    state = network.state_dict()
+    return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}
 
 
 def check_hash(path: Path, found: str, expected: str | None) -> None:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import copy
 import io
-import json
 import warnings
+from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.weights.catalogue import cache_folder
+from htmdsep.weights.file import load_weights, read_header
 
 if TYPE_CHECKING:
     import onnx
@@ -33,11 +34,6 @@ EXAMPLE_BATCH = 2  # one would be taken for a constant
 _TYPES = {"F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}  # safetensors' and ONNX's names
 
 
-def is_between_spectra(config: NetworkConfig) -> bool:
-    """Tell whether a network's graph maps magnitudes to masks, and transforms stand outside it."""
-    return isinstance(config, SpectralConfig) and not config.denoiser_levels
-
-
 def network_graph(network: Network) -> onnx.ModelProto:
     """Return a network as a graph of any batch and time, its tensors by the network's names.
 
@@ -47,16 +43,17 @@ def network_graph(network: Network) -> onnx.ModelProto:
     import torch
 
     config = network.config
-    if isinstance(config, SpectralConfig) and config.denoiser_levels:
-        raise HtmdsepError("spectral masks with a denoising network run in PyTorch: --engine torch")
-    spectral = is_between_spectra(config)
     if isinstance(config, SpectralConfig):
+        if config.denoiser_levels:
+            raise HtmdsepError(
+                "spectral masks with a denoising network run in PyTorch: --engine torch"
+            )
         frames = int(2 ** len(config.widths))
         example = torch.zeros(EXAMPLE_BATCH, config.input_channels, frames, config.bins)
+        names, axis = (MAGNITUDES, MASKS), "frames"
     else:
         example = torch.zeros(EXAMPLE_BATCH, 1, config.length_multiple)
-    names = (MAGNITUDES, MASKS) if spectral else (MIXTURE, VOCALS)
-    free = {0: "batch", 2: "frames" if spectral else "time"}
+        names, axis = (MIXTURE, VOCALS), "time"
     buffer = io.BytesIO()
     with warnings.catch_warnings():
         # Of PyTorch's two exporters this is the older. The newer one takes half a minute where
@@ -69,7 +66,7 @@ def network_graph(network: Network) -> onnx.ModelProto:
             buffer,  # type: ignore[arg-type]
             input_names=[names[0]],
             output_names=[names[1]],
-            dynamic_axes=dict.fromkeys(names, free),
+            dynamic_axes={name: {0: "batch", 2: axis} for name in names},
             opset_version=OPSET,
             dynamo=False,
             do_constant_folding=False,  # which would give tensors other names,
@@ -137,7 +134,7 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
     import onnx
     from onnx import helper
 
-    begin, tensors = _tensor_places(weights)
+    begin, tensors = read_header(weights)
     kept, casts = [], []
     for tensor in model.graph.initializer:
         if tensor.name not in tensors:
@@ -165,11 +162,10 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
     return model
 
 
-def _tensor_places(weights: Path) -> tuple[int, dict[str, Any]]:
-    """Return where a safetensors file's tensors begin, and the header's entry of each."""
-    with weights.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        return 8 + size, json.loads(file.read(size))
+def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
+    """Return the graph of a network whose numbers are in a weights file of a hash."""
+    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    return graph
 
 
 def read_graph(weights: Path, sha256: str) -> bytes:
@@ -178,34 +174,15 @@ def read_graph(weights: Path, sha256: str) -> bytes:
     It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
     Raises HtmdsepError where the weights fit no network.
     """
-    beside = weights.with_suffix(".onnx")
-    if beside.is_file():
-        return beside.read_bytes()
-    cached = _cached_graph(sha256)
-    if cached is not None and cached.is_file():
-        return cached.read_bytes()
-    from htmdsep.weights.file import load_weights
-
+    places = [weights.with_suffix(".onnx")]
+    with suppress(HtmdsepError):  # there may be no place for a cache
+        places.append(cache_folder("graphs") / f"{sha256}-{VERSION}.onnx")
+    for place in places:
+        if place.is_file():
+            return place.read_bytes()
     network, _ = load_weights(weights)
-    try:
-        if cached is not None:
-            return write_graph(cached, network, weights, sha256)
-    except (OSError, HtmdsepError):
-        pass  # the cache folder cannot be made or written
-    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
+    graph = make_graph(network, weights, sha256)
+    for cached in places[1:]:
+        with suppress(OSError, HtmdsepError), atomic_path(cached) as temporary:
+            temporary.write_bytes(graph)
     return graph
-
-
-def write_graph(path: Path, network: Network, weights: Path, sha256: str) -> bytes:
-    """Write the graph of a network whose numbers are in a weights file, and return it."""
-    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
-    with atomic_path(path) as temporary:
-        temporary.write_bytes(graph)
-    return graph
-
-
-def _cached_graph(sha256: str) -> Path | None:
-    try:
-        return cache_folder("graphs") / f"{sha256}-{VERSION}.onnx"
-    except HtmdsepError:
-        return None  # there is no place for a cache

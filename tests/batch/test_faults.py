@@ -189,22 +189,6 @@ def test_a_disk_too_full_for_a_row_ends_the_batch(
     assert is_whole(out, ["0", "1"])
 
 
-def test_an_unreadable_file_fails_alone_and_is_done_once_it_can_be_read(
-    tmp_path: Path, tiny_weights: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 2), tmp_path / "out"
-    (music / "loop.wav").symlink_to("loop.wav")  # even root cannot open it
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
-    result = CliRunner().invoke(command, arguments)
-    assert result.exit_code == 1
-    assert result.stderr.splitlines()[-1] == "2 done, 0 skipped, 1 failed"
-    assert "loop.wav: " in result.stderr
-    (music / "loop.wav").unlink()
-    soundfile.write(music / "loop.wav", tone(RATE, RATE), RATE)
-    result = CliRunner().invoke(command, arguments)
-    assert result.stderr.splitlines()[-1] == "1 done, 2 skipped, 0 failed"
-
-
 def job_of(folder: Path, out: Path) -> Job:
     return Job(
         Source(str(folder / "0.wav")),

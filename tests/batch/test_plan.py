@@ -100,14 +100,8 @@ def test_names() -> None:
     foreign = targets(sources, "{foldername}/{filename}_{instrument}.{codec}")
     assert foreign[0] == "out/music/Chœur d'été 100%_vocals.wav"
     assert targets([Source("-")]) == ["out/stdin/vocals.wav", "out/stdin/accompaniment.wav"]
-
-
-def test_braces_in_a_file_name_are_no_fields() -> None:
-    assert targets([Source("{stem}.mp3")])[0] == "out/{stem}/vocals.wav"
-
-
-def test_a_name_of_dots_stays_below_the_output_folder() -> None:
-    assert targets([Source("...mp3")])[0] == "out/...mp3/vocals.wav"
+    assert targets([Source("{stem}.mp3")])[0] == "out/{stem}/vocals.wav"  # braces are no fields
+    assert targets([Source("...mp3")])[0] == "out/...mp3/vocals.wav"  # and dots no folder above
 
 
 @pytest.mark.parametrize(

@@ -66,6 +66,7 @@ def test_what_is_done_stays(run: Run) -> None:
     before = (OUT / "manifest.jsonl").read_bytes()
     result = run("--resume")
     assert (result.exit_code, counts(result)) == (0, "0 done, 3 skipped, 0 failed")
+    assert run().exit_code == 1  # stems are in the way
     assert (OUT / "manifest.jsonl").read_bytes() == before
 
 
@@ -211,13 +212,6 @@ def test_stems_of_another_song_are_told(run: Run) -> None:
     result = run("--from", "-", "--skip-existing", stdin="other/0.wav\n")
     assert counts(result) == "0 done, 1 skipped, 0 failed"
     assert f"taken by those of {Path('music/0.wav').absolute()}" in result.stderr
-
-
-def test_stems_in_the_way_do_not_spoil_the_manifest(run: Run) -> None:
-    assert run().exit_code == 0
-    before = (OUT / "manifest.jsonl").read_bytes()
-    assert run().exit_code == 1
-    assert (OUT / "manifest.jsonl").read_bytes() == before
 
 
 def test_a_named_song_keeps_no_manifest_but_joins_one(tmp_path: Path, run: Run) -> None:

@@ -95,11 +95,7 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
     ],
 )
 def test_wrong_arguments_are_told_in_a_line_before_anything_is_timed(
-    monkeypatch: pytest.MonkeyPatch,
-    tmp_path: Path,
-    arguments: list[str],
-    status: int,
-    message: str,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], status: int, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("htmdsep.networks.cost.time_in_turn", None)

@@ -79,15 +79,6 @@ def test_names_that_cannot_be(
     assert not cache.exists()
 
 
-def test_a_file_that_is_no_network_is_refused(tmp_path: Path, cache: Path) -> None:
-    (tmp_path / "text.h5").write_text("text")
-    result = CliRunner().invoke(command, ["--import-weights", str(tmp_path / "text.h5")])
-    assert result.exit_code == 1
-    assert result.stderr.startswith("htmdsep: cannot import ")
-    assert len(result.stderr.splitlines()) == 1
-    assert not cache.exists()
-
-
 def test_published_weights_are_fetched_once_by_name(
     keras_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -106,21 +97,6 @@ def test_published_weights_are_fetched_once_by_name(
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())
     keras_file.unlink()
     assert find_weights("htmdnet-mse-mae").path == located.path
-
-
-def test_no_network_is_one_line_and_a_failure(
-    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    closed = catalogue.PublishedWeights("htmdnet-mse-mae", "http://127.0.0.1:1/a.h5", "0" * 40)
-    monkeypatch.setattr(catalogue, "PUBLISHED", (closed,))
-    (tmp_path / "song.wav").touch()
-    result = CliRunner().invoke(command, [str(tmp_path / "song.wav"), "-n", "htmdnet-mse-mae"])
-    assert result.exit_code == 1 and len(result.stderr.splitlines()) == 1
-    assert (
-        "cannot download htmdnet-mse-mae: <urlopen error [Errno 111] Connection refused>"
-        in result.stderr
-    )
-    assert not cache.exists()
 
 
 def test_self_test_passes_with_the_bundled_weights() -> None:

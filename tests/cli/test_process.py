@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shlex
 import signal
@@ -175,19 +174,6 @@ def test_errors_never_go_to_standard_output(tmp_path: Path, program: str) -> Non
     shell = f"{sys.executable} -c '{code}' {arguments} 2>&-"
     done = subprocess.run(shell, shell=True, cwd=tmp_path, stdout=subprocess.PIPE)
     assert (done.returncode > 0, done.stdout) == (True, b"")
-
-
-def test_standard_output_holds_json_only(tmp_path: Path, tiny_weights: Path) -> None:
-    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
-    done = subprocess.run(
-        [*COMMAND, "song.wav", "--weights", str(tiny_weights), "--json"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert json.loads(done.stdout)["status"] == "done"
-    assert "%" not in done.stderr  # no bar: standard error is no terminal
 
 
 @pytest.mark.parametrize("stream", ["/dev/full", "closed pipe"])

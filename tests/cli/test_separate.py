@@ -3,7 +3,6 @@ from __future__ import annotations
 import io
 import json
 import os
-import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -12,11 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-import torch
 from click.testing import CliRunner, Result
 
 from htmdsep.cli.command import command
-from htmdsep.weights.file import load_weights, save_weights
 from tests.sounds import tone, write_av
 
 RATE = 44_100
@@ -199,20 +196,6 @@ def test_a_rate_that_flac_cannot_hold(run: Run) -> None:
     assert result.exit_code == 1 and "FLAC holds at most 655350 Hz" in result.stderr
 
 
-@pytest.mark.filterwarnings("ignore::RuntimeWarning")
-def test_an_estimate_that_is_not_finite_is_no_success(run: Run, tiny_weights: Path) -> None:
-    song("song.wav")
-    network, info = load_weights(tiny_weights)
-    with torch.no_grad():
-        for parameter in network.parameters():
-            parameter.mul_(1e30)
-    huge = tiny_weights.with_name("huge.safetensors")
-    save_weights(huge, network, info, torch.float32)
-    result = run("song.wav", "--weights", str(huge), "--stems", "vocals")
-    assert result.exit_code == 1 and "not finite" in result.stderr
-    assert tree() == {"song.wav"}
-
-
 def test_excerpt_and_sample_rate(run: Run) -> None:
     song("song.wav", 2.0)
     options = ["--start", "0.5", "--duration", "1", "--sample-rate", "48000"]
@@ -221,17 +204,6 @@ def test_excerpt_and_sample_rate(run: Run) -> None:
     assert (info.frames, info.samplerate) == (48_000, 48_000)
     result = run("song.wav", "--start", "7", "--overwrite")
     assert result.exit_code == 1 and "nothing to read from 7 s on" in result.stderr
-
-
-@pytest.mark.parametrize(
-    ("flag", "value"),
-    [("--start", "nan"), ("--start", "1e308"), ("--duration", "nan"), ("--duration", "inf")],
-)
-def test_excerpts_that_cannot_be(run: Run, flag: str, value: str) -> None:
-    song("song.wav")
-    result = run("song.wav", flag, value)
-    assert result.exit_code == (1 if value == "1e308" else 2)
-    assert re.search("must be a number of seconds|is not a finite number", result.stderr)
 
 
 def test_zeros_of_either_sign_add_up(run: Run) -> None:
@@ -344,12 +316,9 @@ def test_errors_are_one_line_and_verbose_adds_the_traceback(run: Run) -> None:
     result = run("bad.wav", "--verbose", "--filename", "{artist}")
     assert result.exit_code == 2
     assert "Traceback" in result.stderr and "htmdsep: --filename" in result.stderr
-
-
-def test_quiet_says_nothing_of_success(run: Run) -> None:
     song("song.wav")
     result = run("song.wav", "-q")
-    assert (result.exit_code, result.output) == (0, "")
+    assert (result.exit_code, result.output) == (0, "")  # nothing is said of success
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
+from unicodedata import normalize
 
 import pytest
 
-from htmdsep.datasets.folders import find_library
+from htmdsep.datasets.folders import choose_names, find_library
 from htmdsep.errors import HtmdsepError
 
 
@@ -72,6 +74,25 @@ def test_a_wrong_folder_says_what_is_missing(
 ) -> None:
     with pytest.raises(HtmdsepError, match=message):
         find_library(touch(tmp_path, *names))
+
+
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+@pytest.mark.parametrize(
+    ("wanted", "chosen", "missing"),
+    [
+        (["[a] b", "z", "y*"], ["[a] b"], ["z", "y*"]),  # a name before it is a pattern
+        (["[a]"], ["a"], []),
+        (["caf\u00e9"], ["caf\u00e9"], []),
+        (["cafe\u0301", "?af\u00e9"], ["caf\u00e9"], []),  # composed here, decomposed there
+        (["x*", "a"], ["a", "x1", "x2"], []),
+    ],
+)
+def test_names_are_chosen_by_themselves_or_by_patterns(
+    form: Literal["NFC", "NFD"], wanted: list[str], chosen: list[str], missing: list[str]
+) -> None:
+    names = [normalize(form, name) for name in ("[a] b", "a", "caf\u00e9", "x1", "x2")]
+    found = {normalize(form, name) for name in chosen}
+    assert choose_names(names, wanted) == (found, missing)
 
 
 def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:

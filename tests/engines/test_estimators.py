@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.engines.choice import PRECISIONS_OF, Way, resolve
+from htmdsep.engines.choice import PRECISIONS_OF, resolve
 from htmdsep.engines.estimators import load_run
 from htmdsep.networks.build import Network, build_network
 from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
-from htmdsep.options import EngineName
+from htmdsep.options import EngineName, RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 from htmdsep.weights.catalogue import WeightsFile, cache_folder
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
-from htmdsep.weights.graph import network_graph, read_graph, write_graph
+from htmdsep.weights.graph import make_graph, network_graph, read_graph
 from tests.tiny import TINY, TINY_SPECTRAL
 
 AGREEMENT_DB = 100.0
@@ -68,10 +68,11 @@ def test_graphs_agree_with_pytorch(
     config = CONFIGS[name]
     if engine == "openvino" and getattr(config, "activation", "tanh") == "linear":
         with pytest.raises(HtmdsepError, match="engine openvino has no linear LSTM"):
-            resolve(Way("cpu", "fp32", engine), config)
+            resolve(RunOptions(device="cpu", engine=engine), config)
         return
     network = random_network(config)
-    run = load_run(saved(tmp_path, network), config, Way("cpu", "fp32", engine, threads=2))
+    options = RunOptions(precision="fp32", engine=engine, threads=2)
+    run = load_run(saved(tmp_path, network), config, options)
     for segments in (1, 3):  # the graph is not of one length
         shape = (1, config.input_channels, segments * config.segment_length)
         mixture = 0.1 * rng.standard_normal(shape).astype(np.float32)
@@ -110,7 +111,7 @@ def test_graphs_are_small_and_take_numbers_of_half_precision(
     monkeypatch.setenv("HTMDSEP_CACHE", "/dev/null")  # where no folder can be made
     assert read_graph(located.path, located.hash()) == graph
     mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
-    found = load_run(located, network.config, Way("cpu", "fp32", "onnx"))(mixture).vocals
+    found = load_run(located, network.config, RunOptions(engine="onnx"))(mixture).vocals
     halved, _ = load_weights(located.path)
     with torch.inference_mode():
         expected = halved(torch.from_numpy(mixture)).estimate.numpy()
@@ -120,7 +121,8 @@ def test_graphs_are_small_and_take_numbers_of_half_precision(
 def test_a_graph_of_other_numbers_is_refused(tmp_path: Path) -> None:
     located = saved(tmp_path, random_network(TINY_SPECTRAL, 0))
     network = random_network(TINY_SPECTRAL, 1)
-    write_graph(located.path.with_suffix(".onnx"), network, located.path, "0" * 64)
+    other = make_graph(network, located.path, "0" * 64)
+    located.path.with_suffix(".onnx").write_bytes(other)
     with pytest.raises(HtmdsepError, match=r"belongs to other weights .*; remove any\.onnx"):
         Separator(located.path)
 

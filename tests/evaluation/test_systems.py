@@ -63,8 +63,7 @@ def test_labels_that_are_no_folder_names_are_refused(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name",
-    ["song/vocals.wav", "test/song/vocals.flac", "song.stem/vocals.wav", "song/Vocals.WAV"],
+    "name", ["song/vocals.wav", "test/song/vocals.flac", "song.stem/vocals.wav", "song/Vocals.WAV"]
 )
 def test_estimates_are_found_where_programs_put_them(tmp_path: Path, name: str) -> None:
     path = tmp_path / name

@@ -34,10 +34,6 @@ def museval_ratios(
 ) -> np.ndarray:
     """Return SDR, ISR, SIR, SAR of (sources, frames, channels) as (4, sources, windows)."""
     found = museval_metrics().bss_eval(
-        references,
-        estimates,
-        window=window,
-        hop=hop,
-        framewise_filters=filters == "window",
+        references, estimates, window=window, hop=hop, framewise_filters=filters == "window"
     )
     return np.stack(found[:4])

@@ -12,14 +12,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.augment.draw import (
-    INPUT_LEVEL,
-    LABEL,
-    PAIR,
-    STEREO_MIXES,
-    VOICE,
-    MixSettings,
-)
+from htmdsep.training.augment.draw import INPUT_LEVEL, LABEL, PAIR, STEREO_MIXES, VOICE, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import UNIT, CachedStem, random_active_start
 from htmdsep.training.places import Sources, make_pool
@@ -185,10 +178,7 @@ def test_labels_have_a_share_where_there_are_any() -> None:
 
 
 def test_a_library_without_songs_or_without_voices_still_mixes() -> None:
-    for found in (
-        replace(sources(), pairs=(), song_voices=None),
-        replace(sources(), voices=None),
-    ):
+    for found in (replace(sources(), pairs=(), song_voices=None), replace(sources(), voices=None)):
         _, vocals = RandomMixes(found, MixSettings(), RATE, LENGTH, 16, 0).batch(0)
         assert (vocals.abs().amax(dim=2) > 0).float().mean() > 0.4
 

@@ -27,15 +27,6 @@ def cached(folder: Path, *terms: Term, loose: bool = False) -> CachedStem | None
     return cache_stems([stem], folder / "cache", RATE, progress=False).get(stem.name)
 
 
-def test_a_stem_is_the_mean_of_its_channels_to_sixteen_bits(tmp_path: Path) -> None:
-    left, right = tone(200, RATE), tone(330, RATE)
-    soundfile.write(tmp_path / "a.wav", np.stack([left, right], axis=1), RATE, "FLOAT")
-    stem = cached(tmp_path, Term(tmp_path / "a.wav"))
-    assert stem is not None
-    assert isinstance(stem.samples, np.memmap)
-    np.testing.assert_allclose(stem.read(0, RATE), (left + right) / 2, atol=STEP)
-
-
 @pytest.mark.parametrize("source_channels", [1, 2, 3])
 def test_a_cache_of_two_channels_keeps_them(tmp_path: Path, source_channels: int) -> None:
     sound = np.stack([tone(200 + 70 * n, RATE) for n in range(source_channels)], axis=1)
@@ -43,7 +34,9 @@ def test_a_cache_of_two_channels_keeps_them(tmp_path: Path, source_channels: int
     stem = Stem("songs/x/vocals", (Term(tmp_path / "a.wav"),))
     found = cache_stems([stem], tmp_path / "cache", RATE, channels=2, progress=False)[stem.name]
     wanted = sound if source_channels == 2 else sound.mean(axis=1, keepdims=True).repeat(2, axis=1)
-    for one in (found, pickle.loads(pickle.dumps(found))):
+    sent = pickle.dumps(found)
+    assert len(sent) < 1_000  # the path, not the samples
+    for one in (found, pickle.loads(sent)):
         assert isinstance(one.samples, np.memmap) and one.channels == 2
         read = one.read_integers(-100, RATE + 200)
         assert (read[:100] == 0).all() and (read[-100:] == 0).all()
@@ -51,6 +44,7 @@ def test_a_cache_of_two_channels_keeps_them(tmp_path: Path, source_channels: int
         np.testing.assert_allclose(one.read(5, 1000), wanted[5:1005].mean(axis=1), atol=STEP)
     mono = cached(tmp_path, *stem.terms)
     assert mono is not None and mono.samples.shape == (RATE,)
+    np.testing.assert_allclose(mono.read(0, RATE), sound.mean(axis=1), atol=STEP)
 
 
 def test_a_stem_is_resampled(tmp_path: Path) -> None:
@@ -131,32 +125,6 @@ def test_a_silent_file_known_as_loose_is_an_error_in_a_song(tmp_path: Path) -> N
     soundfile.write(tmp_path / "a.wav", broken("silent"), RATE)
     assert cached(tmp_path, Term(tmp_path / "a.wav"), loose=True) is None
     with pytest.raises(HtmdsepError, match="is silent; remove it"):
-        cached(tmp_path, Term(tmp_path / "a.wav"))
-
-
-def test_a_stem_goes_to_other_processes_as_a_path(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "a.wav", 0.1 * np.ones(50_000), RATE)
-    stem = cached(tmp_path, Term(tmp_path / "a.wav"))
-    assert stem is not None
-    sent = pickle.dumps(stem)
-    assert len(sent) < 1_000
-    again = pickle.loads(sent)
-    assert again.name == stem.name and np.array_equal(again.samples, stem.samples)
-    assert isinstance(again.samples, np.memmap)
-    small = CachedStem("a", np.arange(3, dtype=np.int16))
-    assert np.array_equal(pickle.loads(pickle.dumps(small)).samples, small.samples)
-
-
-def test_terms_of_different_length_are_an_error(tmp_path: Path) -> None:
-    soundfile.write(tmp_path / "m.wav", tone(200, RATE, 2.0), RATE)
-    soundfile.write(tmp_path / "v.wav", tone(200, RATE, 1.5), RATE)
-    with pytest.raises(HtmdsepError, match=r"different length \(m.wav 2.00 s, v.wav 1.50 s\)"):
-        cached(tmp_path, Term(tmp_path / "m.wav"), Term(tmp_path / "v.wav", factor=-1.0))
-
-
-def test_a_file_that_is_no_audio_is_an_error(tmp_path: Path) -> None:
-    (tmp_path / "a.wav").write_bytes(b"nothing of the kind")
-    with pytest.raises(HtmdsepError, match=r"a\.wav: "):
         cached(tmp_path, Term(tmp_path / "a.wav"))
 
 

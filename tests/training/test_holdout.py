@@ -2,8 +2,6 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
-from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -13,7 +11,6 @@ from htmdsep.datasets.folders import Library, Song, Stem
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import (
-    Description,
     HeldOut,
     ValidationSet,
     describe,
@@ -71,32 +68,6 @@ def test_without_a_description_every_seventh_is_held_out() -> None:
     rest, (held,) = hold_out(loose, describe(loose, None))
     assert len(rest.voices) == 6
     assert len(rest.accompaniments) == 2
-
-
-@pytest.mark.parametrize("said", [None, ["Aria [live]"], ["Aria [[]live]"], ["Aria*"]])
-def test_a_name_is_itself_first_and_a_pattern_second(said: list[str] | None) -> None:
-    whole = library(2)
-    whole.songs[0] = Song("Aria [live]", Stem("v", ()), Stem("a", ()))
-    named = describe(whole, None) if said is None else {"x": Description(songs=said)}
-    rest, (held,) = hold_out(whole, named)
-    assert [song.title for song in held.songs] == ["Aria [live]"]
-    assert [song.title for song in rest.songs] == ["song 1"]
-
-
-@pytest.mark.parametrize("forms", [("NFD", "NFC"), ("NFC", "NFD"), ("NFD", "NFD")])
-@pytest.mark.parametrize("said", ["Café Über", "Café*", "?afé Über"])
-def test_accents_may_be_composed_or_not(forms: tuple[Any, Any], said: str) -> None:
-    whole = library(1)
-    title = normalize(forms[0], "Café Über")
-    whole.songs.append(Song(title, Stem("v", ()), Stem("a", ())))
-    whole.voices.append(Stem(f"voices/{title}", ()))
-    whole.accompaniments.append(Stem(f"accompaniment/{title}", ()))
-    name = normalize(forms[1], said)
-    described = {"x": Description([name], [[name]], [name])}
-    rest, (held,) = hold_out(whole, described)
-    assert [song.title for song in held.songs] == [title]
-    assert len(held.voices[0]) == len(held.accompaniments) == 1
-    assert not rest.voices
 
 
 def test_too_little_to_hold_anything_out_is_an_error() -> None:

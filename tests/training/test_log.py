@@ -7,10 +7,7 @@ import pytest
 from htmdsep.training.log import append_row, read_rows
 
 FIRST, SECOND = {"step": 1.0, "sdr": 0.5}, {"step": 2.0, "sdr": float("nan"), "loss": 0.25}
-WANTED = [
-    {"step": "1.0", "sdr": "0.5", "loss": ""},
-    {"step": "2.0", "sdr": "nan", "loss": "0.25"},
-]
+WANTED = [{"step": "1.0", "sdr": "0.5", "loss": ""}, {"step": "2.0", "sdr": "nan", "loss": "0.25"}]
 
 
 def test_new_columns_are_empty_in_earlier_rows(tmp_path: Path) -> None:

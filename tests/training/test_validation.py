@@ -15,8 +15,13 @@ from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.separation.separator import Separator
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import prepare
-from htmdsep.training.references import mixture_itself, oracle
-from htmdsep.training.validation import score_estimates, score_network, separate_windows
+from htmdsep.training.validation import (
+    mixture_itself,
+    oracle,
+    score_estimates,
+    score_network,
+    separate_windows,
+)
 from tests.training.test_holdout import RATE, held_song
 
 CPU, LOSS = torch.device("cpu"), VARIANTS["mae-mae"]

@@ -246,15 +246,3 @@ def test_a_failed_transfer_leaves_the_older_file(
     assert cause in message and "\n" not in message
     assert f"download {weights.url} by hand" in message and "--import-weights FILE.h5" in message
     assert target.read_bytes() == b"older" and list(tmp_path.iterdir()) == [target]
-
-
-def test_the_published_files_are_pinned() -> None:
-    names = ["htmdnet-mae-mae", "htmdnet-mse-mae", "htmdnet-mse-mse"]
-    assert [weights.name for weights in PUBLISHED] == names
-    assert len({weights.git_blob for weights in PUBLISHED}) == 3
-    for weights in PUBLISHED:
-        assert len(bytes.fromhex(weights.git_blob)) == 20
-        commit = "8f9a2943c951ec990f18112d01e0619b0ee89113"
-        file = weights.name.replace("-", "_", 1)
-        assert weights.url.endswith(f"/cgaroufis/HTMD-Net/{commit}/models/{file}.h5")
-        assert weights.licence == "none stated by the authors"
