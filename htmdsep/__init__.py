@@ -1,6 +1,7 @@
 """Singing-voice separation: any length, flat memory, stems that add up.
 
     import htmdsep
+    htmdsep.separate_file("song.mp3")  # separated/song/vocals.wav, accompaniment.wav
     vocals, accompaniment = htmdsep.separate(mixture, sample_rate)
 
 `Separator` keeps the network loaded for many arrays, streams of blocks, or files; `run_batch`
@@ -36,7 +37,8 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from htmdsep.batch.run import run_batch
-    from htmdsep.separation.separator import Separator, Stems, separate
+    from htmdsep.separation.arrays import Stems
+    from htmdsep.separation.separator import Separator, separate, separate_file
     from htmdsep.separation.stems import FileReport
 
 __all__ = [
@@ -50,14 +52,16 @@ __all__ = [
     "__version__",
     "run_batch",
     "separate",
+    "separate_file",
 ]
 
 _LATE = {
     "FileReport": "htmdsep.separation.stems",
     "Separator": "htmdsep.separation.separator",
-    "Stems": "htmdsep.separation.separator",
+    "Stems": "htmdsep.separation.arrays",
     "run_batch": "htmdsep.batch.run",
     "separate": "htmdsep.separation.separator",
+    "separate_file": "htmdsep.separation.separator",
 }
 
 

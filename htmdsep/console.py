@@ -163,6 +163,19 @@ class TimeRange(FiniteRange):
         return super().convert(value, param, ctx)
 
 
+class BitrateRange(click.IntRange):
+    """A range of kbit/s, which may be written as 192, 192k or 192000."""
+
+    name = "bit rate"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Any:
+        if isinstance(value, str):
+            value = value.strip().lower().removesuffix("k")
+            if len(value) > 3:
+                value = value.removesuffix("000")
+        return super().convert(value, param, ctx)
+
+
 def flags(kind: type, only: Collection[str] = ()) -> Callable[[F], F]:
     """Decorate a command with an option for every field of a dataclass that `option` made.
 
@@ -234,7 +247,8 @@ def _single_type(flag: Flag, kind: Any) -> Any:
     least, is_open = (flag.least, False) if flag.above is None else (flag.above, True)
     if kind is int:
         low, high = (None if limit is None else int(limit) for limit in (least, flag.most))
-        return click.IntRange(low, high, min_open=is_open)
+        whole = BitrateRange if flag.metavar == "KBITS" else click.IntRange
+        return whole(low, high, min_open=is_open)
     if kind is float:
         kind_of_range = TimeRange if flag.metavar == "TIME" else FiniteRange
         return kind_of_range(least, flag.most, min_open=is_open)

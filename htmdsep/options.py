@@ -15,7 +15,8 @@ from htmdsep.errors import ArgumentError
 
 STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
-FileFormat = Literal["wav", "flac"]
+FileFormat = Literal["wav", "flac", "mp3", "opus", "m4a", "ogg"]
+LOSSY: tuple[FileFormat, ...] = ("mp3", "opus", "m4a", "ogg")
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 ClipMode = Literal["clamp", "rescale", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -156,7 +157,19 @@ class RunOptions:
     """
 
     file_format: FileFormat = option(
-        "wav", "Format of the stems.", names="-c --format", flags={"--flac": "flac"}
+        "wav",
+        "Format of the stems, which add up exactly in wav and flac; opus runs at 48 kHz.",
+        names="-c --format",
+        flags={"--flac": "flac", "--mp3": "mp3"},
+    )
+    bitrate: int | None = _output(
+        None,
+        "Of mp3, opus, m4a or ogg, in kbit/s.",
+        names="-b --bitrate",
+        least=16,
+        most=512,
+        metavar="KBITS",
+        show_default="mp3 320, opus 192, m4a and ogg 256; mono half",
     )
     subtype: Subtype | None = _output(
         None,
@@ -216,6 +229,16 @@ class RunOptions:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        is_lossy = self.file_format in LOSSY
+        if is_lossy and self.subtype is not None:
+            raise ArgumentError(
+                f"{self.file_format} has no bit depth; leave --int24 and the like out"
+            )
+        if not is_lossy and self.bitrate is not None:
+            raise ArgumentError(
+                f"{self.file_format} has no bit rate; use --format {', '.join(LOSSY)}, or leave "
+                "--bitrate out"
+            )
 
     def sha256(self) -> str:
         """Return the hash of what the stems' content follows from, as manifests hold it."""
@@ -261,6 +284,7 @@ class BatchOptions:
     filename: str = _output(
         "{track}/{stem}.{ext}",
         "Path below --out; {trackext} and {foldername} are known, too.",
+        names="-f --filename",
         metavar="TEMPLATE",
     )
     existing: Existing = _batch(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.message
 import email.parser
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -63,6 +64,18 @@ def test_metadata(metadata: email.message.Message) -> None:
     names = {text.split(">")[0] for text in required}
     assert {"torch", "soundfile", "soxr", "av", "safetensors", "click", "tqdm"} <= names
     assert not any("==" in text for text in required)  # ranges: the pins are constraints.txt's
+
+
+def test_extras_are_named_alike(metadata: email.message.Message) -> None:
+    texts = [*(ROOT / "htmdsep").rglob("*.py"), *(ROOT / "docs").glob("*.md"), ROOT / "README.md"]
+    named = {
+        found
+        for text in texts
+        for found in re.findall(r"pip install ([^#|\n]*?\[\w+\]'?)", text.read_text("utf-8"))
+    }
+    extras = {one for one in metadata.get_all("Provides-Extra", []) if not one.startswith("test")}
+    developers = "-c constraints.txt -e '.[test]'"
+    assert named == {developers, *(f"'htmdsep[{extra}]'" for extra in extras)}
 
 
 def test_files_of_the_wheel(wheel: Path) -> None:

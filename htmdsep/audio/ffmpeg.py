@@ -162,6 +162,7 @@ def _blocks(
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     is_counted = container.format.name in COUNTED and len(container.streams) == 1
     counter = PacketCounter() if is_counted else None
+    is_mp4 = container.format.name.startswith("mov,")
     packets = _packets(container, stream)
     if header.frames is None and len(container.streams) > 1 and announces_duration(container):
         packets = _packets_among_others(container, stream, notes)
@@ -184,11 +185,20 @@ def _blocks(
             assert isinstance(frame, AudioFrame)
             check_same(header, frame.sample_rate, frame.layout.nb_channels)
             samples = _samples(frame, to_float, header.channels)
+            if is_mp4 and packet.duration and _is_last(packet, stream):
+                samples = samples[: round(packet.duration * ticks)]  # the rest is padding
             start = start if frame.pts is None else frame.pts * ticks
             yield from timeline.place(samples, start)
             start = None
     yield from timeline.finish()
     notes += timeline.notes()
+
+
+def _is_last(packet: av.Packet[av.AudioStream], stream: av.AudioStream) -> bool:
+    """Tell whether a packet reaches the end of its stream, as far as that is known."""
+    if packet.pts is None or packet.duration is None or stream.duration is None:
+        return False
+    return packet.pts + packet.duration >= (stream.start_time or 0) + stream.duration
 
 
 def _longest(

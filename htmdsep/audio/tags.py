@@ -25,6 +25,12 @@ def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
     return tags
 
 
+def ffmpeg_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags that are kept, as FFmpeg calls them."""
+    kept = {name: tags[name] for name in TAGS if tags.get(name)}
+    return {"track" if name == "tracknumber" else name: text for name, text in kept.items()}
+
+
 def _legible(text: str) -> str:
     try:
         return text.encode("utf-8", "strict").decode()

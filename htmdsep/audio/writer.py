@@ -13,7 +13,18 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from htmdsep.audio.reader import AudioReader
+from htmdsep.audio.covers import COVERED, Cover, insert_cover
+from htmdsep.audio.encoders import (
+    CODECS,
+    EncodedWriter,
+    bits_a_second,
+    check_channels,
+    encodable_rate,
+    open_encoded,
+    vorbis_compression,
+)
+from htmdsep.audio.lengths import AudioHeader
+from htmdsep.audio.reader import open_audio
 from htmdsep.audio.tags import TAGS
 from htmdsep.dsp.quantise import BITS
 from htmdsep.errors import DiskError, HtmdsepError
@@ -48,6 +59,8 @@ class OutputFormat:
     frames: int | None  # expected; None where unknown
     clip_mode: ClipMode
     tags: Mapping[str, str]
+    cover: Cover | None = None
+    bitrate: int | None = None  # kbit/s of a lossy file; None for what suits the format
 
     @property
     def seconds(self) -> float | None:
@@ -60,23 +73,32 @@ class OutputFormat:
         return 1.0 if self.subtype == "FLOAT" else 1 - 2.0 ** (1 - BITS[self.subtype])
 
     @property
+    def is_lossy(self) -> bool:
+        """Whether the files hold something like what is written, and not that itself."""
+        return self.file_format in CODECS
+
+    @property
     def container(self) -> str:
         """What libsndfile calls the file's format; RF64 for a WAV that may pass 4 GiB."""
-        if self.file_format == "flac":
-            return "FLAC"
+        if self.file_format != "wav":
+            return self.file_format.upper()
         frame_bytes = self.channels * BYTES[self.subtype] * LENGTH_MARGIN
         if self.frames is None or self.frames * frame_bytes >= WAV_LIMIT:
             return "RF64"
         return "WAV" if self.channels <= 2 else "WAVEX"  # which tells the loudspeakers
 
 
-def plan_output(reader: AudioReader, options: RunOptions) -> OutputFormat:
-    """Settle what the options leave to the source; raise HtmdsepError for what cannot be."""
-    header = reader.header
-    subtype = options.subtype or header.subtype
+def plan_output(header: AudioHeader, frames: int | None, options: RunOptions) -> OutputFormat:
+    """Settle what the options leave to the source, of whose frames some may be asked for.
+
+    Raises HtmdsepError for what cannot be.
+    """
+    is_lossy = options.file_format in CODECS
+    subtype = "FLOAT" if is_lossy else options.subtype or header.subtype
     if options.file_format == "flac" and options.subtype is None and subtype == "FLOAT":
         subtype = "PCM_24"  # as much of it as FLAC can hold
-    clip_mode = options.clip_mode or ("none" if subtype == "FLOAT" else "clamp")
+    is_float = subtype == "FLOAT" and not is_lossy  # players cut off what lossy files exceed
+    clip_mode = options.clip_mode or ("none" if is_float else "clamp")
     if clip_mode == "none" and subtype != "FLOAT":
         raise HtmdsepError(
             f"{subtype} holds nothing beyond full scale, so --clip-mode none needs --float32"
@@ -91,7 +113,8 @@ def plan_output(reader: AudioReader, options: RunOptions) -> OutputFormat:
         raise HtmdsepError(
             f"FLAC holds at most {FLAC_MAX_SAMPLE_RATE} Hz, not {sample_rate}; use --format wav"
         )
-    frames = reader.frames
+    check_channels(options.file_format, header.channels)
+    sample_rate = encodable_rate(options.file_format, sample_rate)
     if frames is not None:
         frames = round(frames * sample_rate / header.sample_rate)
     return OutputFormat(
@@ -102,13 +125,17 @@ def plan_output(reader: AudioReader, options: RunOptions) -> OutputFormat:
         frames=frames,
         clip_mode=clip_mode,
         tags=header.tags,
+        bitrate=options.bitrate,
     )
 
 
 def check_space(output: OutputFormat, folder: Path, stems: int) -> None:
     """Raise HtmdsepError, early, for what the disk cannot hold, where the length is known."""
     needed = (output.frames or 0) * output.channels * BYTES[output.subtype] * stems
-    if output.file_format == "flac":
+    if output.is_lossy:
+        bits = bits_a_second(output.file_format, output.channels, output.bitrate)
+        needed = round((output.seconds or 0) * bits / 8) * stems
+    elif output.file_format == "flac":
         needed //= 4  # as small as FLAC makes music, roughly; the disk may still run full
     free = shutil.disk_usage(folder).free
     if needed > free:
@@ -154,7 +181,7 @@ class StemWriter:
 
 
 @contextmanager
-def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter]:
+def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | EncodedWriter]:
     """Open a stem file for writing; a WAV is RF64 in the end only if it has passed 4 GiB.
 
     Raises HtmdsepError where the format cannot hold the subtype, rate or channels, where the
@@ -162,16 +189,28 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter]:
     """
     if output.file_format == "flac" and output.subtype == "FLOAT":
         raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
+    if output.is_lossy and output.file_format != "ogg":
+        form = (output.file_format, output.sample_rate, output.channels)
+        cover = output.cover if output.file_format in COVERED else None
+        with open_encoded(
+            path, *form, kilobits=output.bitrate, tags=output.tags, cover=cover
+        ) as writer:
+            yield writer
+        return
+    is_vorbis = output.file_format == "ogg"
     try:
         with soundfile.SoundFile(
             _native_path(path),
             "w",
             output.sample_rate,
             output.channels,
-            output.subtype,
+            "VORBIS" if is_vorbis else output.subtype,
             format=output.container,
+            compression_level=vorbis_compression(output.bitrate) if is_vorbis else None,
         ) as sound:
             yield StemWriter(sound, output)
+        if output.file_format == "flac" and output.cover is not None:
+            insert_cover(path, output.cover)
         if output.container == "RF64":
             _shrink_header(path, output.channels)
     except soundfile.LibsndfileError as error:
@@ -215,8 +254,11 @@ def _shrink_header(path: Path, channels: int) -> None:
         file.write(struct.pack("<I", data_bytes))
 
 
-def frame_count(path: Path) -> int:
-    """Return how many frames a finished stem file holds."""
+def frame_count(path: Path, output: OutputFormat) -> int:
+    """Return how many frames a finished stem file holds; lossy ones are decoded."""
+    if output.is_lossy:
+        with open_audio(path) as reader:
+            return sum(map(len, reader.blocks()))
     with soundfile.SoundFile(_native_path(path)) as sound:
         return int(sound.frames)
 

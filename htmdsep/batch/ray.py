@@ -229,7 +229,7 @@ def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
     try:
         import ray
     except ImportError as error:
-        raise HtmdsepError("--on ray needs Ray: pip install 'htmdsep[ray]'") from error
+        raise HtmdsepError("--on ray needs pip install 'htmdsep[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     handlers: dict[int, Any] = {
         number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)

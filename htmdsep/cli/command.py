@@ -12,14 +12,14 @@ import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from htmdsep import __version__
-from htmdsep.cli.habits import SeparateCommand, normalise
+from htmdsep.cli.habits import SeparateCommand, normalise, two_stems
 from htmdsep.console import F, GroupedOption, TimeRange, flags, options_from, prepare_process
-from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.errors import ArgumentError, HtmdsepError, PlanError
 from htmdsep.options import (
     CLUSTER,
     DEFAULT_WEIGHTS,
@@ -28,6 +28,7 @@ from htmdsep.options import (
     STEM_NAMES,
     BatchOptions,
     ClusterOptions,
+    FileFormat,
     RunOptions,
 )
 
@@ -38,6 +39,7 @@ PLACES = click.Choice(["local", "ray"])
 NAMED = f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]"
 IMPORT = "Convert published Keras weights for use by --name, and exit."
 FIRST = ("out", "stems", "recursive")  # in the help
+STEM_ENDINGS = tuple(f".{one}" for one in get_args(FileFormat))
 REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
 
 
@@ -57,6 +59,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 )
 @click.argument("inputs", nargs=-1, metavar="INPUTS...")
 @click.option("-i", "--inputs", "more_inputs", multiple=True, hidden=True)
+@click.option("-p", "--params-filename", expose_value=False, hidden=True, callback=two_stems)
 @click.option("--two-stems", type=click.Choice(STEM_NAMES), expose_value=False, hidden=True)
 @flags(BatchOptions, only=FIRST)
 @own("-n", "--name", group="Options", metavar="NAME", help=NAMED)
@@ -71,7 +74,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
 @own("--report", "report_on", metavar="DIR", help="Sum up the manifests of a folder, and exit.")
 @own("--merge-manifests", "merge_in", metavar="DIR", help="Make one manifest of all, and exit.")
-@own("--list-models", is_flag=True, help="Show the weights there are, and exit.")
+@own("-l", "--list-models", is_flag=True, help="Show the weights there are, and exit.")
 @own("--import-weights", "keras_file", type=PATH, metavar="FILE.h5", help=IMPORT)
 @own("--self-test", is_flag=True, help="Separate a built-in mixture, check the result, and exit.")
 @click.version_option(__version__, prog_name="htmdsep", cls=GroupedOption, group=INFORMATION)
@@ -81,6 +84,7 @@ def command(**values: Any) -> None:
 
     \b
     htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav
+    htmdsep song.mp3 --mp3                  the same as MP3s
     htmdsep -r music/ -o stems/ -c flac     a whole collection
     htmdsep -r music/ -o stems/ --resume    go on with it
     htmdsep --stems vocals -o - song.mp3    vocals to standard output
@@ -95,7 +99,7 @@ def command(**values: Any) -> None:
         if verbose:
             traceback.print_exc()
         click.echo(f"htmdsep: {error}", err=True)
-        sys.exit(2 if isinstance(error, PlanError) else 1)
+        sys.exit(2 if isinstance(error, (PlanError, ArgumentError)) else 1)
     except OSError as error:
         if error.errno == errno.EPIPE and asks:
             # Who asked has read enough, as `head` has
@@ -173,7 +177,7 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("--on ray takes files and folders, not standard input or output")
     if values["list_file"] == STANDARD_STREAM and STANDARD_STREAM in inputs:
         raise click.UsageError("standard input is a list (--from -) or audio (-), not both")
-    if values["out"].endswith((".wav", ".flac", ".mp3")) and not Path(values["out"]).is_dir():
+    if values["out"].endswith(STEM_ENDINGS) and not Path(values["out"]).is_dir():
         raise click.UsageError(
             "--out names a folder; a file is named with --stems vocals --filename NAME.{ext}"
         )

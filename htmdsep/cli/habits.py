@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import click
 
 from htmdsep.console import GroupedCommand
+from htmdsep.options import FileFormat
 
 # Spellings of options, and of their values, that are taken silently
-NAMES = {
+NAMES: dict[str, str] = {
     "output-path": "out",
     "output-dir": "out",
     "filename-format": "filename",
@@ -19,20 +20,25 @@ NAMES = {
     "single-stem": "stems",
     "model": "name",
     "model-filename": "name",
+    "m": "n",
     "offset": "start",
+    "mp3-bitrate": "bitrate",
+    "output-bitrate": "bitrate",
     "Vocals": "vocals",
     "Instrumental": "accompaniment",
-    "WAV": "wav",
-    "FLAC": "flac",
+    **{one.upper(): one for one in get_args(FileFormat)},
 }
 # What to use in place of options that have no counterpart
 ADVICE = {
-    "-p": "vocals and accompaniment are what there is; leave -p out",
-    "-f": "the stems' names are given with --filename",
-    "-b": "stems are WAV or FLAC, whose depth --int16, --int24 and --float32 set",
-    "-l": "the weights there are, shows --list-models",
-    "--bitrate": "stems are WAV or FLAC, whose depth --int16, --int24 and --float32 set",
-    "--mp3": "stems are WAV or FLAC: leave it out, or give --flac",
+    "-s": "where to begin is given with --start",
+    "-B": "what computes is chosen by --device and --engine",
+    "-a": "audio is read and written here; leave it out",
+    "--adapter": "audio is read and written here; leave it out",
+    "--mp3-preset": "how good an MP3 is, is set by --bitrate",
+    "--other-method": "the other stem is the mixture minus this one; leave it out",
+    "--normalization": "stems add up to the mixture; --clip-mode rescale keeps them in range",
+    "--use-autocast": "the arithmetic is set by --precision",
+    "--model-file-dir": "where weights are kept, is set by HTMDSEP_CACHE",
     "--no-split": "pieces are as long as --segment says, in seconds",
     "--split": "songs are always cut into pieces; their length is --segment, in seconds",
     "--repo": "weights of one's own are given with --weights FILE",
@@ -46,6 +52,13 @@ def normalise(word: str) -> str:
     return NAMES.get(hyphenated, hyphenated)
 
 
+def two_stems(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Take Spleeter's name of its network with two stems, and no other."""
+    del ctx, parameter
+    if value is not None and not value.startswith("spleeter:2stems"):
+        raise click.UsageError("vocals and accompaniment are what there is; leave -p out")
+
+
 class SeparateCommand(GroupedCommand):
     """A command that knows other separators' words, and refuses flags that contradict others."""
 
@@ -55,7 +68,7 @@ class SeparateCommand(GroupedCommand):
                 _refuse_contradictions(self.make_parser(ctx).parse_args(args=list(args))[2])
             rest = super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            advice = ADVICE.get(error.option_name.partition("=")[0])
+            advice = ADVICE.get(error.option_name.partition("=")[0].replace("_", "-"))
             if advice is None:
                 # Those that look alike mislead more often than they help.
                 raise click.NoSuchOption(error.option_name, ctx=error.ctx) from error

@@ -115,16 +115,6 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     return songs
 
 
-def find_audio(place: Path) -> list[Path]:
-    """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
-    if place.is_file():
-        return [place]
-    found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
-    if not found:
-        raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
-    return found
-
-
 def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str], list[str]]:
     """Return the names that are wanted, and what of `wanted` matches none.
 
@@ -142,6 +132,16 @@ def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str],
         if not found:
             missing.append(word)
     return chosen, missing
+
+
+def find_audio(place: Path) -> list[Path]:
+    """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
+    if place.is_file():
+        return [place]
+    found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
+    if not found:
+        raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
+    return found
 
 
 def _musdb_songs(folder: Path) -> list[Song]:

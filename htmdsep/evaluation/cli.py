@@ -29,7 +29,9 @@ def _exit_on_error() -> Iterator[None]:
         except ModuleNotFoundError as error:
             if (error.name or "").split(".")[0] not in EXTRAS:
                 raise
-            raise HtmdsepError(f"{error.name} is missing: pip install 'htmdsep[eval]'") from error
+            raise HtmdsepError(
+                f"evaluation needs pip install 'htmdsep[eval]' ({error.name} is missing)"
+            ) from error
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -112,7 +112,7 @@ def _score(
         if lacks := [one for one in systems if not folder.has(one.label, song.title)]:
             tasks.append(EvaluationTask(song, tuple(lacks), *how))
     failures = []
-    with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks) as bar:
+    with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks or None) as bar:
         for title, lines in run_tasks(tasks, options.jobs):
             for failure in lines:
                 failures.append(f"{title}: {failure}")

@@ -14,7 +14,7 @@ from htmdsep.metrics.bss_eval import bss_eval, frame_starts
 from htmdsep.metrics.ratios import si_sdr
 from htmdsep.metrics.silence import energy_at_silence, level_at_inactivity, voice_activity
 from htmdsep.options import STEM_NAMES
-from htmdsep.separation.separator import Stems
+from htmdsep.separation.arrays import Stems
 
 FRAME_SECONDS = 1.0
 GROUPS = ("setting", "procedure", "target")  # what a frame of numbers belongs to

@@ -20,7 +20,8 @@ from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiene
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.options import StemName
-from htmdsep.separation.separator import Separator, Stems
+from htmdsep.separation.arrays import Stems
+from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import WeightsFile, find_weights
 from htmdsep.weights.file import WeightsInfo, load_weights, read_info
 
@@ -65,7 +66,7 @@ class NetworkSystem:
         """Separate a song's mixture, block by block."""
         blocks = self._separator.separate_blocks([signals.mixture], signals.sample_rate)
         vocals, accompaniment = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        return Stems(vocals, accompaniment)
+        return Stems(vocals, accompaniment, signals.sample_rate)
 
     @cached_property
     def _separator(self) -> Separator:
@@ -108,7 +109,8 @@ class FolderSystem:
             raise HtmdsepError(f"{self.folder} has no estimate of {title!r}; give {wanted}.*")
         vocals = fit_estimate(path, signals)
         other = find_estimate(self.folder, title, "accompaniment")
-        return Stems(vocals, fit_estimate(other, signals) if other else signals.mixture - vocals)
+        rest = fit_estimate(other, signals) if other else signals.mixture - vocals
+        return Stems(vocals, rest, signals.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -123,7 +125,7 @@ class MixtureSystem:
 
     def estimate(self, signals: Signals, _title: str) -> Stems:
         """Return the mixture twice."""
-        return Stems(signals.mixture, signals.mixture)
+        return Stems(signals.mixture, signals.mixture, signals.sample_rate)
 
 
 @dataclass(frozen=True)
@@ -140,7 +142,7 @@ class OracleSystem:
     def estimate(self, signals: Signals, _title: str) -> Stems:
         """Return what the oracle makes of the true sources."""
         vocals = self.oracle(signals.vocals, signals.accompaniment)
-        return Stems(vocals, signals.mixture - vocals)
+        return Stems(vocals, signals.mixture - vocals, signals.sample_rate)
 
 
 System = NetworkSystem | FolderSystem | MixtureSystem | OracleSystem

@@ -1,4 +1,4 @@
-"""A mixture beside its vocals, the delay that keeps them together, and silence in both."""
+"""A mixture beside its vocals, kept together, and silence in both."""
 
 from __future__ import annotations
 
@@ -26,46 +26,26 @@ def beside(
     The chain's output starts with the stream's first frame; where it ends early (a round trip of
     sample rates may lose a frame or two) zeros follow, where it ends late it is cut.
     """
-    delayed = Delay()
-    ahead: np.ndarray | None = None
-    for made in chain(delayed.tap(blocks)):
-        ahead = made if ahead is None or not len(ahead) else np.concatenate([ahead, made])
-        given = delayed.take(len(ahead))
-        if len(given):
-            yield Pair(given, ahead[: len(given)])
-            ahead = ahead[len(given) :]
-    if delayed.length:
-        rest = delayed.take(delayed.length)
-        columns = rest.shape[1] if ahead is None else ahead.shape[1]
-        yield Pair(rest, np.zeros((len(rest), columns), np.float32))
+    held: deque[np.ndarray] = deque()  # of the stream, for which the chain has made nothing yet
 
-
-class Delay:
-    """Hold a stream back for as long as what is computed from it takes."""
-
-    def __init__(self) -> None:
-        self.length = 0  # frames held
-        self._blocks: deque[np.ndarray] = deque()
-
-    def tap(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Pass blocks on, and hold each."""
+    def tapped() -> Iterator[np.ndarray]:
         for block in blocks:
-            self._blocks.append(block)
-            self.length += len(block)
+            held.append(block)
             yield block
 
-    def take(self, frames: int) -> np.ndarray:
-        """Return the oldest frames held, at most as many as asked for."""
-        parts = [np.zeros((0, 1), np.float32)] if not (frames and self._blocks) else []
-        while frames > 0 and self._blocks:
-            block = self._blocks.popleft()
-            if len(block) > frames:
-                self._blocks.appendleft(block[frames:])
-                block = block[:frames]
-            parts.append(block)
-            frames -= len(block)
-        self.length -= sum(map(len, parts))
-        return np.concatenate(parts)
+    ahead: np.ndarray | None = None
+    for made in chain(tapped()):
+        ahead = made if ahead is None or not len(ahead) else np.concatenate([ahead, made])
+        while held and len(ahead):
+            block = held.popleft()
+            frames = min(len(block), len(ahead))
+            if frames < len(block):
+                held.appendleft(block[frames:])
+            yield Pair(block[:frames], ahead[:frames])
+            ahead = ahead[frames:]
+    for block in held:
+        columns = block.shape[1] if ahead is None else ahead.shape[1]
+        yield Pair(block, np.zeros((len(block), columns), np.float32))
 
 
 def mute_silence(pairs: Iterable[Pair], sample_rate: int) -> Iterator[Pair]:

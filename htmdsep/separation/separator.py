@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from htmdsep.options import (
     RunOptions,
     StemName,
 )
+from htmdsep.separation.arrays import Stems
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.stems import Check, FileReport, Progress, write_stems
 from htmdsep.separation.streaming import StreamEstimator, separate_stream
@@ -33,13 +34,6 @@ from htmdsep.weights.catalogue import find_weights
 
 if TYPE_CHECKING:
     from htmdsep.networks.build import Network
-
-
-class Stems(NamedTuple):
-    """Two stems whose sum is the mixture, but for float32 rounding."""
-
-    vocals: np.ndarray  # (frames, channels) float32
-    accompaniment: np.ndarray  # (frames, channels) float32
 
 
 class Separator:
@@ -80,11 +74,14 @@ class Separator:
             input_level=config.input_level,
         )
 
-    def separate(self, mixture: np.ndarray, sample_rate: int) -> Stems:
+    def separate(
+        self, mixture: np.ndarray, sample_rate: int, progress: Progress | None = None
+    ) -> Stems:
         """Separate a whole signal of shape (frames,) or (frames, channels); same shape returned.
 
-        Samples are floats with full scale at 1, of up to 8 channels; sample_rate is in Hz. Raises
-        HtmdsepError for other shapes, types or sample rates.
+        Samples are floats with full scale at 1, of up to 8 channels; sample_rate is in Hz.
+        `progress` is called with the seconds done and in all. Raises HtmdsepError for other shapes,
+        types or sample rates.
         """
         mixture = np.asarray(mixture)
         if mixture.ndim not in (1, 2) or not np.issubdtype(mixture.dtype, np.floating):
@@ -95,9 +92,14 @@ class Separator:
         frames = mixture.astype(np.float32)
         if frames.ndim == 1:
             frames = frames[:, None]
-        parts = [pair.vocals for pair in self.pairs([frames], sample_rate)]
-        vocals = np.concatenate([frames[:0], *parts]).reshape(mixture.shape)
-        return Stems(vocals, frames.reshape(mixture.shape) - vocals)
+        parts, done = [frames[:0]], 0
+        for pair in self.pairs([frames], sample_rate):
+            parts.append(pair.vocals)
+            done += len(pair.vocals)
+            if progress is not None:
+                progress(done / sample_rate, len(frames) / sample_rate)
+        vocals = np.concatenate(parts).reshape(mixture.shape)
+        return Stems(vocals, frames.reshape(mixture.shape) - vocals, int(sample_rate))
 
     def separate_blocks(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Stems]:
         """Separate a stream of (frames, channels) float32 blocks of any length, in flat memory.
@@ -105,7 +107,7 @@ class Separator:
         The stems come in blocks of other lengths, as many frames in all as went in.
         """
         for mixture, vocals in self.pairs(blocks, sample_rate):
-            yield Stems(vocals, mixture - vocals)
+            yield Stems(vocals, mixture - vocals, int(sample_rate))
 
     def pairs(
         self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Note = ignore
@@ -195,9 +197,30 @@ def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
             yield np.asarray(block, np.float32)
 
 
-def separate(mixture: np.ndarray, sample_rate: int) -> Stems:
+def separate(mixture: np.ndarray, sample_rate: int, progress: Progress | None = None) -> Stems:
     """Separate a signal with the default weights; see `Separator.separate`.
 
     The weights are loaded at each call: keep a `Separator` for more than one signal.
     """
-    return Separator().separate(mixture, sample_rate)
+    return Separator().separate(mixture, sample_rate, progress)
+
+
+def separate_file(
+    source: str | Path,
+    out: str | Path = "separated",
+    *,
+    weights: str | Path | Network | None = None,
+    progress: Progress | None = None,
+    **changes: Any,
+) -> FileReport:
+    """Separate an audio or video file into `<out>/<its name>/vocals.wav` and accompaniment.wav.
+
+    Files that are there are replaced. `changes` are fields of RunOptions, as in
+    separate_file("song.mp3", file_format="flac", shifts=1). See `Separator.separate_file`, and keep
+    a `Separator` for more than one file: the weights are loaded at each call.
+    """
+    separator = Separator(weights, **changes)
+    folder = Path(out) / Path(source).stem
+    ending = separator.options.file_format
+    targets = {stem: folder / f"{stem}.{ending}" for stem in STEM_NAMES}
+    return separator.separate_file(source, targets, progress=progress)

@@ -6,11 +6,12 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 
+from htmdsep.audio.covers import COVERED, read_cover
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.writer import (
     OutputFormat,
@@ -58,6 +59,7 @@ class FileReport:
     clipped_samples: int  # of the mixture, beyond full scale
     gain: float  # applied to both stems by clip mode "rescale"
     closure: bool | None  # whether the files read back add up to the mixture; None for one stem
+    # and for lossy formats
     vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
     weights: str | None = None
     weights_sha256: str | None = None
@@ -85,14 +87,32 @@ def write_stems(
             source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
         )
         reader = stack.enter_context(excerpt)
-        output = plan_output(reader, options)
-        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
-        folder = temporaries[0].parent
-        check_space(output, folder, len(targets))
+        output = plan_output(reader.header, reader.frames, options)
+        if output.file_format in COVERED:
+            output = replace(output, cover=read_cover(source))
         blocks = resample_blocks(
             reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )
         pairs = _reported(separate(blocks, output.sample_rate), output, progress)
+        report = write_pairs(targets, pairs, output, check)
+    report.notes[:0] = [
+        *reader.notes,
+        *_rate_notes(output, options.sample_rate or reader.header.sample_rate),
+    ]
+    return report
+
+
+def write_pairs(
+    targets: Mapping[StemName, Path],
+    pairs: Iterable[Pair],
+    output: OutputFormat,
+    check: Check | None = None,
+) -> FileReport:
+    """Write pairs at the output's rate into stem files that appear once they are checked."""
+    with ExitStack() as stack:
+        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
+        folder = temporaries[0].parent
+        check_space(output, folder, len(targets))
         gain = 1.0
         if output.clip_mode == "rescale":
             spool = stack.enter_context(Spool(folder, output.channels))
@@ -105,12 +125,7 @@ def write_stems(
     for name, target in targets.items():
         report.stems[name].path = str(target)
     report.gain = gain
-    report.notes += reader.notes
-    if report.clipped_samples:
-        report.notes.append(
-            f"{report.clipped_samples} samples of the mixture lie beyond full scale and were "
-            "clipped; --clip-mode rescale, or WAV with --float32, keeps them"
-        )
+    report.notes.extend(_clip_notes(report))
     return report
 
 
@@ -146,6 +161,8 @@ def _write(
             clipped += block.clipped_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
         notes = list(dict.fromkeys(note for writer in writers.values() for note in writer.notes))
+    if output.is_lossy and len(paths) == len(STEM_NAMES):
+        notes.append(f"{output.file_format} is lossy: the stems add up but for what coding loses")
     return FileReport(
         seconds=frames / output.sample_rate,
         sample_rate=output.sample_rate,
@@ -158,24 +175,24 @@ def _write(
         },
         clipped_samples=clipped,
         gain=1.0,
-        closure=_closed(paths, output.subtype, checksum, frames),
+        closure=_closed(paths, output, checksum, frames),
         vocals_share=meters["vocals"].active_share(),
         notes=notes,
     )
 
 
 def _closed(
-    paths: Mapping[StemName, Path], subtype: Subtype, checksum: int, frames: int
+    paths: Mapping[StemName, Path], output: OutputFormat, checksum: int, frames: int
 ) -> bool | None:
     """Tell that two stem files add up to a mixture of this CRC-32; raise HtmdsepError if not.
 
-    One stem alone, of which nothing can be told (None), must have all frames.
+    One stem alone and lossy stems, of which that cannot be told (None), must have all frames.
     """
-    if len(paths) < len(STEM_NAMES):
-        if any(frame_count(path) != frames for path in paths.values()):
+    if output.is_lossy or len(paths) < len(STEM_NAMES):
+        if any(frame_count(path, output) != frames for path in paths.values()):
             raise HtmdsepError("the file read back lacks frames; the disk may be faulty")
         return None
-    if _sum_checksum(paths, subtype) != checksum:
+    if _sum_checksum(paths, output.subtype) != checksum:
         raise HtmdsepError(
             "the files read back do not add up to the mixture; the disk may be faulty"
         )
@@ -191,6 +208,24 @@ def _sum_checksum(paths: Mapping[StemName, Path], subtype: Subtype) -> int:
         total = np.add(vocals, accompaniment, dtype=dtype)
         checksum = zlib.crc32(total.data, checksum)
     return checksum
+
+
+def _rate_notes(output: OutputFormat, wanted: int) -> list[str]:
+    if output.sample_rate == wanted:
+        return []
+    return [
+        f"{output.file_format} holds no {wanted} Hz: the stems are resampled to "
+        f"{output.sample_rate} Hz"
+    ]
+
+
+def _clip_notes(report: FileReport) -> list[str]:
+    if not report.clipped_samples:
+        return []
+    return [
+        f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
+        "--clip-mode rescale, or WAV with --float32, keeps them"
+    ]
 
 
 class Spool(AbstractContextManager["Spool"]):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -119,32 +120,23 @@ def _one_pass(
 
     def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
         heard = resample_blocks(tapped, channels, sample_rate, heard_rate)
-        made = beside(heard, network.estimate)
-        first = next(made, None)
+        pairs = beside(heard, network.estimate)
+        first = next(pairs, None)
         if first is None:
             return
         is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
-        stacked = equal_blocks(_stacked(first, made, channels, is_wide=is_wide), PASSED_ON_LENGTH)
+
+        def passed_on(pair: Pair) -> np.ndarray:
+            vocals, gain = pair.vocals[:, :channels], pair.vocals[:, channels:]
+            return stack_for_high_band(vocals, gain, pair.mixture) if is_wide else vocals
+
+        stacked = equal_blocks(map(passed_on, itertools.chain([first], pairs)), PASSED_ON_LENGTH)
         columns = 2 * channels if is_wide else channels
         yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
 
     for mixture, made in beside(blocks, chain):
         is_wide = made.shape[1] > channels
         yield Pair(mixture, add_high_band(mixture, made) if is_wide else made)
-
-
-def _stacked(
-    first: Pair, rest: Iterator[Pair], channels: int, *, is_wide: bool
-) -> Iterator[np.ndarray]:
-    """Yield vocals alone, or with what the band above the network's is made from."""
-    pair: Pair | None = first
-    while pair is not None:
-        heard, made = pair
-        if is_wide:
-            yield stack_for_high_band(made[:, :channels], made[:, channels:], heard)
-        else:
-            yield made[:, :channels]
-        pair = next(rest, None)
 
 
 def _averaged(passes: list[Iterator[Pair]], channels: int) -> Iterator[Pair]:

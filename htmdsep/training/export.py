@@ -13,6 +13,7 @@ from typing import Any
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import atomic_path
 from htmdsep.networks.build import Network
 from htmdsep.networks.config import ConvTasNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
@@ -93,7 +94,8 @@ def _write(path: Path, network: Network, info: WeightsInfo) -> str:
     """Write weights and, where ONNX Runtime can run their network, its graph beside them."""
     digest = save_weights(path, network, info, torch.float16)
     if not (isinstance(info.config, SpectralConfig) and info.config.denoiser_levels):
-        path.with_suffix(".onnx").write_bytes(make_graph(network, path, digest))
+        with atomic_path(path.with_suffix(".onnx")) as temporary:
+            temporary.write_bytes(make_graph(network, path, digest))
     return digest
 
 

@@ -52,7 +52,7 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     What hardly has a voice is left out, with a line on standard error. Raises HtmdsepError where
     there is no audio, a file cannot be decoded, or pyworld is missing.
     """
-    for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file")):
+    for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file", disable=None)):
         rng = np.random.default_rng([seed, number])
         with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
             samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)

@@ -131,7 +131,7 @@ def test_no_tag_ends_a_song(
     tags = {"title": "no", "artist": "", "album": "\ud800"}
     with open_stem(tmp_path / "stem", output(file_format=file_format, tags=tags)) as writer:
         writer.write(np.ones((10, 2), np.int32))
-    assert frame_count(tmp_path / "stem") == 10
+    assert frame_count(tmp_path / "stem", output()) == 10
     (note,) = writer.notes
     assert note.startswith("its tag title was not kept")
 
@@ -142,7 +142,7 @@ def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int |
     tags = dict.fromkeys(TAGS, "ü" * 60_000)
     with open_stem(path, output(tags=tags, frames=frames)) as writer:
         writer.write(np.ones((10, 2), np.int32))
-    assert frame_count(path) == 10
+    assert frame_count(path, output()) == 10
     assert sum(map(len, read_stem(path, "PCM_16", 4))) == 10
 
 

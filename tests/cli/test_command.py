@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +11,12 @@ import pytest
 import soundfile
 from click.testing import CliRunner, Result
 
+from htmdsep.audio.covers import insert_cover, read_cover
+from htmdsep.audio.reader import open_audio
 from htmdsep.cli.command import command
+from htmdsep.console import BitrateRange
+from htmdsep.options import LOSSY
+from tests.audio.test_covers import png
 from tests.sounds import tone
 
 RATE = 44_100
@@ -30,7 +36,8 @@ def run(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def frames(path: str) -> int:
-    return int(soundfile.info(path).frames)
+    with open_audio(Path(path)) as reader:
+        return sum(map(len, reader.blocks()))
 
 
 def test_the_help_begins_with_what_is_used_every_day() -> None:
@@ -56,6 +63,13 @@ def test_the_help_begins_with_what_is_used_every_day() -> None:
         (["song.wav", "--output_dir", "x"], "x/song/vocals.wav"),
         (["song.wav", "--filename_format", "{instrument}.{codec}"], "separated/vocals.wav"),
         (["song.wav", "--two-stems", "vocals", "--threads", "1"], "separated/song/vocals.wav"),
+        (["separate", "-p", "spleeter:2stems", "song.wav"], "separated/song/vocals.wav"),
+        (["song.wav", "-f", "{instrument}.{codec}"], "separated/vocals.wav"),
+        (["song.wav", "-c", "mp3", "-b", "128k"], "separated/song/vocals.mp3"),
+        (["song.wav", "--mp3", "--mp3-bitrate", "320"], "separated/song/vocals.mp3"),
+        (["song.wav", "--output_format=M4A", "--output_bitrate=192k"], "separated/song/vocals.m4a"),
+        (["song.wav", "-c", "ogg"], "separated/song/vocals.ogg"),
+        (["song.wav", "--flac", "--shifts", "1"], "separated/song/vocals.flac"),
     ],
 )
 def test_habits_that_have_a_counterpart_work(run: Run, typed: list[str], stems: str) -> None:
@@ -67,11 +81,14 @@ def test_habits_that_have_a_counterpart_work(run: Run, typed: list[str], stems: 
 @pytest.mark.parametrize(
     ("typed", "message"),
     [
-        (["-p", "spleeter:2stems"], "leave -p out"),
-        (["-f", "{instrument}.wav"], "given with --filename"),
-        (["-b", "128k"], "--int16, --int24 and --float32"),
-        (["-l"], "--list-models"),
-        (["--mp3"], "give --flac"),
+        (["-p", "spleeter:5stems"], "leave -p out"),
+        (["-f", "{instrument}.mp3"], "end it in {ext}, or give --format"),
+        (["-b", "128k"], "wav has no bit rate; use --format mp3, opus, m4a, ogg"),
+        (["--mp3", "--int24"], "mp3 has no bit depth"),
+        (["--mp3", "--flac"], "give --mp3 or --flac, not both"),
+        (["--mp3-preset", "2"], "set by --bitrate"),
+        (["-s", "2"], "given with --start"),
+        (["--use_autocast"], "--precision"),
         (["--no-split"], "--segment"),
         (["-d", "2"], "of seconds speaks --duration"),
         (["--int24", "--float32"], "give --int24 or --float32, not both"),
@@ -105,6 +122,50 @@ def test_a_network_of_another_separator_is_answered_with_those_there_are(run: Ru
 
 def test_one_flag_twice_is_no_contradiction(run: Run) -> None:
     assert run("song.wav", "--int24", "--int24").exit_code == 0
+
+
+@pytest.mark.parametrize("typed", ["-l", "--list_models"])
+def test_networks_are_listed_by_what_others_type(typed: str) -> None:
+    assert "spectral (default)" in CliRunner().invoke(command, [typed]).stdout
+
+
+@pytest.mark.parametrize("typed", ["192", "192k", "192K", "192000"])
+def test_bit_rates_as_people_write_them(typed: str) -> None:
+    assert BitrateRange(16, 512).convert(typed, None, None) == 192
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_can_complete_it(shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_HTMDSEP_COMPLETE", f"{shell}_source")
+    result = CliRunner().invoke(command, [], prog_name="htmdsep")
+    assert result.exit_code == 0 and "_HTMDSEP_COMPLETE" in result.stdout
+    monkeypatch.setenv("_HTMDSEP_COMPLETE", "bash_complete")
+    monkeypatch.setenv("COMP_WORDS", "htmdsep --bit")
+    monkeypatch.setenv("COMP_CWORD", "1")
+    assert "--bitrate" in CliRunner().invoke(command, [], prog_name="htmdsep").stdout
+
+
+@pytest.mark.parametrize("file_format", LOSSY)
+def test_lossy_stems_say_that_they_are(run: Run, file_format: str) -> None:
+    result = run("song.wav", "-c", file_format, "--json")
+    assert result.exit_code == 0, result.output
+    record = json.loads(result.stdout)
+    rate = 48_000 if file_format == "opus" else RATE
+    assert record["closure"] is None and record["sample_rate"] == rate
+    resampled = ["opus holds no 44100 Hz: the stems are resampled to 48000 Hz"]
+    lossy = f"{file_format} is lossy: the stems add up but for what coding loses"
+    assert record["notes"] == [*(resampled if file_format == "opus" else []), lossy]
+    for stem in ("vocals", "accompaniment"):
+        assert frames(f"separated/song/{stem}.{file_format}") == 2 * rate
+
+
+def test_the_cover_goes_along(run: Run) -> None:
+    song, _ = soundfile.read("song.wav")
+    soundfile.write("song.flac", song, RATE)
+    insert_cover(Path("song.flac"), png(16))
+    for file_format in ("flac", "mp3", "m4a"):
+        assert run("song.flac", "-c", file_format).exit_code == 0
+        assert read_cover(Path(f"separated/song/accompaniment.{file_format}")) == png(16)
 
 
 def test_help_by_a_word() -> None:

@@ -175,7 +175,7 @@ def test_a_stem_alone_that_lost_frames_is_no_success(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     song("song.wav")
-    monkeypatch.setattr("htmdsep.separation.stems.frame_count", lambda _: 1)
+    monkeypatch.setattr("htmdsep.separation.stems.frame_count", lambda *_: 1)
     result = run("song.wav", "--stems", "vocals")
     assert result.exit_code == 1 and "lacks frames" in result.stderr
     assert tree() == {"song.wav"}
@@ -268,7 +268,7 @@ def test_standard_input_and_output(run: Run) -> None:
     ("arguments", "message"),
     [
         ([], "nothing to separate"),
-        (["song.wav", "--format", "ogg"], "'ogg' is not one of"),
+        (["song.wav", "--format", "wma"], "'wma' is not one of"),
         (["song.wav", "--overlap", "1"], "not in the range"),
         (["song.wav", "--segment", "0"], "not in the range"),
         (["song.wav", "--flac", "--float32"], "FLAC holds no floats"),

@@ -23,7 +23,7 @@ from htmdsep.evaluation.results import (
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
-from htmdsep.separation.separator import Stems
+from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import RATE, song
 from tests.metrics.references import museval_file
 
@@ -37,7 +37,7 @@ def scores() -> pd.DataFrame:
     signals = Signals(*song(np.random.default_rng(2), 3.2), RATE)
     estimate = signals.vocals + 0.3 * signals.accompaniment
     estimate[:RATE] = 0
-    stems = Stems(estimate, signals.mixture - estimate)
+    stems = Stems(estimate, signals.mixture - estimate, signals.sample_rate)
     parts = [score_v4(signals, stems, "mono"), score_segments(signals, stems, 1.0)]
     return pd.concat(parts, ignore_index=True)
 

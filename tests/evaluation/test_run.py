@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,7 +23,7 @@ from htmdsep.evaluation.run import choose_pictures
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
-from htmdsep.separation.separator import Stems
+from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
 
 
@@ -82,6 +84,7 @@ def test_one_command_gives_tables_and_pictures_and_goes_on_later(
     arguments = [*command, "--estimates", f"other={foreign}"]
     first = invoke(*arguments, "--excerpt", "one@0.2+2")
     assert first.exit_code == 1  # for song two there are no estimates
+    assert "song/s" not in first.stderr and "\r" not in first.stderr  # bars are for terminals
     assert "two: other: " in first.stderr and "no estimate of 'two'" in first.stderr
     assert_complete(out)
 
@@ -147,6 +150,28 @@ def test_wrong_arguments_are_told_before_anything_is_scored(
     result = invoke("run", songs, "--out", tmp_path / "out", *arguments)
     assert result.exit_code == 1 and message in result.output
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("excerpt", "status", "message"),
+    [
+        ("one@1", 1, "TITLE@START"),
+        ("one@1+2", 1, "pip install 'htmdsep[eval]' (pandas is missing)"),
+    ],
+)
+def test_extras_are_asked_for_once_the_arguments_are_right(
+    tmp_path: Path, excerpt: str, status: int, message: str
+) -> None:
+    script = (
+        "import sys; sys.modules['pandas'] = None\n"
+        "from htmdsep.evaluation.cli import command; command()"
+    )
+    arguments = ["run", str(tmp_path), "--out", "out", "--excerpt", excerpt]
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == status and message in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_there_are_no_tables_of_nothing(tmp_path: Path) -> None:
