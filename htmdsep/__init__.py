@@ -30,13 +30,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.errors import HtmdsepError
-from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
-
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from htmdsep.batch.run import run_batch
+    from htmdsep.errors import HtmdsepError
+    from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
     from htmdsep.separation.arrays import Stems
     from htmdsep.separation.separator import Separator, separate, separate_file
     from htmdsep.separation.stems import FileReport
@@ -56,7 +55,11 @@ __all__ = [
 ]
 
 _LATE = {
+    "BatchOptions": "htmdsep.options",
+    "ClusterOptions": "htmdsep.options",
     "FileReport": "htmdsep.separation.stems",
+    "HtmdsepError": "htmdsep.errors",
+    "RunOptions": "htmdsep.options",
     "Separator": "htmdsep.separation.separator",
     "Stems": "htmdsep.separation.arrays",
     "run_batch": "htmdsep.batch.run",
@@ -66,7 +69,7 @@ _LATE = {
 
 
 def __getattr__(name: str) -> Any:
-    """Import what needs PyTorch when it is first asked for, so that `htmdsep --help` is quick."""
+    """Import what is asked for, when it is: the command starts quickly, and may be interrupted."""
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module

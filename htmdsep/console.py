@@ -29,6 +29,18 @@ ENDING_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU", 
 ENDING_SIGNALS = tuple(getattr(signal, name) for name in ENDING_NAMES if hasattr(signal, name))
 
 
+def run_program(command: click.Command, name: str | None = None) -> None:
+    """Prepare the process, and run a program's command line, under the name it was started by."""
+    prepare_process()
+    try:
+        command(prog_name=name)
+    except ImportError as error:
+        # What extension modules raise in place of a signal's SystemExit while they are imported
+        if isinstance(error.__cause__, SystemExit):
+            raise error.__cause__ from None
+        raise
+
+
 def prepare_process() -> None:
     """Prepare a program's process: standard error, waiting threads, signals.
 

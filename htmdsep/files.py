@@ -7,10 +7,13 @@ import hashlib
 import os
 import re
 import secrets
+import shutil
+import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from htmdsep.errors import DiskError
 
@@ -43,10 +46,12 @@ ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, 
 def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
     """Yield a temporary path beside each target; on a clean exit rename them all into place.
 
-    Folders are made as needed. On an error every temporary file is removed, and so is every
-    folder made here; what a killed process leaves, `remove_abandoned` finds. Raises HtmdsepError
-    where a folder or a file cannot be made.
+    Folders are made as needed, and links of targets followed. On an error every temporary file is
+    removed, and so is every folder made here; what a killed process leaves, `remove_abandoned`
+    finds. Raises HtmdsepError where a folder or a file cannot be made, and for a target that is
+    there and no plain file, as pipes and devices are.
     """
+    targets = [_plain_file(target) for target in targets]
     with ExitStack() as cleanup, ExitStack() as locks:
         temporaries = []
         for target in targets:
@@ -90,12 +95,28 @@ def remove_abandoned(folder: Path) -> None:
 
 def is_in_work(targets: Iterable[Path]) -> bool:
     """Tell whether some process is writing one of these files."""
-    for target in targets:
+    for target in map(_followed, targets):
         for path in target.parent.glob(f".{_mark(target)}.*.part"):
             with suppress(FileNotFoundError), _held(path) as is_abandoned:
                 if not is_abandoned:
                     return True
     return False
+
+
+def _followed(target: Path) -> Path:
+    """Return the file that a link leads to; links among the folders stay."""
+    return Path(os.path.realpath(target)) if os.path.islink(target) else target  # noqa: PTH114
+
+
+def _plain_file(target: Path) -> Path:
+    """Return where a file's content goes; raise DiskError where that is no file's place."""
+    place = _followed(target)
+    if place is not target and not place.parent.is_dir():
+        raise DiskError(f"{target} is a link to {place}, whose folder is not there; remove it")
+    if os.path.exists(place) and not place.is_file():  # noqa: PTH110
+        kind = "a folder" if place.is_dir() else "a pipe or a device"
+        raise DiskError(f"cannot write {target}: it is {kind}; name a file")
+    return place
 
 
 def _mark(target: Path) -> str:
@@ -142,6 +163,22 @@ def _held(temporary: Path) -> Iterator[bool]:
         yield is_abandoned
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def stored_stream(stream: BinaryIO, suffix: str = "") -> Iterator[Path]:
+    """Yield a temporary file with all that a stream holds; raise DiskError where it has no room."""
+    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+        stored = Path(folder) / f"stored{suffix}"
+        try:
+            with stored.open("wb") as file:
+                shutil.copyfileobj(stream, file)
+        except OSError as error:
+            raise DiskError(
+                f"cannot be stored in {stored.parent.parent}: {error.strerror}; make room there, "
+                "or let TMPDIR name another folder"
+            ) from error
+        yield stored
 
 
 def sha256(path: Path) -> str:

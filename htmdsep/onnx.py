@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from htmdsep import __version__
-from htmdsep.console import exit_on_error, prepare_process
+from htmdsep.console import exit_on_error, run_program
 from htmdsep.files import atomic_path
 
 if TYPE_CHECKING:
+    import onnx
+
     from htmdsep.networks.build import Network
     from htmdsep.weights.file import WeightsInfo
 
@@ -49,6 +51,7 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
     from htmdsep.weights.graph import network_graph
 
     model = network_graph(network)
+    _refuse_empty_batch(model.graph)
     model.producer_name, model.producer_version = "htmdsep", __version__
     texts = {
         "name": info.name,
@@ -64,10 +67,32 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
         temporary.write_bytes(model.SerializeToString())
 
 
+def _refuse_empty_batch(graph: onnx.GraphProto) -> None:
+    """Let a graph fail on a batch of 0, at which ONNX Runtime's LSTM ends the process (1.32).
+
+    A nought for every row is made, and the first of them, which there has to be, is added.
+    """
+    from onnx import helper
+
+    (name,) = (value.name for value in graph.input)
+    for node in graph.node:
+        node.input[:] = [f"{name}:there" if one == name else one for one in node.input]
+    told = "a batch of 0 is refused"
+    guard = [
+        helper.make_node("Shape", [name], [f"{name}:batch"], end=1),
+        helper.make_node("ConstantOfShape", [f"{name}:batch"], [f"{name}:noughts"]),
+        helper.make_node("Constant", [], [f"{name}:first"], value_int=0),
+        helper.make_node("Gather", [f"{name}:noughts", f"{name}:first"], [f"{name}:nought"], told),
+        helper.make_node("Add", [name, f"{name}:nought"], [f"{name}:there"]),
+    ]
+    nodes = [*guard, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
-    command()
+    run_program(command)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,11 +52,17 @@ MOST_POSITIONAL = 6
 SHARED_NAMES = {"main", "command"}  # every program has its own
 
 
-def modules() -> Iterator[tuple[str, Path, ast.Module]]:
-    """Yield every module of the package by its name below it, its path and its tree."""
-    for path in sorted(PACKAGE.rglob("*.py")):
-        name = ".".join(path.relative_to(PACKAGE).with_suffix("").parts)
-        yield name, path, ast.parse(path.read_text(encoding="utf-8"))
+@cache
+def modules() -> list[tuple[str, Path, ast.Module]]:
+    """Return every module of the package by its name below it, its path and its tree."""
+    return [
+        (
+            ".".join(path.relative_to(PACKAGE).with_suffix("").parts),
+            path,
+            ast.parse(path.read_text(encoding="utf-8")),
+        )
+        for path in sorted(PACKAGE.rglob("*.py"))
+    ]
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -18,6 +18,7 @@ from htmdsep.console import (
     flags,
     options_from,
     peak_rss_bytes,
+    run_program,
 )
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import check_limits, option
@@ -197,3 +198,19 @@ def test_each_of_several_values_is_checked_and_arguments_are_no_options() -> Non
     for values in ({"kinds": ("a", "c")}, {"lengths": (1.0, float("nan"))}):
         with pytest.raises(HtmdsepError, match=f"{next(iter(values))} must"):
             Several(**values)
+
+
+def test_a_signal_that_ends_an_import_ends_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    @click.command()
+    def program() -> None:
+        raise ImportError("initialization failed") from cause
+
+    monkeypatch.setattr("sys.argv", ["program"])
+    monkeypatch.setattr("htmdsep.console.prepare_process", lambda: None)
+    cause: BaseException = SystemExit(130)  # as pybind11's modules do
+    with pytest.raises(SystemExit) as ended:
+        run_program(program)
+    assert ended.value.code == 130
+    cause = ValueError()
+    with pytest.raises(ImportError, match="failed"):
+        run_program(program)

@@ -42,14 +42,46 @@ def test_nothing_is_left_of_a_failure(tmp_path: Path) -> None:
 
 
 def test_all_or_none_are_renamed(tmp_path: Path) -> None:
-    (tmp_path / "b").mkdir()  # no file can take its place
     with (
         pytest.raises(HtmdsepError, match=r"cannot write .*b: Is a directory"),
         atomic_paths([tmp_path / "a", tmp_path / "b"]) as temporaries,
     ):
         for temporary in temporaries:
             temporary.write_text("new")
+        (tmp_path / "b").mkdir()  # no file can take its place
     assert files_below(tmp_path) == {"b"}
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")
+@pytest.mark.parametrize("link", [False, True])
+@pytest.mark.parametrize("kind", ["pipe", "folder", "device"])
+def test_what_is_no_plain_file_is_refused_and_stays(tmp_path: Path, kind: str, link: bool) -> None:
+    target = Path(os.devnull) if kind == "device" else tmp_path / kind
+    if kind != "device":
+        (os.mkfifo if kind == "pipe" else os.mkdir)(target)
+    before = target.stat()
+    if link:
+        (tmp_path / "link").symlink_to(target)
+        target = tmp_path / "link"
+    with pytest.raises(DiskError, match=r"cannot write .*; name a file"), atomic_path(target):
+        pass
+    assert target.stat() == before and target.is_symlink() == link
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_links_are_followed(tmp_path: Path, is_there: bool) -> None:
+    (tmp_path / "disk").mkdir()
+    if is_there:
+        (tmp_path / "disk" / "file").write_text("old")
+    (tmp_path / "link").symlink_to("disk/file")
+    with atomic_path(tmp_path / "link") as temporary:
+        assert is_in_work([tmp_path / "link"])
+        temporary.write_text("new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "disk" / "file").read_text() == "new"
+    (tmp_path / "away").symlink_to("not mounted/file")
+    with pytest.raises(DiskError, match=r"is a link to .*whose folder is not there"):
+        atomic_paths([tmp_path / "away"]).__enter__()
 
 
 def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:

@@ -82,7 +82,7 @@ def test_files_of_the_wheel(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         (scripts,) = (name for name in names if name.endswith("entry_points.txt"))
-        assert "htmdsep = htmdsep.cli.command:main" in archive.read(scripts).decode()
+        assert "htmdsep = htmdsep.__main__:main" in archive.read(scripts).decode()
     here = {path.relative_to(ROOT).as_posix() for path in (ROOT / "htmdsep").rglob("*.py")}
     assert {name for name in names if name.endswith(".py")} == here
     bundled = {f"htmdsep/bundled/{path.name}" for path in (ROOT / "weights").iterdir()}

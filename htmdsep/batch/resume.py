@@ -89,6 +89,8 @@ def decide(job: Job, last_row: LastRow | None, rules: ResumeRules) -> Decision:
     if rules.existing == "skip" and len(present) == len(job.names):
         row = last_row(row_id(job.names.values())) if last_row is not None else None
         name = storage.absolute(job.source.name)
+        if row is None and job.source.name != STANDARD_STREAM:
+            return Decision("skip", reason="its stems exist; no manifest says of which song")
         if row is None or row.input == name or not storage.exists(row.input):
             return _SKIP
         return Decision("skip", reason=f"its stems' names are taken by those of {row.input}")

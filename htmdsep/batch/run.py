@@ -115,11 +115,12 @@ def _plan(batch: BatchOptions, options: RunOptions, progress: BatchProgress) -> 
 def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     """Tell whether this is a batch: all but one named file, which joins a manifest that is there.
 
-    The first of several songs may be a batch's last, so their number does not decide.
+    The first of several songs may be a batch's last, so their number does not decide; and with
+    --skip-existing the next call may name another album's song of the same name.
     """
     named = batch.list_file is None and batch.shard is None and len(batch.inputs) == 1
     alone = named and len(plan) == 1 and plan.sources[0].name == batch.inputs[0]
-    return not alone or batch.existing == "resume" or has_manifest(plan.out)
+    return not alone or batch.existing in ("skip", "resume") or has_manifest(plan.out)
 
 
 def _items(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import platform
-import shutil
 import sys
 import tempfile
 import time
@@ -12,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, Literal
+from typing import Any, BinaryIO, Literal
 
 from htmdsep.audio.reader import reading
 from htmdsep.batch import storage
@@ -21,7 +20,7 @@ from htmdsep.batch.manifest_file import Manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.resume import ResumeRules
 from htmdsep.errors import DiskError, HtmdsepError
-from htmdsep.files import remove_abandoned
+from htmdsep.files import remove_abandoned, stored_stream
 from htmdsep.options import STANDARD_STREAM, StemName
 from htmdsep.separation.separator import Separator
 from htmdsep.separation.stems import FileReport, Progress
@@ -156,32 +155,21 @@ def _as_file(name: str) -> Iterator[Path]:
     if name != STANDARD_STREAM and not storage.is_url(name) and not _is_pipe(name):
         yield Path(name)
         return
-    with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-        stored = Path(folder) / f"stored{Path(name).suffix}"
-        if storage.is_url(name):
+    suffix = Path(name).suffix
+    if storage.is_url(name):
+        with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
+            stored = Path(folder) / f"stored{suffix}"
             storage.fetch(name, stored)
-        else:
-            _store_stream(name, stored)
-        yield stored
-
-
-def _store_stream(name: str, stored: Path) -> None:
-    """Copy standard input or a named pipe into a file."""
+            yield stored
+        return
     with ExitStack() as stack:
         if name != STANDARD_STREAM:
-            stream: IO[bytes] = stack.enter_context(Path(name).open("rb"))
+            stream: BinaryIO = stack.enter_context(Path(name).open("rb"))
         elif sys.stdin is None:
             raise HtmdsepError("there is no standard input here; name a file")
         else:
             stream = sys.stdin.buffer
-        try:
-            with stored.open("wb") as file:
-                shutil.copyfileobj(stream, file)
-        except OSError as error:
-            raise DiskError(
-                f"cannot be stored in {stored.parent.parent}: {error.strerror}; make room there, "
-                "or let TMPDIR name another folder"
-            ) from error
+        yield stack.enter_context(stored_stream(stream, suffix))
 
 
 @contextmanager
@@ -278,6 +266,7 @@ def _result(report: FileReport) -> dict[str, Any]:
         "levels": {name: {"peak": s.peak, "rms": s.rms} for name, s in report.stems.items()},
         "vocals_share": round(report.vocals_share, 4),
         "clipped_samples": report.clipped_samples,
+        "clipped_stem_samples": report.clipped_stem_samples,
         "closure": report.closure,
         "weights": report.weights,
         "notes": report.notes,

@@ -78,7 +78,8 @@ def summarise(rows: Iterable[ManifestRow]) -> dict[str, Any]:
             examples.setdefault(kind, f"{row.input}: {row.error}")
         elif status == "done":
             done.append(_song(row))
-            counts["clipped"] += bool(row.result.get("clipped_samples"))
+            clipped = ("clipped_samples", "clipped_stem_samples")
+            counts["clipped"] += any(row.result.get(key) for key in clipped)
             counts["noted"] += bool(row.result.get("notes"))
     shown = causes.most_common(CAUSES)
     return {

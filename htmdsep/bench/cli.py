@@ -12,7 +12,7 @@ import click
 
 from htmdsep import __version__
 from htmdsep.bench.options import BenchOptions
-from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, prepare_process
+from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
 
 
 @click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,5 +40,4 @@ def command(as_json: bool, **values: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
-    command()
+    run_program(command)

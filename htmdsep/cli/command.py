@@ -18,7 +18,7 @@ import click
 
 from htmdsep import __version__
 from htmdsep.cli.habits import SeparateCommand, normalise, two_stems
-from htmdsep.console import F, GroupedOption, TimeRange, flags, options_from, prepare_process
+from htmdsep.console import F, GroupedOption, TimeRange, flags, options_from, run_program
 from htmdsep.errors import ArgumentError, HtmdsepError, PlanError
 from htmdsep.options import (
     CLUSTER,
@@ -198,5 +198,4 @@ def _check_standard_output(values: dict[str, Any]) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
-    command()
+    run_program(command)

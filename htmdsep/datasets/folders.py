@@ -1,8 +1,8 @@
 """Which files of a folder are songs, voices and accompaniments: MUSDB18, its HQ form, or plain.
 
 Plain folders hold `songs/<title>/{vocals,accompaniment}.*` or `{mixture,vocals}.*`, and
-`voices/*` and `accompaniment/*` for random mixing. What a network made of songs without stems lies
-in `labels/<title>/` as songs do.
+`voices/**` and `accompaniment/**` for random mixing. What a network made of songs without stems
+lies in `labels/<title>/` as songs do.
 """
 
 from __future__ import annotations
@@ -149,10 +149,11 @@ def _musdb_songs(folder: Path) -> list[Song]:
     for path in sorted(folder.glob("*.stem.mp4")):
         title, vocals = path.name.removesuffix(".stem.mp4"), Term(path, MUSDB_VOCALS)
         songs.append(_song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals))
-    for path in [] if songs else _subfolders(folder):
-        if (mixture := path / "mixture.wav").exists():
-            vocals = Term(_stem_file(path, "vocals"))
-            songs.append(_song_less_vocals(path.name, Term(mixture), vocals))
+    folders = [] if songs else [path for path in _subfolders(folder) if _audio_files(path)]
+    if any((path / "mixture.wav").exists() for path in folders):
+        for path in folders:
+            mixture, vocals = (Term(_stem_file(path, name)) for name in ("mixture", "vocals"))
+            songs.append(_song_less_vocals(path.name, mixture, vocals))
     return songs
 
 
@@ -194,16 +195,28 @@ def _named_audio(folder: Path, name: str) -> Path | None:
 
 
 def _loose_stems(root: Path, kind: str) -> list[Stem]:
+    """List the files of a kind, those in folders below, as one a singer, too."""
     return [
-        Stem(f"{kind}/{path.name}", (Term(path),), loose=True) for path in _audio_files(root / kind)
+        Stem(path.relative_to(root).as_posix(), (Term(path),), loose=True)
+        for path in _audio_below(root / kind)
     ]
 
 
+def _audio_below(folder: Path) -> list[Path]:
+    below = [path for one in _subfolders(folder) for path in _audio_below(one)]
+    return sorted(_audio_files(folder) + below)
+
+
 def _audio_files(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.suffix.lower() in AUDIO_ENDINGS)
+    return [path for path in _shown(folder) if path.suffix.lower() in AUDIO_ENDINGS]
 
 
 def _subfolders(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    return [path for path in _shown(folder) if path.is_dir()]
+
+
+def _shown(folder: Path) -> list[Path]:
+    """List a folder but for what is hidden, as leavings of systems and editors are."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if not path.name.startswith("."))

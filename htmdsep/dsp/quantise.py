@@ -22,6 +22,7 @@ class Quantised(NamedTuple):
     vocals: np.ndarray
     accompaniment: np.ndarray
     clipped_samples: int  # samples of the mixture beyond full scale
+    clipped_stem_samples: int  # where a stem of the clamped mixture is
 
 
 def quantise(
@@ -43,13 +44,26 @@ def quantise(
     wanted = np.rint(vocals * scale)
     part = np.clip(wanted, np.maximum(low, whole - high), np.minimum(high, whole - low))
     return Quantised(
-        whole.astype(np.int32), part.astype(np.int32), (whole - part).astype(np.int32), clipped
+        whole.astype(np.int32),
+        part.astype(np.int32),
+        (whole - part).astype(np.int32),
+        clipped,
+        _count_beyond(mixture, vocals),
     )
 
 
+def _count_beyond(mixture: np.ndarray, vocals: np.ndarray) -> int:
+    """Count the samples at which a stem of the clamped mixture is beyond full scale."""
+    rest = np.clip(mixture, -1, 1) - vocals
+    beyond = (np.abs(vocals) > 1) | (np.abs(rest) > 1 + 2.0**-23)  # but for rounding
+    return int(np.count_nonzero(beyond))
+
+
 def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Quantised:
-    clipped = int(np.count_nonzero(np.abs(mixture) > 1)) if clamp else 0
+    clipped = clipped_stems = 0
     if clamp:
+        clipped = int(np.count_nonzero(np.abs(mixture) > 1))
+        clipped_stems = _count_beyond(mixture, vocals)
         mixture = np.clip(mixture, -1, 1)
         vocals = np.clip(vocals, np.maximum(-1, mixture - 1), np.minimum(1, mixture + 1))
     # With every magnitude below 2^e and the grid at 2^(e - 24), all three are whole multiples of
@@ -65,6 +79,7 @@ def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Qua
         part.astype(np.float32),
         (whole - part).astype(np.float32),
         clipped,
+        clipped_stems,
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import ArgumentError, HtmdsepError
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import EngineName, Precision, RunOptions
 
@@ -86,7 +86,7 @@ def pick_device(name: str) -> str:
     try:
         device = torch.device(name)
     except RuntimeError as error:
-        raise HtmdsepError(
+        raise ArgumentError(
             f"unknown device {name!r}; choose auto, cpu, cuda, cuda:N or mps"
         ) from error
     if device.type == "cuda":

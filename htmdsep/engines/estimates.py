@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Executor, Future
 from functools import partial
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 
 from htmdsep.errors import HtmdsepError
 
+T = TypeVar("T")
 Note = Callable[[str], None]  # takes what a user should know, a line
 
 
@@ -44,6 +46,16 @@ class Estimator(Protocol):
         HtmdsepError where an estimate is not finite, and where memory does not suffice.
         """
         ...
+
+
+def submit(pool: Executor, run: Callable[..., T], *arguments: Any) -> Future[T]:
+    """Let a pool run a function, or do it here: pools take no more once the main thread is over."""
+    try:
+        return pool.submit(run, *arguments)
+    except RuntimeError:
+        done: Future[T] = Future()
+        done.set_result(run(*arguments))
+        return done
 
 
 def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:

@@ -18,6 +18,7 @@ from htmdsep.engines.estimates import (
     ignore,
     joined,
     network_inputs,
+    submit,
 )
 from htmdsep.engines.spectral import Graph, Run, spectral_run
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
@@ -101,7 +102,7 @@ class GraphEstimator:
             for segment in segments:
                 inputs = network_inputs(segment, self._input_channels)
                 channels = segment.shape[1]
-                pending.append((channels, [pool.submit(self._run, row[None]) for row in inputs]))
+                pending.append((channels, [submit(pool, self._run, row[None]) for row in inputs]))
                 ahead = -(-SEGMENTS_AHEAD * self._threads // len(inputs))
                 if len(pending) >= (self._batch_size or 1 + ahead):
                     yield _gathered(*pending.popleft())

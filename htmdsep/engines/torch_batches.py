@@ -13,7 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.engines.estimates import Estimate, Note, as_estimate, ignore, joined, network_inputs
+from htmdsep.engines.estimates import (
+    Estimate,
+    Note,
+    as_estimate,
+    ignore,
+    joined,
+    network_inputs,
+    submit,
+)
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
@@ -49,7 +57,7 @@ class BatchEstimator:
         remaining = iter(segments)
         try:
             while group := list(islice(remaining, self.batch_size)):
-                pending.append(pool.submit(self, group, note))
+                pending.append(submit(pool, self, group, note))
                 if len(pending) >= BATCHES_AHEAD:
                     yield from pending.popleft().result()
             while pending:

@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from htmdsep import __version__
-from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, prepare_process
+from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions
 
@@ -100,8 +100,7 @@ def runtime(out: Path, devices: tuple[str, ...], rounds: int | None) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
     # Matrices of this size are factored faster by one thread: 30 instead of 430 ms each on two
     # busy cores. Songs' processes inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    command()
+    run_program(command)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -15,7 +18,8 @@ from htmdsep.dsp.overlap_add import hop_for
 from htmdsep.engines.choice import resolve
 from htmdsep.engines.estimates import Note, ignore
 from htmdsep.engines.estimators import load_estimator, make_estimator
-from htmdsep.errors import ArgumentError, HtmdsepError
+from htmdsep.errors import ArgumentError
+from htmdsep.files import stored_stream
 from htmdsep.networks.config import NetworkConfig
 from htmdsep.options import (
     MAX_CHANNELS,
@@ -85,7 +89,7 @@ class Separator:
         """
         mixture = np.asarray(mixture)
         if mixture.ndim not in (1, 2) or not np.issubdtype(mixture.dtype, np.floating):
-            raise HtmdsepError(
+            raise ArgumentError(
                 "mixture must be floats of shape (frames,) or (frames, channels), not "
                 f"{mixture.dtype} of shape {mixture.shape}"
             )
@@ -114,29 +118,22 @@ class Separator:
     ) -> Iterator[Pair]:
         """Like `separate_blocks`, but with the mixture beside its vocals; `note` gets remarks.
 
-        Raises HtmdsepError for a sample rate that is no whole number in range, for blocks that
+        Blocks may be whatever NumPy makes arrays of, such as lists and tensors.
+        Raises ArgumentError for a sample rate that is no whole number in range, for blocks that
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
-        rate = sample_rate
-        is_number = isinstance(rate, (int, float, np.number)) and np.isfinite(rate)
-        if not is_number or rate != int(rate) or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
-            raise HtmdsepError(
-                f"sample rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} "
-                f"Hz, not {rate}"
-            )
+        rate = _whole_rate(sample_rate)
         checked = _checked(blocks)
         first = next(checked, None)
         if first is None:
             return
         network, blocks = replace(self._network, note=note), chain([first], checked)
-        yield from separate_stream(
-            network, blocks, int(sample_rate), first.shape[1], self.options.shifts
-        )
+        yield from separate_stream(network, blocks, rate, first.shape[1], self.options.shifts)
 
     def separate_file(
         self,
-        source: str | Path,
+        source: str | Path | BinaryIO,
         targets: Mapping[StemName, str | Path],
         *,
         options: RunOptions | None = None,
@@ -145,10 +142,12 @@ class Separator:
     ) -> FileReport:
         """Separate an audio file into the stem files of `targets`, all of them or none.
 
-        `options` say how the stems are written, if not as the separator's do. `progress` is called
-        with the seconds done and in all (None where unknown), `check` with the finished files
-        before they get their names. Raises HtmdsepError, naming the cause and the remedy, for files
-        that cannot be read or written, and for options of another network than is loaded.
+        The source is a path, or a binary file that is read to its end. `options` say how the stems
+        are written, if not as the separator's do; a target that ends in .flac is FLAC. `progress`
+        is called with the seconds done and in all (None where unknown), `check` with the finished
+        files before they get their names. Raises HtmdsepError, naming the cause and the remedy, for
+        files that cannot be read or written, and ArgumentError, a ValueError, too, for targets that
+        cannot be and for options of another network than is loaded.
         """
         if not targets or not set(targets) <= set(STEM_NAMES):
             given = ", ".join(map(repr, targets)) or "none"
@@ -160,7 +159,8 @@ class Separator:
         notes: list[str] = []
         paths = {stem: Path(target) for stem, target in targets.items()}
         pairs = partial(self.pairs, note=notes.append)
-        report = write_stems(Path(source), paths, pairs, options, progress, check)
+        with _as_path(source) as path:
+            report = write_stems(path, paths, pairs, options, progress, check)
         report.notes.extend(notes)
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
@@ -176,22 +176,49 @@ def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int
     return int(multiples) * config.length_multiple
 
 
+@contextmanager
+def _as_path(source: str | Path | BinaryIO) -> Iterator[Path]:
+    """Yield a source's path; what a binary file holds is stored in a temporary one."""
+    if isinstance(source, (str, os.PathLike)):
+        yield Path(source)
+        return
+    if not hasattr(source, "read") or isinstance(source, io.TextIOBase):
+        raise ArgumentError(f"a source is a path or a binary file, not {type(source).__name__}")
+    suffix = Path(str(getattr(source, "name", ""))).suffix
+    with stored_stream(source, suffix) as path:
+        yield path
+
+
+def _whole_rate(sample_rate: Any) -> int:
+    """Return a sample rate, a number or an array of no dimensions; raise ArgumentError if wrong."""
+    found = np.asarray(sample_rate)
+    is_number = found.ndim == 0 and found.dtype.kind in "iuf" and bool(np.isfinite(found))
+    rate = int(found) if is_number else 0
+    if not is_number or rate != found or not MIN_SAMPLE_RATE <= rate <= MAX_SAMPLE_RATE:
+        raise ArgumentError(
+            f"sample rate must be a whole number from {MIN_SAMPLE_RATE} to {MAX_SAMPLE_RATE} Hz, "
+            f"not {sample_rate}"
+        )
+    return rate
+
+
 def _checked(blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
     """Pass on the blocks that are not empty, as float32, once they are known to be sound."""
     channels = None
-    for block in blocks:
+    for given in blocks:
+        block = np.asarray(given)
         if block.ndim != 2 or (channels is not None and block.shape[1] != channels):
             expected = f"(frames, {channels or 'channels'})"
-            raise HtmdsepError(f"a block must be {expected}, not {block.shape}")
+            raise ArgumentError(f"a block must be {expected}, not {block.shape}")
         if not 1 <= block.shape[1] <= MAX_CHANNELS:
-            raise HtmdsepError(
+            raise ArgumentError(
                 f"a mixture of shape (frames, channels) may have 1 to {MAX_CHANNELS} channels, not "
                 f"{block.shape[1]}; transpose it if it is (channels, frames)"
             )
         if not np.issubdtype(block.dtype, np.floating):
-            raise HtmdsepError(f"a block must hold floats with full scale at 1, not {block.dtype}")
+            raise ArgumentError(f"a block must hold floats with full scale at 1, not {block.dtype}")
         if not np.isfinite(block).all():
-            raise HtmdsepError("the mixture holds samples that are not finite (NaN or infinity)")
+            raise ArgumentError("the mixture holds samples that are not finite (NaN or infinity)")
         channels = block.shape[1]
         if len(block):
             yield np.asarray(block, np.float32)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -24,11 +26,13 @@ from htmdsep.audio.writer import (
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
-from htmdsep.errors import DiskError, HtmdsepError
-from htmdsep.files import atomic_paths
-from htmdsep.options import STEM_NAMES, RunOptions, StemName, Subtype
+from htmdsep.errors import ArgumentError, DiskError, HtmdsepError
+from htmdsep.files import AUDIO_ENDINGS, atomic_paths
+from htmdsep.options import STEM_NAMES, FileFormat, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.streaming import BLOCK_LENGTH
+
+FORMATS: Mapping[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
@@ -57,6 +61,7 @@ class FileReport:
     mixture_peak: float
     stems: dict[str, StemReport]
     clipped_samples: int  # of the mixture, beyond full scale
+    clipped_stem_samples: int  # where a stem would be beyond it, and the other took the rest
     gain: float  # applied to both stems by clip mode "rescale"
     closure: bool | None  # whether the files read back add up to the mixture; None for one stem
     # and for lossy formats
@@ -79,6 +84,7 @@ def write_stems(
     check: Check | None = None,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
+    options = replace(options, file_format=_format_of(targets, options.file_format))
     for target in targets.values():
         if target.exists() and source.exists() and target.samefile(source):
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
@@ -129,6 +135,35 @@ def write_pairs(
     return report
 
 
+def _clip_notes(report: FileReport) -> list[str]:
+    clipped = {"the mixture": report.clipped_samples, "a stem": report.clipped_stem_samples}
+    return [
+        f"{count} samples of {signal} lie beyond full scale and were clipped; --clip-mode rescale, "
+        "or WAV with --float32, keeps them"
+        for signal, count in clipped.items()
+        if count
+    ]
+
+
+def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileFormat:
+    """Return the format that the targets' endings name, or that is asked for where they do not.
+
+    Raises ArgumentError for other formats' endings, for two formats, and for two stems in one file.
+    """
+    if len({os.path.realpath(path) for path in targets.values()}) < len(targets):
+        raise ArgumentError(f"both stems would be written to {targets['vocals']}; name two files")
+    endings = {path.suffix.lower() for path in targets.values()} & AUDIO_ENDINGS
+    unknown = endings - set(FORMATS)
+    if unknown:
+        known = " or ".join(FORMATS)
+        raise ArgumentError(f"a stem's name may end in {known}, not in {min(unknown)}")
+    formats = {FORMATS[ending] for ending in endings}
+    if len(formats) > 1 or (asked != RunOptions.file_format and formats - {asked}):
+        given = " and ".join(map(str, targets.values()))
+        raise ArgumentError(f"{given} cannot all be {asked}; end their names in .{asked}")
+    return formats.pop() if formats else asked
+
+
 def _reported(
     pairs: Iterable[Pair], output: OutputFormat, progress: Progress | None
 ) -> Iterator[Pair]:
@@ -146,7 +181,7 @@ def _write(
 ) -> FileReport:
     """Write the stems, and read them back: the files themselves must add up to the mixture."""
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
-    frames = clipped = checksum = 0
+    frames = clipped = clipped_stem = checksum = 0
     with ExitStack() as stack:
         writers = {
             name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()
@@ -159,6 +194,7 @@ def _write(
                 writer.write(getattr(block, name))
             frames += len(mixture)
             clipped += block.clipped_samples
+            clipped_stem += block.clipped_stem_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
         notes = list(dict.fromkeys(note for writer in writers.values() for note in writer.notes))
     if output.is_lossy and len(paths) == len(STEM_NAMES):
@@ -174,6 +210,7 @@ def _write(
             for name, path in paths.items()
         },
         clipped_samples=clipped,
+        clipped_stem_samples=clipped_stem,
         gain=1.0,
         closure=_closed(paths, output, checksum, frames),
         vocals_share=meters["vocals"].active_share(),
@@ -216,15 +253,6 @@ def _rate_notes(output: OutputFormat, wanted: int) -> list[str]:
     return [
         f"{output.file_format} holds no {wanted} Hz: the stems are resampled to "
         f"{output.sample_rate} Hz"
-    ]
-
-
-def _clip_notes(report: FileReport) -> list[str]:
-    if not report.clipped_samples:
-        return []
-    return [
-        f"{report.clipped_samples} samples of the mixture lie beyond full scale and were clipped; "
-        "--clip-mode rescale, or WAV with --float32, keeps them"
     ]
 
 

@@ -16,7 +16,7 @@ from htmdsep.console import (
     exit_on_error,
     flags,
     options_from,
-    prepare_process,
+    run_program,
 )
 from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
@@ -187,5 +187,4 @@ def sing_command(speech: Path, out: Path, seed: int) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    prepare_process()
-    command(prog_name=PROGRAM)
+    run_program(command, PROGRAM)

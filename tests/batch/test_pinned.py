@@ -79,8 +79,9 @@ def test_the_keys_of_what_is_written(batch: list[str]) -> None:
     record = json.loads(run(*batch, "--json").stdout)
     assert list(record) == [
         *("input", "status", "wall_seconds", "peak_rss_bytes", "seconds", "sample_rate"),
-        *("channels", "subtype", "mixture_peak", "stems", "clipped_samples", "gain", "closure"),
-        *("vocals_share", "weights", "weights_sha256", "device", "precision", "engine"),
+        *("channels", "subtype", "mixture_peak", "stems", "clipped_samples"),
+        *("clipped_stem_samples", "gain", "closure", "vocals_share", "weights"),
+        *("weights_sha256", "device", "precision", "engine"),
         *("shifts", "notes"),
     ]
     assert [list(stem) for stem in record["stems"].values()] == [STEM, STEM]
@@ -94,7 +95,7 @@ def test_the_keys_of_what_is_written(batch: list[str]) -> None:
     assert list(done["outputs"]["vocals"]) == ["path", "sha256", "stamp"]
     assert list(done["result"]) == [
         *("sample_rate", "channels", "subtype", "mixture_peak", "levels", "vocals_share"),
-        *("clipped_samples", "closure", "weights", "notes"),
+        *("clipped_samples", "clipped_stem_samples", "closure", "weights", "notes"),
     ]
     listed = json.loads(run("--list-models", "--json").stdout.splitlines()[0])
     assert list(listed) == ["name", "parameters", "sample_rate", "licence", "where"]

@@ -206,12 +206,24 @@ def test_skip_existing_asks_for_no_proof(run: Run) -> None:
     assert counts(run("--skip-existing")) == "1 done, 2 skipped, 0 failed"
 
 
-def test_stems_of_another_song_are_told(run: Run) -> None:
-    assert run().exit_code == 0
+def test_stems_of_another_song_are_told(tmp_path: Path, run: Run) -> None:
+    """Also where every song is a call of its own."""
     write_songs(Path("other"), 1)
-    result = run("--from", "-", "--skip-existing", stdin="other/0.wav\n")
-    assert counts(result) == "0 done, 1 skipped, 0 failed"
-    assert f"taken by those of {Path('music/0.wav').absolute()}" in result.stderr
+    weights = ["-o", "out", "--weights", str(tmp_path / "weights" / "tiny.safetensors")]
+
+    def skip(song: str) -> str:
+        return CliRunner().invoke(command, [song, *weights, "--skip-existing"]).stderr
+
+    assert skip("music/0.wav").endswith("1 done, 0 skipped, 0 failed\n")
+    for result in (
+        skip("other/0.wav"),
+        run("--from", "-", "--skip-existing", stdin="other/0.wav\n").stderr,
+    ):
+        assert result.endswith("0 done, 1 skipped, 0 failed\n")
+        assert f"taken by those of {Path('music/0.wav').absolute()}" in result
+    assert "skipped, its stems exist\n" in skip("music/0.wav")
+    Path("out/manifest.jsonl").unlink()
+    assert "skipped, its stems exist; no manifest says of which song\n" in skip("other/0.wav")
 
 
 def test_a_named_song_keeps_no_manifest_but_joins_one(tmp_path: Path, run: Run) -> None:

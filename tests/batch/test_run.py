@@ -100,6 +100,3 @@ def test_options_of_another_network_are_refused(tmp_path: Path, tiny_weights: Pa
     song = write_songs(tmp_path, 1) / "0.wav"
     with pytest.raises(ValueError, match="overlap is settled when a Separator is made"):
         separator.separate_file(song, {"vocals": tmp_path / "v.wav"}, options=RunOptions())
-    for targets in ({}, {"drums": "d.wav"}):
-        with pytest.raises(ValueError, match="one or both of vocals, accompaniment"):
-            separator.separate_file(song, targets)  # type: ignore[arg-type]

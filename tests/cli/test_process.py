@@ -220,3 +220,29 @@ def test_what_a_process_may_lack_is_named(
     )
     assert done.returncode == status
     assert message in done.stderr and "Traceback" not in done.stderr
+
+
+INTERRUPTED = """
+import os, runpy, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == wanted:
+            os.kill(os.getpid(), signal.SIGINT)
+
+wanted = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.meta_path.insert(0, Interrupt())
+runpy.run_module("htmdsep", run_name="__main__", alter_sys=True)
+"""
+
+
+@pytest.mark.parametrize(
+    "module", ["htmdsep.options", "click", "htmdsep.batch.run", "numpy", "av", "onnxruntime"]
+)
+def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, module: str) -> None:
+    write_songs(tmp_path, 1)
+    script = [sys.executable, "-c", INTERRUPTED, module, "0.wav", "-n", "htmdnet-fast"]
+    done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+    assert [path.name for path in tmp_path.iterdir()] == ["0.wav"]

@@ -67,6 +67,10 @@ def test_musdb_hq_is_known_from_its_mixtures(tmp_path: Path) -> None:
         (("songs/a/accompaniment.wav",), "a has no vocals file"),
         (("songs/a/vocals.wav", "songs/a/vocals.mp3"), "more than one vocals"),
         (("train/a/mixture.wav",), "a has no vocals file"),
+        (
+            ("train/a/mixture.wav", "train/a/vocals.wav", "train/b/vocals.wav"),
+            "b has no mixture file",
+        ),
     ],
 )
 def test_a_wrong_folder_says_what_is_missing(
@@ -74,6 +78,16 @@ def test_a_wrong_folder_says_what_is_missing(
 ) -> None:
     with pytest.raises(HtmdsepError, match=message):
         find_library(touch(tmp_path, *names))
+
+
+def test_singers_folders_are_read_and_hidden_files_passed_over(tmp_path: Path) -> None:
+    names = ("voices/a.wav", "voices/carla/1.wav", "voices/carla/live/2.wav")
+    touch(tmp_path, *names, "accompaniment/b/c.flac", "songs/a/vocals.wav", "songs/a/mixture.wav")
+    touch(tmp_path, "songs/.ipynb_checkpoints/x.wav", "voices/._a.wav", "voices/.cache/y.wav")
+    library = find_library(tmp_path)
+    assert [stem.name for stem in library.voices] == list(names)
+    assert [stem.name for stem in library.accompaniments] == ["accompaniment/b/c.flac"]
+    assert [song.title for song in library.songs] == ["a"]
 
 
 @pytest.mark.parametrize("form", ["NFC", "NFD"])

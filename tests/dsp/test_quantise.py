@@ -60,3 +60,22 @@ def test_samples_beyond_full_scale_are_counted() -> None:
     mixture = np.array([0.5, 1.0, -1.0, 1.5, -3.0], np.float32)
     assert quantise(mixture, mixture, "PCM_16", clamp=True).clipped_samples == 2
     assert quantise(mixture, mixture, "FLOAT", clamp=False).clipped_samples == 0
+
+
+@given(
+    pairs=st.lists(st.tuples(SAMPLE, SAMPLE), min_size=1, max_size=50),
+    subtype=st.sampled_from(get_args(Subtype)),
+)
+def test_what_is_taken_from_a_stem_is_counted(
+    pairs: list[tuple[float, float]], subtype: Subtype
+) -> None:
+    """Where nothing is counted, no stem lies farther off than rounding takes it."""
+    mixture, vocals = np.array(pairs, np.float32).T
+    found = quantise(mixture, vocals, subtype, clamp=True)
+    moved = np.abs(dequantise(found.vocals, subtype) - vocals)
+    step = 2.0 ** (1 - BITS.get(subtype, 24))
+    assert np.count_nonzero(moved > 2.5 * step) <= found.clipped_stem_samples <= len(vocals)
+    within = np.clip(vocals, np.maximum(-1, mixture - 1), np.minimum(1, mixture + 1))
+    sound = np.clip(mixture, -1, 1)
+    within = np.clip(within, np.maximum(-1, sound - 1), np.minimum(1, sound + 1))
+    assert quantise(sound, within, subtype, clamp=True).clipped_stem_samples == 0

@@ -1,16 +1,18 @@
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,9 +22,10 @@ from htmdsep import HtmdsepError, Separator
 from htmdsep.engines import choice
 from htmdsep.engines.choice import has_bf16, pick_device, resolve
 from htmdsep.engines.torch_batches import BatchEstimator
+from htmdsep.errors import ArgumentError
 from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
-from htmdsep.options import EngineName, Precision, RunOptions
+from htmdsep.options import EngineName, Precision, RunOptions, StemName
 from tests.sounds import tone
 from tests.tiny import Scale, scale
 
@@ -190,14 +193,105 @@ def test_devices_that_are_not_there(name: str, message: str) -> None:
         (np.zeros(10, np.int16), 44_100, "must be floats of shape"),
         (np.zeros(10), 999, "a whole number from 1000 to 768000 Hz, not 999"),
         (np.zeros(10), np.inf, "a whole number from 1000 to 768000 Hz, not inf"),
+        (np.zeros(10), np.array([44_100]), "a whole number"),
         (np.zeros(10), None, "a whole number from 1000 to 768000 Hz, not None"),
         (np.zeros(10), 44_100.5, "sample rate must be"),
         (np.full(10, np.nan), 44_100, "not finite"),
     ],
 )
 def test_wrong_signals(mixture: np.ndarray, sample_rate: int, message: str) -> None:
-    with pytest.raises(HtmdsepError, match=message):
+    with pytest.raises(ValueError, match=message):
         Separator(scale()).separate(mixture, sample_rate)
+
+
+@pytest.mark.parametrize("as_blocks", [torch.from_numpy, np.ndarray.tolist, np.asarray])
+@pytest.mark.parametrize("rate", [np.array(44_100), np.int16(22_050), torch.tensor(8_000), 48e3])
+def test_blocks_and_rates_of_other_types(
+    as_blocks: Callable[[np.ndarray], Any], rate: Any, rng: np.random.Generator
+) -> None:
+    mixture = rng.standard_normal((4_000, 2)).astype(np.float32)
+    separator = Separator(scale())
+    expected = separator.separate(mixture, int(rate)).vocals
+    blocks = (as_blocks(part) for part in np.split(mixture, [1_000, 3_000]))
+    vocals = [stems.vocals for stems in separator.separate_blocks(blocks, rate)]
+    np.testing.assert_array_equal(np.concatenate(vocals), expected)
+
+
+THREAD = """
+import sys, threading
+import numpy as np
+from htmdsep import Separator
+
+separator = Separator(sys.argv[1], engine=sys.argv[2])
+
+def work():
+    main.join()
+    print(separator.separate(np.zeros((9_000, 2)), 44_100).vocals.shape)
+
+main = threading.main_thread()
+threading.Thread(target=work).start()
+"""
+
+
+@pytest.mark.parametrize("engine", ["onnx", "torch"])
+def test_a_thread_may_outlive_the_main_one(tiny_weights: Path, engine: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", THREAD, str(tiny_weights), engine], capture_output=True, text=True
+    )
+    assert done.stdout.strip() == "(9000, 2)", done.stderr
+
+
+@pytest.fixture
+def song(tmp_path: Path, rng: np.random.Generator) -> Path:
+    path = tmp_path / "song.wav"
+    soundfile.write(path, rng.uniform(-0.5, 0.5, (4_000, 2)), 44_100)
+    return path
+
+
+@pytest.mark.parametrize("name", ["v.flac", "v.FLAC", "v.wav", "v", "v.1"])
+def test_the_ending_decides_on_the_format(song: Path, name: str) -> None:
+    separator, path = Separator(scale()), song.with_name(name)
+    separator.separate_file(song, {"vocals": path})
+    assert soundfile.info(path).format == ("FLAC" if name.lower().endswith("flac") else "WAV")
+
+
+@pytest.mark.parametrize(
+    ("targets", "options", "message"),
+    [
+        ({"vocals": "v.mp3"}, {}, "may end in .wav or .flac, not in .mp3"),
+        ({"vocals": "v.wav"}, {"file_format": "flac"}, "end their names in .flac"),
+        ({"vocals": "v.wav", "accompaniment": "a.flac"}, {}, "cannot all be"),
+        ({"vocals": "x.wav", "accompaniment": "./x.wav"}, {}, "both stems would be written to"),
+        ({"drums": "d.wav"}, {}, "one or both of vocals, accompaniment, not 'drums'"),
+        ({}, {}, "one or both of vocals, accompaniment, not none"),
+    ],
+)
+def test_targets_that_cannot_be(
+    song: Path, targets: dict[StemName, str], options: dict[str, Any], message: str
+) -> None:
+    paths = {stem: song.parent / name for stem, name in targets.items()}
+    with pytest.raises(ValueError, match=message):
+        Separator(scale()).separate_file(song, paths, options=RunOptions(**options))
+    assert list(song.parent.iterdir()) == [song]
+
+
+def test_a_source_may_be_a_binary_file(song: Path) -> None:
+    separator = Separator(scale())
+    targets = [song.with_name(name) for name in ("1.wav", "2.wav", "3.wav")]
+    with song.open("rb") as file:
+        sources: list[Any] = [song, file, io.BytesIO(song.read_bytes())]
+        for source, target in zip(sources, targets, strict=True):
+            separator.separate_file(source, {"vocals": target})
+    assert len({target.read_bytes() for target in targets}) == 1
+    for wrong in (io.StringIO("x"), 3):
+        with pytest.raises(ArgumentError, match="a source is a path or a binary file, not"):
+            separator.separate_file(wrong, {"vocals": targets[0]})  # type: ignore[arg-type]
+
+
+def test_stems_beyond_full_scale_are_told(song: Path) -> None:
+    report = Separator(scale(-2)).separate_file(song, {"vocals": song.with_name("v.wav")})
+    assert report.clipped_samples == 0 < report.clipped_stem_samples
+    assert any("samples of a stem lie beyond full scale" in note for note in report.notes)
 
 
 def test_blocks_must_keep_their_channels() -> None:
