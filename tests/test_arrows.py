@@ -46,7 +46,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"batch", "separation", "weights", "console"},
 }
 
-MOST_LINES = 16_120  # of the whole package; more is a decision
+MOST_LINES = 16_850  # of the whole package; more is a decision
 MOST_FUNCTION_LINES = 45
 MOST_POSITIONAL = 6
 SHARED_NAMES = {"main", "command"}  # every program has its own

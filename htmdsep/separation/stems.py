@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -31,7 +32,7 @@ from htmdsep.options import STEM_NAMES, FileFormat, RunOptions, StemName, Subtyp
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.streaming import BLOCK_LENGTH
 
-FORMATS: Mapping[str, FileFormat] = {".wav": "wav", ".flac": "flac"}  # by ending
+FORMATS: Mapping[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
 
 Progress = Callable[[float, float | None], None]
 # Is given the stems' finished files, under temporary names; what it raises keeps them from
@@ -154,7 +155,7 @@ def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileForma
     endings = {path.suffix.lower() for path in targets.values()} & AUDIO_ENDINGS
     unknown = endings - set(FORMATS)
     if unknown:
-        known = " or ".join(FORMATS)
+        known = ", ".join(FORMATS)
         raise ArgumentError(f"a stem's name may end in {known}, not in {min(unknown)}")
     formats = {FORMATS[ending] for ending in endings}
     if len(formats) > 1 or (asked != RunOptions.file_format and formats - {asked}):

@@ -258,7 +258,7 @@ def test_the_ending_decides_on_the_format(song: Path, name: str) -> None:
 @pytest.mark.parametrize(
     ("targets", "options", "message"),
     [
-        ({"vocals": "v.mp3"}, {}, "may end in .wav or .flac, not in .mp3"),
+        ({"vocals": "v.wma"}, {}, "may end in .wav, .flac, .mp3, .opus, .m4a, .ogg, not in .wma"),
         ({"vocals": "v.wav"}, {"file_format": "flac"}, "end their names in .flac"),
         ({"vocals": "v.wav", "accompaniment": "a.flac"}, {}, "cannot all be"),
         ({"vocals": "x.wav", "accompaniment": "./x.wav"}, {}, "both stems would be written to"),
