@@ -155,7 +155,7 @@ def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileForma
     endings = {path.suffix.lower() for path in targets.values()} & AUDIO_ENDINGS
     unknown = endings - set(FORMATS)
     if unknown:
-        known = " or ".join(FORMATS)
+        known = ", ".join(FORMATS)
         raise ArgumentError(f"a stem's name may end in {known}, not in {min(unknown)}")
     formats = {FORMATS[ending] for ending in endings}
     if len(formats) > 1 or (asked != RunOptions.file_format and formats - {asked}):
