@@ -106,7 +106,8 @@ def draw_curve(rows: Rows, path: Path) -> None:
     ratios.set(ylabel="dB", xlabel="steps")
     for axes in (losses, ratios):
         axes.grid(alpha=0.3)
-        axes.legend(fontsize="small")
+        if axes.lines:
+            axes.legend(fontsize="small")
     with atomic_path(path) as temporary:
         figure.savefig(temporary, format="png", dpi=110)
 
