@@ -69,9 +69,23 @@ def _share_heap() -> None:
             mallopt(M_ARENA_MAX, 1)
 
 
+_signals: list[int] = []  # that have asked this process to end
+
+
 def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
     # Unwinds every `with`, so that temporary files are removed on the way out.
+    _signals.append(number)
     raise SystemExit(128 + number)
+
+
+def end_if_asked() -> None:
+    """Raise SystemExit if a signal has come before.
+
+    What a handler raises is lost where Python happens to be in a place that ignores exceptions, as
+    when an object is finalised; so long work asks now and then.
+    """
+    if _signals:
+        raise SystemExit(128 + _signals[0])
 
 
 class Stop:

@@ -17,7 +17,7 @@ import click
 from tqdm import tqdm
 
 from htmdsep.batch.song import Outcome, error_line
-from htmdsep.console import peak_rss_bytes
+from htmdsep.console import end_if_asked, peak_rss_bytes
 from htmdsep.errors import PlanError
 from htmdsep.separation.stems import FileReport, Progress
 
@@ -64,6 +64,7 @@ class Bars:
         ) as bar:
 
             def report(seconds: float, total_seconds: float | None) -> None:
+                end_if_asked()
                 if total_seconds is not None:
                     bar.total = max(seconds, total_seconds)
                     bar.bar_format = SONG_BAR
