@@ -56,6 +56,7 @@ def prepare_process() -> None:
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _exit_on_signal)
+    sys.unraisablehook = _pass_over_exit
 
 
 def _share_heap() -> None:
@@ -78,11 +79,16 @@ def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
     raise SystemExit(128 + number)
 
 
+def _pass_over_exit(lost: sys.UnraisableHookArgs) -> None:
+    if not (_signals and isinstance(lost.exc_value, SystemExit)):
+        sys.__unraisablehook__(lost)
+
+
 def end_if_asked() -> None:
     """Raise SystemExit if a signal has come before.
 
     What a handler raises is lost where Python happens to be in a place that ignores exceptions, as
-    when an object is finalised; so long work asks now and then.
+    when an object is finalised or a library's C calls back; so long work asks now and then.
     """
     if _signals:
         raise SystemExit(128 + _signals[0])

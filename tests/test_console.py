@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -164,6 +167,34 @@ def test_signals_are_noted_while_one_listens_unless_ignored() -> None:
     with Stop().listening() as stop:
         signal.raise_signal(ENDING_SIGNALS[-1])
         assert stop.signal is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_that_comes_where_exceptions_are_lost_ends_the_process_without_a_word() -> None:
+    program = """if True:
+        import os, signal
+        from htmdsep.console import end_if_asked, prepare_process
+
+        class Finalised:
+            def __del__(self):
+                os.kill(os.getpid(), signal.SIGTERM)
+                for _ in range(100): pass
+
+        class Broken:
+            def __del__(self):
+                raise ValueError("told")
+
+        prepare_process()
+        Finalised()
+        Broken()
+        print("after", flush=True)
+        end_if_asked()
+        print("too late")
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (143, "after\n")
+    assert "SystemExit" not in done.stderr
+    assert "ValueError: told" in done.stderr
 
 
 def test_memory_is_told() -> None:

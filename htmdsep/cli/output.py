@@ -71,6 +71,7 @@ class Bars:
                 bar.update(seconds - bar.n)
 
             yield report
+            end_if_asked()  # what a lost signal broke off is no failure of the song
 
     def finish_song(self, audio_seconds: float) -> None:
         """Count a song as dealt with, and show how many times real time all songs make."""
