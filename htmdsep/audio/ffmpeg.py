@@ -218,8 +218,10 @@ def _longest(
 def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> np.ndarray:
     """Return a frame's samples as (frames, channels) float32."""
     if frame.format.name == "fltp" and channels < FIRST_UNSAFE:  # nothing to convert
-        planes = [np.frombuffer(bytes(plane), np.float32) for plane in frame.planes]
-        return np.stack(planes, axis=1)[: frame.samples]
+        samples = np.empty((frame.samples, channels), np.float32)
+        for column, plane in zip(samples.T, frame.planes, strict=True):
+            column[:] = np.frombuffer(memoryview(plane), np.float32)[: frame.samples]
+        return samples
     parts = [part.to_ndarray().reshape(-1, channels) for part in to_float.resample(frame)]
     return np.concatenate(parts)
 

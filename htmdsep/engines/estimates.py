@@ -95,4 +95,4 @@ def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:
     if len(rows) > channels:
         last = rows[channels - 1 :].mean(axis=0, keepdims=True)
         rows = np.concatenate([rows[: channels - 1], last])
-    return np.ascontiguousarray(rows.T)
+    return rows.T

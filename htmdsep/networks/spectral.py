@@ -24,6 +24,29 @@ class Masked(NamedTuple):
     high_gain: Tensor  # (batch, channels, time), 0 to 1
 
 
+class Doubling(nn.ConvTranspose2d):
+    """A transposed convolution of stride 2, less its first row and last two, columns alike.
+
+    Every other row and column meets every other weight of the kernel: four small convolutions, laid
+    into one another. They are faster in ONNX Runtime and in training and take less memory than 25
+    products a value that are added up afterwards (measured). Into a single channel it is left
+    whole, since ONNX Runtime computes as many channels at once as a register holds.
+    """
+
+    def forward(self, hidden: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """Map (batch, channels, frames, bins) to (batch, channels, 2 * frames, 2 * bins)."""
+        if self.out_channels == 1:
+            return super().forward(hidden, output_size)[:, :, 1:-2, 1:-2]
+        kernel = self.weight.flip(2, 3).transpose(0, 1)  # a convolution's: (out, in, rows, columns)
+        phases = []
+        for row, column in ((1, 1), (1, 0), (0, 1), (0, 0)):
+            part = kernel[:, :, row::STRIDE, column::STRIDE]
+            phase = F.conv2d(hidden, part, self.bias, padding=1)
+            phase = phase[:, :, :-1] if row else phase  # of two weights: one place too many
+            phases.append(phase[..., :-1] if column else phase)
+        return F.pixel_shuffle(torch.stack(phases, dim=2).flatten(1, 2), STRIDE)
+
+
 class SpectralMasking(nn.Module):
     """Map mixtures (batch, channels, time) to the masked estimate of the vocals."""
 
@@ -45,7 +68,7 @@ class SpectralMasking(nn.Module):
         afters = (*widths[-2::-1], 1)
         befores = (widths[-1], *(2 * width for width in afters[:-1]))  # with a skip, but the first
         self.up = nn.ModuleList(
-            nn.ConvTranspose2d(before, after, KERNEL, STRIDE)
+            Doubling(before, after, KERNEL, STRIDE)
             for before, after in zip(befores, afters, strict=True)
         )
         self.up_norm = nn.ModuleList(nn.BatchNorm2d(width, eps, momentum) for width in afters)
@@ -82,6 +105,6 @@ class SpectralMasking(nn.Module):
         for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
             if level:
                 hidden = torch.cat([skips.pop(), hidden], dim=1)
-            hidden = norm(F.relu(convolution(hidden)[:, :, 1:-2, 1:-2]))
+            hidden = norm(F.relu(convolution(hidden)))
         masks: Tensor = torch.sigmoid(self.mask(hidden))
         return masks

@@ -14,12 +14,22 @@ import numpy as np
 
 def stack_for_high_band(vocals: np.ndarray, gain: np.ndarray, heard: np.ndarray) -> np.ndarray:
     """Stack what `add_high_band` needs, (frames, 2 * channels), to be resampled as one."""
-    return np.concatenate([vocals - gain * heard, gain], axis=1)
+    frames, channels = heard.shape
+    stacked = np.empty((frames, 2 * channels), np.float32)
+    for channel in range(channels):  # five times as fast as all of them in one expression
+        part, share = stacked[:, channel], stacked[:, channels + channel]
+        share[:] = gain[:, channel]
+        np.multiply(share, heard[:, channel], out=part)
+        np.subtract(vocals[:, channel], part, out=part)
+    return stacked
 
 
 def add_high_band(mixture: np.ndarray, stacked: np.ndarray) -> np.ndarray:
     """Return the vocals of a mixture (frames, channels), with those above the network's band."""
     channels = mixture.shape[1]
-    vocals: np.ndarray = stacked[:, channels:] * mixture
-    vocals += stacked[:, :channels]
+    vocals = np.empty_like(mixture)
+    for channel in range(channels):
+        part = vocals[:, channel]
+        np.multiply(stacked[:, channels + channel], mixture[:, channel], out=part)
+        part += stacked[:, channel]
     return vocals

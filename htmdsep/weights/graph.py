@@ -1,6 +1,6 @@
 """Networks as ONNX graphs whose numbers are those of a weights file, which is not copied.
 
-A graph has 10 to 40 kB: its initialisers are ONNX external data, places in the safetensors file, in
+A graph has 40 to 150 kB: its initialisers are ONNX external data, places in a safetensors file, in
 whatever precision that has, and are cast in the graph. It says which weights file it belongs to.
 """
 
