@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from htmdsep.networks.config import SpectralConfig
 
 KERNEL, STRIDE = 5, 2
+MOST_IN_PHASES = 128  # channels
 
 
 class Masked(NamedTuple):
@@ -29,13 +30,14 @@ class Doubling(nn.ConvTranspose2d):
 
     Every other row and column meets every other weight of the kernel: four small convolutions, laid
     into one another. They are faster in ONNX Runtime and in training and take less memory than 25
-    products a value that are added up afterwards (measured). Into a single channel it is left
-    whole, since ONNX Runtime computes as many channels at once as a register holds.
+    products a value that are added up afterwards (measured). It is left whole into a single
+    channel, since ONNX Runtime computes as many channels at once as a register holds, and into very
+    many, where cutting the kernel to pieces takes longer than it saves in a song.
     """
 
     def forward(self, hidden: Tensor, output_size: list[int] | None = None) -> Tensor:
         """Map (batch, channels, frames, bins) to (batch, channels, 2 * frames, 2 * bins)."""
-        if self.out_channels == 1:
+        if not 1 < self.out_channels <= MOST_IN_PHASES:
             return super().forward(hidden, output_size)[:, :, 1:-2, 1:-2]
         kernel = self.weight.flip(2, 3).transpose(0, 1)  # a convolution's: (out, in, rows, columns)
         phases = []
