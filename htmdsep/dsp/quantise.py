@@ -41,22 +41,22 @@ def quantise(
     low, high = -scale, scale - 1
     clipped = int(np.count_nonzero(np.abs(mixture) > 1))
     whole = np.rint(mixture * scale).clip(low, high)
-    wanted = np.rint(vocals * scale)
-    part = np.clip(wanted, np.maximum(low, whole - high), np.minimum(high, whole - low))
-    return Quantised(
-        whole.astype(np.int32),
-        part.astype(np.int32),
-        (whole - part).astype(np.int32),
-        clipped,
-        _count_beyond(mixture, vocals),
-    )
+    part = np.rint(vocals * scale)
+    rest = whole - part
+    if any(one.min(initial=0) < low or one.max(initial=0) > high for one in (part, rest)):
+        part = part.clip(np.maximum(low, whole - high), np.minimum(high, whole - low))
+        rest = whole - part
+    beyond = _count_beyond(mixture, vocals)
+    return Quantised(*(one.astype(np.int32) for one in (whole, part, rest)), clipped, beyond)
 
 
 def _count_beyond(mixture: np.ndarray, vocals: np.ndarray) -> int:
     """Count the samples at which a stem of the clamped mixture is beyond full scale."""
     rest = np.clip(mixture, -1, 1) - vocals
-    beyond = (np.abs(vocals) > 1) | (np.abs(rest) > 1 + 2.0**-23)  # but for rounding
-    return int(np.count_nonzero(beyond))
+    most = 1 + 2.0**-23  # but for rounding
+    if max(np.abs(vocals).max(initial=0), np.abs(rest).max(initial=0)) <= 1:
+        return 0
+    return int(np.count_nonzero((np.abs(vocals) > 1) | (np.abs(rest) > most)))
 
 
 def _quantise_float(mixture: np.ndarray, vocals: np.ndarray, clamp: bool) -> Quantised:

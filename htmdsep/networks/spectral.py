@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from htmdsep.networks.config import SpectralConfig
 
 KERNEL, STRIDE = 5, 2
-MOST_IN_PHASES = 128  # channels
+MOST_IN_PHASES = 64  # channels
 
 
 class Masked(NamedTuple):
