@@ -47,7 +47,8 @@ def quantise(
         part = part.clip(np.maximum(low, whole - high), np.minimum(high, whole - low))
         rest = whole - part
     beyond = _count_beyond(mixture, vocals)
-    return Quantised(*(one.astype(np.int32) for one in (whole, part, rest)), clipped, beyond)
+    whole, part, rest = (one.astype(np.int32) for one in (whole, part, rest))
+    return Quantised(whole, part, rest, clipped, beyond)
 
 
 def _count_beyond(mixture: np.ndarray, vocals: np.ndarray) -> int:
