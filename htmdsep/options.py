@@ -273,8 +273,8 @@ class ClusterOptions:
 class BatchOptions:
     """Which songs are separated, and where their stems go.
 
-    `inputs` are files, folders, patterns, URLs, or "-" for standard input. Raises ArgumentError for
-    values out of range.
+    `inputs` are files, folders, patterns, playlists, URLs, or "-" for standard input. Raises
+    ArgumentError for values out of range.
     """
 
     inputs: tuple[str, ...] = ()
@@ -312,7 +312,10 @@ class BatchOptions:
         show_default="1; with Ray, what there is room for",
     )
     list_file: str | None = _batch(
-        None, "Take inputs from a list, one a line, or a manifest.", names="--from", metavar="FILE"
+        None,
+        "Inputs from a list, one a line or ended by zeros, or a manifest.",
+        names="--from",
+        metavar="FILE",
     )
     base: str | None = _batch(
         None, "Mirror the folders below DIR, however the inputs are named.", metavar="DIR"

@@ -81,8 +81,8 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("--self-test", is_flag=True, help="Separate a built-in mixture, check the result, and exit.")
 @click.version_option(__version__, prog_name="htmdsep", cls=GroupedOption, group=INFORMATION)
 def command(**values: Any) -> None:
-    """Separate INPUTS (audio or video files, folders, patterns, URLs, or - for standard input)
-    into vocals and accompaniment.
+    """Separate INPUTS (audio or video files, folders, patterns, playlists, URLs, or - for standard
+    input) into vocals and accompaniment.
 
     \b
     htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav

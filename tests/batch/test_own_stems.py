@@ -83,6 +83,18 @@ def test_nor_by_runs_over_other_folders(run: Run) -> None:
     assert files() == BOTH
 
 
+@pytest.mark.parametrize("place", ["stems", "../stems"])
+@pytest.mark.parametrize("inputs", [["-r", "."], ["**/*.wav"]])
+def test_nor_behind_a_link(run: Run, place: str, inputs: list[str]) -> None:
+    """With and without it, and by a run with another folder for its stems."""
+    Path(place).mkdir()
+    Path("link").symlink_to(place)
+    base = ["--base", "."]
+    for out, done in (("link", 2), ("link", 0), (place, 0), ("other", 2)):
+        result = run(*inputs, *base, "-o", out, "--resume")
+        assert counts(result) == f"{done} done, {2 - done} skipped, 0 failed"
+
+
 def test_nor_after_names_have_changed(run: Run) -> None:
     for names in ("vocals,accompaniment", "Vocals,Instrumental", "v,i"):
         result = run("-r", ".", *BESIDE, "--stem-names", names, "--resume")
