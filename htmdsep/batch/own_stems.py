@@ -19,16 +19,18 @@ class OwnStems:
 
     def __contains__(self, name: str) -> bool:
         """Tell whether a file, which need not be there, is a stem; of what is at a URL, never."""
-        if storage.is_url(name):
+        named = () if storage.is_url(name) else self._named_above(os.path.dirname(name))  # noqa: PTH120
+        if not named:  # which goes without saying of most
             return False
         place = unicodedata.normalize("NFC", storage.absolute(name))
-        return any(place in stems for stems in self._named_above(os.path.dirname(place)))  # noqa: PTH120
+        return any(place in stems for stems in named)
 
     def _named_above(self, folder: str) -> tuple[frozenset[str], ...]:
         if folder not in self._above:
-            parent = os.path.dirname(folder)  # noqa: PTH120
-            higher = () if parent == folder else self._named_above(parent)
-            named = _named_in(folder)
+            place = storage.absolute(folder)
+            parent = os.path.dirname(place)  # noqa: PTH120
+            higher = () if parent == place else self._named_above(parent)
+            named = _named_in(place)
             self._above[folder] = (*higher, named) if named else higher
         return self._above[folder]
 

@@ -122,7 +122,8 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     named = batch.list_file is None and batch.shard is None and len(batch.inputs) == 1
     if not named or len(plan) != 1 or plan.sources[0].name != batch.inputs[0]:
         return True
-    is_beside = storage.is_below(*map(storage.resolved, (plan.sources[0].name, plan.out)))
+    folder = storage.resolved(storage.parent(storage.absolute(plan.sources[0].name)))
+    is_beside = storage.is_below(f"{folder}/", storage.resolved(plan.out))
     return is_beside or batch.existing in ("skip", "resume") or has_manifest(plan.out)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -62,14 +63,18 @@ def test_stems_beside_their_songs_are_no_songs(run: Run, inputs: list[str], agai
 
 
 @pytest.mark.parametrize("again", ["--resume", "--skip-existing", "--overwrite"])
-def test_nor_where_each_song_is_named(run: Run, again: str) -> None:
+@pytest.mark.parametrize("first", ["0.wav", "./0.wav", "link.wav"])
+def test_nor_where_each_song_is_named(run: Run, again: str, first: str) -> None:
     """By a shell's pattern, which names the stems, too; the first as a call of its own."""
-    assert run("0.wav", *BESIDE).exit_code == 0
+    if first == "link.wav":
+        Path("0.wav").rename("../real.wav")
+        Path("link.wav").symlink_to("../real.wav")
+    assert run(first, *BESIDE).exit_code == 0
     assert len(named()) == 3
     result = run(*named(), *BESIDE, again)
     assert result.exit_code == 0 and len(named()) == 3
-    write_songs(Path(), 2)
-    assert "1 done" in counts(run(*named(), *BESIDE, "--skip-existing"))
+    shutil.copy(first, "new.wav")
+    assert "1 done, 1 skipped" in counts(run(*named(), *BESIDE, "--skip-existing"))
     assert len(named()) == 6
 
 
