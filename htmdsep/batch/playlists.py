@@ -19,7 +19,7 @@ from htmdsep.options import STANDARD_STREAM
 ENDINGS = (".m3u", ".m3u8", ".pls", ".cue")
 UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 PLS_ENTRY = re.compile(r"file\d+\s*=\s*(.*)", re.IGNORECASE)
-CUE_TIME = re.compile(r"(\d+):(\d\d):(\d\d)")
+CUE_TIME = re.compile(r"(\d{1,4}):(\d\d):(\d\d)")
 CUE_FRAMES = 75  # a second
 CUE_TAGS = {"PERFORMER": "artist", "DATE": "date", "GENRE": "genre"}
 
@@ -75,7 +75,7 @@ def _listed(playlist: Source, entry: str) -> Source:
     place = next(filter(os.path.lexists, places), places[1])
     if is_playlist(place):
         return refused._replace(problem="a playlist in a playlist; name it by itself")
-    if os.path.lexists(place) and not Path(place).is_file():
+    if "\0" in place or (os.path.lexists(place) and not Path(place).is_file()):
         return refused._replace(problem="no file; name what is to be separated by itself")
     return playlist._replace(
         name=storage.absolute(place) if place == STANDARD_STREAM else place  # a file called -
@@ -102,7 +102,7 @@ def _tracks(sheet: Source, lines: Iterable[str]) -> Iterator[Source]:
         duration = later[1] - start if later and later[0] == file else None
         clean = clean_tags(tags)
         name = UNSAFE_IN_NAMES.sub("_", f"{tags['tracknumber']} {clean.get('title', '')}")
-        track = Track(name.strip(" ."), start, duration, tuple(clean.items()))
+        track = Track(name.strip(" .") or f"{place + 1:02}", start, duration, tuple(clean.items()))
         source = _listed(sheet, file)._replace(track=track)
         if duration is not None and duration <= 0:
             source = source._replace(problem="the next track of its cue sheet begins no later")

@@ -62,8 +62,8 @@ def find_sources(
     if search.passed_over and not seen:
         yield Source(
             search.passed_over[0],
-            problem="a stem of an earlier run, as is all there is; name it, with another --out, to "
-            "separate it",
+            problem="a stem of an earlier run, and there is nothing else; to separate it, name it, "
+            "with another --out",
         )
 
 

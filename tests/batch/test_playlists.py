@@ -209,6 +209,30 @@ def test_times_that_go_back_are_a_problem_of_their_track(tmp_path: Path) -> None
     assert good.problem is None
 
 
+WORDS = st.sampled_from([
+    *("FILE", "TRACK", "INDEX", "TITLE", "REM", "GENRE", "AUDIO", "MODE1", "WAVE", "01", "1", "2"),
+    *('"', " ", "\t", "\n", "00:00:00", "99:99:99", "9999999:00:00", "a/..", "File1=", "#EXTM3U"),
+    *("\0", "/", "..", "://", "file://", "%00", "é", "{stem}"),
+])  # fmt: skip
+
+
+@given(
+    st.sampled_from(["m3u", "pls", "cue"]),
+    st.one_of(st.binary(), st.lists(WORDS).map(" ".join).map(str.encode)),
+)
+def test_whatever_a_playlist_holds_is_a_name_or_a_problem(
+    tmp_path_factory: pytest.TempPathFactory, ending: str, content: bytes
+) -> None:
+    found = listed(tmp_path_factory.mktemp("list") / f"a.{ending}", content)
+    assert found
+    for source in found:
+        assert source.problem or "\0" not in source.name
+        if source.track is not None:
+            name = source.track.name
+            assert name and not set(name) & set("/\\:\0") and name.strip(" .") == name
+            assert 0 <= source.track.start_seconds < 1e6
+
+
 def album(seconds: float = 1.5) -> np.ndarray:
     wave = tone(round(seconds * RATE), RATE, 2)
     soundfile.write("album.wav", wave, RATE)
