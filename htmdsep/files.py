@@ -88,12 +88,8 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 def is_safe_name(name: str) -> bool:
     """Tell whether every usual disk takes a name, or a part of one."""
-    return (
-        name.isprintable()
-        and name == name.strip(" .")
-        and UNSAFE_IN_NAMES.search(name) is None
-        and DEVICE_NAME.fullmatch(name) is None
-    )
+    is_unsafe = UNSAFE_IN_NAMES.search(name) or DEVICE_NAME.fullmatch(name)
+    return name.isprintable() and name == name.strip(" .") and not is_unsafe
 
 
 def remove_abandoned(folder: Path) -> None:

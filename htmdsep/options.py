@@ -312,10 +312,7 @@ class BatchOptions:
         show_default="1; with Ray, what there is room for",
     )
     list_file: str | None = _batch(
-        None,
-        "Inputs from a list, one a line or ended by zeros, or a manifest.",
-        names="--from",
-        metavar="FILE",
+        None, "Take inputs from a list, one a line, or a manifest.", names="--from", metavar="FILE"
     )
     base: str | None = _batch(
         None, "Mirror the folders below DIR, however the inputs are named.", metavar="DIR"

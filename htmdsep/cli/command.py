@@ -142,12 +142,8 @@ def run_action(values: dict[str, Any]) -> int:
     from htmdsep.cli.output import Talk
     from htmdsep.cli.separate import separate_batch
 
-    talk = Talk(
-        as_json=values["as_json"],
-        quiet=values["quiet"],
-        verbose=values["verbose"],
-        progress_as_json=values["progress"] == "json",
-    )
+    told = {name: values[name] for name in ("as_json", "quiet", "verbose")}
+    talk = Talk(**told, progress_as_json=values["progress"] == "json")
     return separate_batch(batch, options, name or weights, talk)
 
 
