@@ -39,6 +39,9 @@ AUDIO_ENDINGS = frozenset({
     ".snd", ".spx", ".tak", ".thd", ".ts", ".tta", ".vob", ".voc", ".w64", ".wav", ".wave",
     ".weba", ".webm", ".wma", ".wmv", ".wv",
 })  # fmt: skip
+# What some disk takes in no file's name
+UNSAFE_IN_NAMES = re.compile(r'[<>:"/\\|?*\x00-\x1f]')
+DEVICE_NAME = re.compile(r"con|prn|aux|nul|(com|lpt)\d", re.IGNORECASE)  # of Windows
 ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, which may be no text
 
 
@@ -81,6 +84,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
     """Yield a temporary path beside the target; on a clean exit rename it into place."""
     with atomic_paths([target]) as (temporary,):
         yield temporary
+
+
+def is_safe_name(name: str) -> bool:
+    """Tell whether every usual disk takes a name, or a part of one."""
+    is_unsafe = UNSAFE_IN_NAMES.search(name) or DEVICE_NAME.fullmatch(name)
+    return name.isprintable() and name == name.strip(" .") and not is_unsafe
 
 
 def remove_abandoned(folder: Path) -> None:

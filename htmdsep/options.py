@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
@@ -12,6 +13,7 @@ from types import UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from htmdsep.errors import ArgumentError
+from htmdsep.files import is_safe_name
 
 STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
@@ -271,8 +273,8 @@ class ClusterOptions:
 class BatchOptions:
     """Which songs are separated, and where their stems go.
 
-    `inputs` are files, folders, patterns, URLs, or "-" for standard input. Raises ArgumentError for
-    values out of range.
+    `inputs` are files, folders, patterns, playlists, URLs, or "-" for standard input. Raises
+    ArgumentError for values out of range.
     """
 
     inputs: tuple[str, ...] = ()
@@ -286,6 +288,9 @@ class BatchOptions:
         "Path below --out; {trackext} and {foldername} are known, too.",
         names="-f --filename",
         metavar="TEMPLATE",
+    )
+    stem_names: str = _output(
+        ",".join(STEM_NAMES), "What {stem} stands for, as Vocals,Instrumental.", metavar="NAME,NAME"
     )
     existing: Existing = _batch(
         "refuse",
@@ -323,3 +328,19 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        names = [name.strip() for name in self.stem_names.split(",")]
+        folded = {unicodedata.normalize("NFC", name).casefold() for name in names}
+        if len(names) != len(STEM_NAMES) or len(folded) < len(names) or not all(names):
+            raise ArgumentError(
+                f"stem_names must be two different names, as Vocals,Instrumental, not "
+                f"{self.stem_names!r}"
+            )
+        for name in names:
+            if not is_safe_name(name):
+                raise ArgumentError(f"{name!r} in stem_names is not safe in a file's name")
+
+    def called_stems(self) -> dict[StemName, str]:
+        """Return what is to be written, and what the names of files hold for it."""
+        names = (name.strip() for name in self.stem_names.split(","))
+        called = dict(zip(STEM_NAMES, names, strict=True))
+        return called if self.stems == "both" else {self.stems: called[self.stems]}

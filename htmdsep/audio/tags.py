@@ -19,7 +19,7 @@ def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
     tags: dict[str, str] = {}
     for name, text in metadata.items():
         name = name.lower()
-        text = _legible(text).replace("\0", "").strip()
+        text = legible(text).replace("\0", "").strip()
         if text:
             tags.setdefault(SYNONYMS.get(name, name), text)
     return tags
@@ -31,7 +31,8 @@ def ffmpeg_tags(tags: Mapping[str, str]) -> dict[str, str]:
     return {"track" if name == "tracknumber" else name: text for name, text in kept.items()}
 
 
-def _legible(text: str) -> str:
+def legible(text: str) -> str:
+    """Return a text whose bytes that are no UTF-8, held as surrogates, are read as Windows-1252."""
     try:
         return text.encode("utf-8", "strict").decode()
     except UnicodeEncodeError:

@@ -125,7 +125,7 @@ class Index:
 
     def lines(self) -> Iterator[bytes]:
         """Yield the last line of every song, in the order of the files."""
-        ends = [*self._starts[1:], self._length]
+        ends = [*self._starts, self._length][1:]
         for (path, offset), start, end in zip(self._parts, self._starts, ends, strict=True):
             for position, line, head in _heads(path, offset, end - start):
                 if self._entries.get(int(head[1], 16)) == start + position:

@@ -20,6 +20,15 @@ from htmdsep.options import STANDARD_STREAM, FileFormat, StemName
 SYNONYMS = ("filename", "instrument", "codec")
 
 
+class Track(NamedTuple):
+    """A part of a file that is a song of its own, as a cue sheet tells."""
+
+    name: str  # in place of the file's, safe in names of files
+    start_seconds: float
+    duration_seconds: float | None  # None: to the file's end
+    tags: tuple[tuple[str, str], ...]  # names and texts, in place of the file's
+
+
 class Source(NamedTuple):
     """An input, and the folders below the output folder that mirror where it was found.
 
@@ -29,11 +38,13 @@ class Source(NamedTuple):
     name: str  # a path, a URL, or - for standard input
     below: str = ""
     problem: str | None = None  # why it cannot be separated, if that is known already
+    track: Track | None = None  # None: all of it
 
     @property
     def label(self) -> str:
         """Return what messages call it."""
-        return "standard input" if self.name == STANDARD_STREAM else self.name
+        name = "standard input" if self.name == STANDARD_STREAM else self.name
+        return name if self.track is None else f"{name}, {self.track.name}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +68,7 @@ class Plan:
     sources: Sequence[Source]
     out: str
     template: str
-    stems: Sequence[StemName]
+    stems: Mapping[StemName, str]  # with what their files' names hold for {stem}
     file_format: FileFormat
 
     def __len__(self) -> int:
@@ -75,8 +86,8 @@ class Plan:
         """Settle a source's output names; raise PlanError for a template that has none."""
         fields = _fields(source, self.file_format)
         names: dict[StemName, str] = {}
-        for stem in self.stems:
-            fields["stem"] = fields["instrument"] = stem
+        for stem, called in self.stems.items():
+            fields["stem"] = fields["instrument"] = called
             names[stem] = self._name(source, fields)
         return names
 
@@ -106,7 +117,7 @@ def plan_jobs(
     sources: Sequence[Source],
     out: str,
     template: str,
-    stems: Sequence[StemName],
+    stems: Mapping[StemName, str],
     file_format: FileFormat,
 ) -> Plan:
     """Settle every output path.
@@ -182,6 +193,8 @@ def _fields(source: Source, file_format: FileFormat) -> dict[str, str]:
         track, suffix = last, ""  # ".mp3" has no ending, and "..." and the like are no names
     if not folder and not path.startswith("/"):
         folder = os.getcwd().replace(os.sep, "/")  # noqa: PTH109
+    if source.track is not None:
+        track = source.track.name
     parent = folder.rpartition("/")[2]
     if parent in (".", ".."):
         parent = Path(folder).resolve().name

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -29,6 +31,13 @@ class ResumeRules:
     weights_sha256: str
     retries: int = DEFAULT_RETRIES
     verify: bool = False  # read every byte again, even where sizes and times are as recorded
+
+    def options_of(self, source: Source) -> str:
+        """Return the hash of the options of a source's stems; where it is a track, of that, too."""
+        if source.track is None:
+            return self.options_sha256
+        known = json.dumps([self.options_sha256, source.track]).encode("ascii")
+        return hashlib.sha256(known).hexdigest()
 
 
 @dataclass(frozen=True)
@@ -106,7 +115,8 @@ def decide(job: Job, last_row: LastRow | None, rules: ResumeRules) -> Decision:
 def _resume(job: Job, row: ManifestRow, rules: ResumeRules) -> Decision:
     if row.status == "started" and is_in_work(map(Path, job.targets.values())):
         return Decision("skip", reason="another run is at it")
-    same = (row.options_sha256, row.weights_sha256) == (rules.options_sha256, rules.weights_sha256)
+    wanted = (rules.options_of(job.source), rules.weights_sha256)
+    same = (row.options_sha256, row.weights_sha256) == wanted
     stamp = _unchanged(job.source.name, row.input_stamp, row.input_sha256, rules.verify)
     if not same or stamp is None:
         return _SEPARATE

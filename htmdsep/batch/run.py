@@ -19,7 +19,7 @@ from htmdsep.batch.song import ManifestRecorder, Outcome, StoppedError, Task, tr
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import remove_abandoned
-from htmdsep.options import STEM_NAMES, BatchOptions, RunOptions
+from htmdsep.options import BatchOptions, RunOptions
 from htmdsep.separation.separator import Separator
 from htmdsep.separation.stems import Progress
 
@@ -107,7 +107,7 @@ def _plan(batch: BatchOptions, options: RunOptions, progress: BatchProgress) -> 
     )
     taken = sources if batch.shard is None else take_shard(sources, parse_shard(batch.shard))
     progress.planned(len(taken))
-    stems = STEM_NAMES if batch.stems == "both" else (batch.stems,)
+    stems = batch.called_stems()
     plan = plan_jobs(sources, batch.out, batch.filename, stems, options.file_format)
     return replace(plan, sources=taken)
 
@@ -116,11 +116,15 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     """Tell whether this is a batch: all but one named file, which joins a manifest that is there.
 
     The first of several songs may be a batch's last, so their number does not decide; and with
-    --skip-existing the next call may name another album's song of the same name.
+    --skip-existing the next call may name another album's song of the same name. Stems beside
+    their song are told from songs by it.
     """
     named = batch.list_file is None and batch.shard is None and len(batch.inputs) == 1
-    alone = named and len(plan) == 1 and plan.sources[0].name == batch.inputs[0]
-    return not alone or batch.existing in ("skip", "resume") or has_manifest(plan.out)
+    if not named or len(plan) != 1 or plan.sources[0].name != batch.inputs[0]:
+        return True
+    folder = storage.resolved(storage.parent(storage.absolute(plan.sources[0].name)))
+    is_beside = storage.is_below(f"{folder}/", storage.resolved(plan.out))
+    return is_beside or batch.existing in ("skip", "resume") or has_manifest(plan.out)
 
 
 def _items(

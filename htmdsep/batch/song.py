@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, BinaryIO, Literal
 
@@ -17,11 +17,11 @@ from htmdsep.audio.reader import reading
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status, now, row_id
 from htmdsep.batch.manifest_file import Manifest
-from htmdsep.batch.plan import Job, Source
+from htmdsep.batch.plan import Job, Source, Track
 from htmdsep.batch.resume import ResumeRules
 from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.files import remove_abandoned, stored_stream
-from htmdsep.options import STANDARD_STREAM, StemName
+from htmdsep.options import STANDARD_STREAM, RunOptions, StemName
 from htmdsep.separation.separator import Separator
 from htmdsep.separation.stems import FileReport, Progress
 
@@ -131,7 +131,11 @@ def separate_job(separator: Separator, job: Job, progress: Progress | None = Non
                 hashes[stem] = storage.hash_content(str(file))
 
         targets = stack.enter_context(_as_targets(job))
-        report = separator.separate_file(path, targets, progress=progress, check=check)
+        track = job.source.track
+        tags, options = dict(track.tags if track else ()), _of_track(separator.options, track)
+        report = separator.separate_file(
+            path, targets, options=options, tags=tags, progress=progress, check=check
+        )
     if before is not None and _stamp(job.source.name) is None:
         report.notes.append("it has vanished since it was opened; the stems are whole")
     outputs = {}
@@ -139,6 +143,20 @@ def separate_job(separator: Separator, job: Job, progress: Progress | None = Non
         report.stems[stem].path = target
         outputs[stem] = OutputRecord(job.names[stem], hashes[stem], storage.stamp(target))
     return SongResult(report, digest, before, outputs)
+
+
+def _of_track(options: RunOptions, track: Track | None) -> RunOptions:
+    """Return options for a track, of which, too, some may be asked for."""
+    if track is None:
+        return options
+    wanted = options.duration_seconds
+    if track.duration_seconds is not None:
+        left = track.duration_seconds - options.start_seconds
+        if left <= 0:
+            raise HtmdsepError(f"this track is {track.duration_seconds:.3f} s long; begin earlier")
+        wanted = left if wanted is None else min(left, wanted)
+    start = track.start_seconds + options.start_seconds
+    return replace(options, start_seconds=start, duration_seconds=wanted)
 
 
 def _stamp(name: str) -> str | None:
@@ -248,7 +266,7 @@ class ManifestRecorder:
             "input": name if name == STANDARD_STREAM else storage.absolute(name),
             "below": job.source.below,
             "outputs": {stem: OutputRecord(name) for stem, name in job.names.items()},
-            "options_sha256": self.rules.options_sha256,
+            "options_sha256": self.rules.options_of(job.source),
             "weights_sha256": self.rules.weights_sha256,
             "attempt": task.attempt,
             "host": platform.node(),

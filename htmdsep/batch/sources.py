@@ -1,26 +1,26 @@
-"""Find the inputs of a batch: files, folders, patterns, URLs, lists; take a shard's part."""
+"""Find the inputs of a batch: files, folders, patterns, URLs, lists, playlists; take a shard."""
 
 from __future__ import annotations
 
-import codecs
 import heapq
 import json
 import os
 import re
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import IO
 
 from htmdsep.batch import storage
+from htmdsep.batch.own_stems import OwnStems
 from htmdsep.batch.plan import Source
+from htmdsep.batch.playlists import UTF_16, is_playlist, listed_in, plain_lines
 from htmdsep.errors import PlanError
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import STANDARD_STREAM
 
+ROW_BEGINS = b'{"id": "'  # of a manifest
 NO_AUDIO = "no audio file in this folder"
 # Bytes a second, as files usually are: 44.1 kHz stereo, 16 bits; about 60 % of that; 256 kbit/s.
 BYTES_A_SECOND = {
@@ -41,108 +41,138 @@ def find_sources(
     """Yield every file to separate, each once: the inputs, and the audio files in folders.
 
     The output folder is not searched where it lies below an input folder or a pattern's: it holds
-    stems. Files below `base` are mirrored from there on, whatever they were found by. What is
-    `listed` is input, too; there a name with an audio ending is a file, and the disk is not asked.
+    stems. Nor are stems of earlier runs taken that lie among the songs, as manifests tell; one that
+    is named is, but not below its own output folder. Files below `base` are mirrored from there on,
+    whatever they were found by. What is `listed` is input, too; there a name with an audio ending
+    is a file, and the disk is not asked.
     """
-    seen: set[str] = set()
-    root = None if base is None else storage.absolute(base).rstrip("/") + "/"
-    kept_out = storage.resolved(out)
-    for found in chain(
-        _expand(inputs, kept_out, recursive=recursive),
-        _listed(listed, kept_out, recursive=recursive),
-    ):
+    seen: set[object] = set()
+    root = None if base is None else storage.absolute(storage.tidied(base)).rstrip("/") + "/"
+    search = _Search(storage.resolved(out), recursive, OwnStems())
+    for found in _with_playlists(chain(_expand(inputs, search), _listed(listed, search)), search):
         name = storage.absolute(found.name) if found.name else ""
-        if name in seen:
+        key = name if found.track is None else (name, found.track)
+        if key in seen:
             continue
-        seen.add(found.name if name == found.name else name)  # one string, not two equal ones
+        seen.add(found.name if key == found.name else key)  # one string, not two equal ones
         if root is not None and name.startswith(root):
             # A folder has one string for all of its songs, too.
-            below = sys.intern(name[len(root) :].rpartition("/")[0])
-            found = Source(found.name, below, found.problem)
+            found = found._replace(below=sys.intern(name[len(root) :].rpartition("/")[0]))
         yield found
+    if search.passed_over and not seen:
+        yield Source(
+            search.passed_over[0],
+            problem="a stem of an earlier run, and there is nothing else; to separate it, name it, "
+            "with another --out",
+        )
+
+
+@dataclass(frozen=True)
+class _Search:
+    """How inputs are looked through."""
+
+    out: str  # resolved
+    recursive: bool
+    stems: OwnStems
+    passed_over: list[str] = field(default_factory=list)  # the first of them, if any
+
+    def takes(self, name: str, *, is_named: bool = False) -> bool:
+        """Tell whether a file is to be separated: it is no stem, or is meant to be all the same."""
+        if name not in self.stems:
+            return True
+        if is_named and not storage.is_below(storage.resolved(name), self.out):
+            return True
+        if not self.passed_over:
+            self.passed_over.append(name)
+        return False
+
+
+def _with_playlists(found: Iterable[Source], search: _Search) -> Iterator[Source]:
+    """Yield what was found, and in place of playlists what they list."""
+    for source in found:
+        if source.problem or not is_playlist(source.name) or not Path(source.name).is_file():
+            yield source
+            continue
+        for one in listed_in(source):
+            if one.problem is not None or search.takes(one.name, is_named=True):
+                yield one
 
 
 def read_list(name: str) -> Iterator[str]:
     """Yield the inputs that a file lists, - for standard input: a line each, or a manifest.
 
     Of a manifest every input is taken, in whatever way it ended, but not what a crash left of a
-    row. Lists are UTF-8, or UTF-16 with a byte order mark. Raises PlanError where the file cannot
-    be read.
+    row. Lists are UTF-8, or UTF-16 with a byte order mark; where they hold zero bytes, as those of
+    find -print0, these end the names. Raises PlanError where the file cannot be read.
     """
     try:
-        with ExitStack() as stack:
-            if name != STANDARD_STREAM:
-                file: IO[bytes] = stack.enter_context(Path(name).open("rb"))
-            elif sys.stdin is None:
-                raise PlanError("--from -: there is no standard input here; name a file")
-            else:
-                file = sys.stdin.buffer
-            for number, line in enumerate(_lines(file), 1):
-                if b"\0" in line:
-                    raise PlanError(
-                        f"--from {name}, line {number}: holds a zero byte; give one path a line "
-                        "(find -print, not -print0), in UTF-8"
-                    )
-                entry = _entry(line, f"{name}, line {number}")
-                if entry.strip():
-                    yield entry
+        if name == STANDARD_STREAM and sys.stdin is None:
+            raise PlanError("--from -: there is no standard input here; name a file")
+        is_stream = name == STANDARD_STREAM
+        data = sys.stdin.buffer.read() if is_stream else Path(storage.tidied(name)).read_bytes()
+        for number, line in enumerate(_entries(data), 1):
+            if b"\0" in line or line == b"\n":
+                raise PlanError(
+                    f"--from {name}, line {number}: holds a zero byte; save the list in UTF-8"
+                )
+            entry = _entry(line, f"{name}, line {number}")
+            if entry.strip():
+                yield entry
     except (OSError, UnicodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PlanError(f"--from {name}: {reason}; check the file") from error
 
 
-def _lines(file: IO[bytes]) -> Iterator[bytes]:
-    """Yield a list's lines in UTF-8, as Windows saves it, too."""
-    first = file.readline()
-    if first.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        text = (first + file.read()).decode("utf-16")
-        yield from (line.encode("utf-8", "surrogatepass") for line in text.split("\n"))
-        return
-    yield first.removeprefix(codecs.BOM_UTF8)
-    yield from file
+def _entries(data: bytes) -> Iterable[bytes]:
+    """Return a list's lines, or what zero bytes end in it; of UTF-16 they are half of all."""
+    if b"\0" not in data or data.startswith((*UTF_16, ROW_BEGINS)):
+        return plain_lines(data)
+    return data.split(b"\0")
 
 
 def _entry(line: bytes, where: str) -> str:
     """Return what a line names; nothing for what a crash left of a manifest's row."""
-    entry = os.fsdecode(line.rstrip(b"\r\n"))
+    entry = os.fsdecode(line)
     if not entry.startswith("{"):
         return entry
     try:
         row = json.loads(entry)
     except ValueError:
-        return "" if entry.startswith('{"id": "') else entry  # a name may begin so, too
+        return "" if line.startswith(ROW_BEGINS) else entry  # a name may begin so, too
     if not isinstance(row, dict) or "input" not in row:
         raise PlanError(f"--from {where}: neither a path nor a row of a manifest")
     return str(row["input"])
 
 
-def _listed(names: Iterable[str], out: str, *, recursive: bool) -> Iterator[Source]:
+def _listed(names: Iterable[str], search: _Search) -> Iterator[Source]:
     for name in names:
-        tidy = not storage.is_url(name) and os.path.normpath(name) == name
+        tidy = os.path.normpath(name) == name and name[0] != "~" and not storage.is_url(name)
         if tidy and _is_audio(name) and not storage.is_pattern(name):
-            yield Source(name)
+            if search.takes(name, is_named=True):
+                yield Source(name)
         else:
-            yield from _expand([name], out, recursive=recursive)
+            yield from _expand([name], search)
 
 
-def _expand(inputs: Iterable[str], out: str, *, recursive: bool) -> Iterator[Source]:
-    for given in map(storage.without_scheme, inputs):
+def _expand(inputs: Iterable[str], search: _Search) -> Iterator[Source]:
+    for given in map(storage.tidied, inputs):
         matched = None if given == STANDARD_STREAM else storage.expand_pattern(given)
         if matched is None:
-            yield from _one(given, out, recursive=recursive)
+            yield from _one(given, search)
             continue
         folder = storage.fixed_part(given)
-        asked_for = storage.is_below(storage.resolved(folder) + "/", out)  # the stems themselves
+        # Of stems themselves
+        asked_for = storage.is_below(storage.resolved(folder) + "/", search.out)
         for name in matched:
-            is_stem = not asked_for and storage.is_below(storage.resolved(name), out)
-            if not is_stem and not storage.is_folder(name):
+            is_stem = not asked_for and storage.is_below(storage.resolved(name), search.out)
+            if not is_stem and not storage.is_folder(name) and search.takes(name):
                 below = storage.parent(name)[len(folder) :].strip("/")
                 yield Source(name, below)
         if not matched:
             yield Source(given, problem="no file matches this pattern; check it")
 
 
-def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
+def _one(given: str, search: _Search) -> Iterator[Source]:
     if not given:
         yield Source(given, problem="an empty name; check what it was to be")
         return
@@ -150,21 +180,24 @@ def _one(given: str, out: str, *, recursive: bool) -> Iterator[Source]:
         tidied = str(Path(given))  # ./song.mp3 is song.mp3, but ./- is a file
         given = storage.absolute(tidied) if tidied == STANDARD_STREAM != given else tidied
     if given == STANDARD_STREAM or _is_file(given):
-        yield Source(given)
+        if given == STANDARD_STREAM or search.takes(given, is_named=True):
+            yield Source(given)
         return
-    if recursive and storage.resolved(given) == out:
+    recursive = search.recursive
+    if recursive and storage.is_url(given) and storage.resolved(given) == search.out:
         raise PlanError(
             f"{given} is the output folder, too, so that stems would be taken for songs the next "
             "time; choose another --out"
         )
     unread: list[OSError] = []
     found = sorted(
-        _objects(given, out, recursive=recursive)
+        _objects(given, search.out, recursive=recursive)
         if storage.is_url(given)
-        else _audio_files(given, out, unread, recursive=recursive)
+        else _audio_files(given, search.out, unread, recursive=recursive)
     )
     for name, below in found:
-        yield Source(name, below)
+        if search.takes(name):
+            yield Source(name, below)
     for error in unread:
         yield Source(str(error.filename), problem=f"cannot be read ({error.strerror})")
     if not found and not unread:

@@ -39,6 +39,14 @@ def without_scheme(name: str) -> str:
     return url2pathname(name.removeprefix("file://").removeprefix("localhost"))
 
 
+def tidied(name: str) -> str:
+    """Return an input as it is used: file:// replaced, and ~ unless a file is called so."""
+    name = without_scheme(name)
+    if name.startswith("~") and not os.path.lexists(name):
+        return os.path.expanduser(name)  # noqa: PTH111 (raises where there is no home)
+    return name
+
+
 def settled(out: str) -> str:
     """Return an output folder as it is used: file:// and ~ replaced, without a slash behind."""
     if not out:

@@ -35,6 +35,7 @@ from htmdsep.options import (
 INFORMATION = "Information"
 PATH = click.Path(path_type=Path)
 LATER = TimeRange(0, min_open=True)
+PROGRESS = click.Choice(["bar", "json"])
 PLACES = click.Choice(["local", "ray"])
 NAMED = f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]"
 IMPORT = "Convert published Keras weights for use by --name, and exit."
@@ -70,6 +71,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("--on", "run_on", group=CLUSTER, type=PLACES, default="local", help="Run here, or on Ray.")
 @flags(ClusterOptions)
 @own("--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output.")
+@own("--progress", type=PROGRESS, default="bar", help="On standard error: bars, or JSON lines.")
 @own("-q", "--quiet", group="Options", is_flag=True, help="Print errors only.")
 @own("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
 @own("--report", "report_on", metavar="DIR", help="Sum up the manifests of a folder, and exit.")
@@ -79,8 +81,8 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("--self-test", is_flag=True, help="Separate a built-in mixture, check the result, and exit.")
 @click.version_option(__version__, prog_name="htmdsep", cls=GroupedOption, group=INFORMATION)
 def command(**values: Any) -> None:
-    """Separate INPUTS (audio or video files, folders, patterns, URLs, or - for standard input)
-    into vocals and accompaniment.
+    """Separate INPUTS (audio or video files, folders, patterns, playlists, URLs, or - for standard
+    input) into vocals and accompaniment.
 
     \b
     htmdsep song.mp3                        separated/song/vocals.wav, accompaniment.wav
@@ -140,7 +142,8 @@ def run_action(values: dict[str, Any]) -> int:
     from htmdsep.cli.output import Talk
     from htmdsep.cli.separate import separate_batch
 
-    talk = Talk(as_json=values["as_json"], quiet=values["quiet"], verbose=values["verbose"])
+    told = {name: values[name] for name in ("as_json", "quiet", "verbose")}
+    talk = Talk(**told, progress_as_json=values["progress"] == "json")
     return separate_batch(batch, options, name or weights, talk)
 
 
@@ -175,6 +178,8 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("--device is cpu, cuda or mps; of seconds speaks --duration")
     if values["run_on"] == "ray" and STANDARD_STREAM in (values["out"], *inputs):
         raise click.UsageError("--on ray takes files and folders, not standard input or output")
+    if values["run_on"] == "ray" and values["progress"] == "json":
+        raise click.UsageError("--on ray tells of songs when they end: use --json, not --progress")
     if values["list_file"] == STANDARD_STREAM and STANDARD_STREAM in inputs:
         raise click.UsageError("standard input is a list (--from -) or audio (-), not both")
     if values["out"].endswith(STEM_ENDINGS) and not Path(values["out"]).is_dir():

@@ -23,6 +23,8 @@ from htmdsep.separation.stems import FileReport, Progress
 
 SONG_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
 SONG_BAR_OPEN = "{desc} {n:.0f} s [{elapsed}]"  # where the length is unknown
+JSON_PERIOD_SECONDS = 0.2
+BYTES_OF = {"input": "input_bytes", "song": "song_bytes"}  # of names, where they are no Unicode
 
 
 @dataclass(frozen=True)
@@ -34,13 +36,14 @@ class Talk:
     verbose: bool = False
     skipped: bool = True  # of songs that were passed over
     names: bool = True  # where the stems are
+    progress_as_json: bool = False
 
 
 class Bars:
-    """Bars on standard error: one over the songs, one for each song in work."""
+    """Bars on standard error: one over the songs, one for each song in work; or JSON lines."""
 
-    def __init__(self, *, shown: bool, alone: bool) -> None:
-        self._shown, self._alone = shown, alone
+    def __init__(self, *, shown: bool, alone: bool, as_json: bool = False) -> None:
+        self._shown, self._alone, self._as_json = shown and not as_json, alone, as_json
         self._songs: tqdm[Any] | None = None
         self._started = time.monotonic()
         self._audio_seconds = 0.0
@@ -55,20 +58,11 @@ class Bars:
     @contextmanager
     def song(self, label: str) -> Iterator[Progress]:
         """Show a bar for one song; yields the function to report progress to."""
-        with tqdm(
-            desc=label,
-            bar_format=SONG_BAR_OPEN,
-            disable=not self._shown,
-            file=sys.stderr,
-            leave=False,
-        ) as bar:
+        with _json_lines(label) if self._as_json else _bar(label, shown=self._shown) as show:
 
             def report(seconds: float, total_seconds: float | None) -> None:
                 end_if_asked()
-                if total_seconds is not None:
-                    bar.total = max(seconds, total_seconds)
-                    bar.bar_format = SONG_BAR
-                bar.update(seconds - bar.n)
+                show(seconds, total_seconds)
 
             yield report
             end_if_asked()  # what a lost signal broke off is no failure of the song
@@ -86,6 +80,43 @@ class Bars:
         """Take the bars off the screen."""
         if self._songs is not None:
             self._songs.close()
+
+
+@contextmanager
+def _bar(label: str, *, shown: bool) -> Iterator[Progress]:
+    with tqdm(
+        desc=label, bar_format=SONG_BAR_OPEN, disable=not shown, file=sys.stderr, leave=False
+    ) as bar:
+
+        def show(seconds: float, total_seconds: float | None) -> None:
+            if total_seconds is not None:
+                bar.total = max(seconds, total_seconds)
+                bar.bar_format = SONG_BAR
+            bar.update(seconds - bar.n)
+
+        yield show
+
+
+@contextmanager
+def _json_lines(label: str) -> Iterator[Progress]:
+    """Yield what prints a line when there is news, five times a second at most, and the last."""
+    begun = told = time.monotonic()
+    untold: dict[str, Any] = {}
+
+    def show(seconds: float, total_seconds: float | None) -> None:
+        nonlocal told
+        now = time.monotonic()
+        speed = round(seconds / max(now - begun, 1e-3), 2)
+        of = None if total_seconds is None else round(total_seconds, 3)
+        untold.update(song=label, seconds=round(seconds, 3), of=of, speed=speed)
+        if now - told >= JSON_PERIOD_SECONDS:
+            told = now
+            print_line(json_line(untold))
+            untold.clear()
+
+    yield show
+    if untold:
+        print_line(json_line(untold))
 
 
 def print_outcome(outcome: Outcome, talk: Talk) -> None:
@@ -126,7 +157,7 @@ def json_line(record: dict[str, Any]) -> str:
     """Return a record as JSON that every parser takes.
 
     File names that are no Unicode hold U+FFFD where they are not; those of inputs are there a
-    second time as "input_bytes", in hexadecimal.
+    second time as "input_bytes" or "song_bytes", in hexadecimal.
     """
     return json.dumps(_plain(record))
 
@@ -134,9 +165,9 @@ def json_line(record: dict[str, Any]) -> str:
 def _plain(value: Any) -> Any:
     if isinstance(value, dict):
         found = {key: _plain(one) for key, one in value.items()}
-        name = value.get("input")
-        if isinstance(name, str) and found["input"] != name:
-            found["input_bytes"] = os.fsencode(name).hex()
+        for key, bytes_key in BYTES_OF.items():
+            if isinstance(name := value.get(key), str) and found[key] != name:
+                found[bytes_key] = os.fsencode(name).hex()
         return found
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
@@ -161,6 +192,7 @@ def _speed(report: FileReport, wall_seconds: float) -> str:
 def _record(outcome: Outcome) -> dict[str, Any]:
     record: dict[str, Any] = {
         "input": outcome.source.name,
+        **({"track": outcome.source.track.name} if outcome.source.track else {}),
         "status": outcome.status,
         "wall_seconds": round(outcome.wall_seconds, 3),
         "peak_rss_bytes": peak_rss_bytes(),

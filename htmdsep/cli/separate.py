@@ -33,7 +33,8 @@ def separate_batch(
             talk = replace(talk, names=False)
         # Of what was done before, --resume tells nothing: it may be most.
         talk = replace(talk, skipped=batch.existing != "resume" or talk.verbose)
-        bars = Bars(shown=sys.stderr.isatty() and not talk.quiet, alone=to_stream)
+        shown = sys.stderr.isatty() and not talk.quiet
+        bars = Bars(shown=shown, alone=to_stream, as_json=talk.progress_as_json)
         stack.callback(bars.close)
         for outcome in stack.enter_context(closing(run_batch(batch, options, weights, bars))):
             counts[outcome.status] += 1

@@ -10,13 +10,14 @@ from typing import Any
 import click
 
 from htmdsep.batch.manifest_file import merge_manifests, read_index
+from htmdsep.batch.storage import settled
 from htmdsep.batch.summary import summarise
 from htmdsep.cli.output import json_line
 
 
 def print_summary(out: str, *, as_json: bool) -> int:
     """Print the summary of a folder's manifests; return 1 where songs failed, else 0."""
-    with read_index(out) as index:
+    with read_index(settled(out)) as index:
         summary = summarise(index)
     if as_json:
         click.echo(json_line(summary))
@@ -29,7 +30,7 @@ def print_summary(out: str, *, as_json: bool) -> int:
 
 def merge(folder: str) -> int:
     """Merge the manifests of a folder; return the exit status."""
-    songs = merge_manifests(Path(folder))
+    songs = merge_manifests(Path(settled(folder)))
     click.echo(f"{folder}: one manifest of {songs} songs", err=True)
     return 0
 

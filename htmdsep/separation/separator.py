@@ -137,13 +137,15 @@ class Separator:
         targets: Mapping[StemName, str | Path],
         *,
         options: RunOptions | None = None,
+        tags: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         check: Check | None = None,
     ) -> FileReport:
         """Separate an audio file into the stem files of `targets`, all of them or none.
 
         The source is a path, or a binary file that is read to its end. `options` say how the stems
-        are written, if not as the separator's do; a target that ends in .flac is FLAC. `progress`
+        are written, if not as the separator's do; a target that ends in .flac is FLAC. `tags`, such
+        as {"title": "..."}, replace those that the source has of the same name. `progress`
         is called with the seconds done and in all (None where unknown), `check` with the finished
         files before they get their names. Raises HtmdsepError, naming the cause and the remedy, for
         files that cannot be read or written, and ArgumentError, a ValueError, too, for targets that
@@ -160,7 +162,7 @@ class Separator:
         paths = {stem: Path(target) for stem, target in targets.items()}
         pairs = partial(self.pairs, note=notes.append)
         with _as_path(source) as path:
-            report = write_stems(path, paths, pairs, options, progress, check)
+            report = write_stems(path, paths, pairs, options, progress, check, tags=tags)
         report.notes.extend(notes)
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine

@@ -82,6 +82,8 @@ def write_stems(
     options: RunOptions,
     progress: Progress | None = None,
     check: Check | None = None,
+    *,
+    tags: Mapping[str, str] | None = None,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
     options = replace(options, file_format=_format_of(targets, options.file_format))
@@ -93,7 +95,8 @@ def write_stems(
             source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
         )
         reader = stack.enter_context(excerpt)
-        output = plan_output(reader.header, reader.frames, options)
+        header = replace(reader.header, tags={**reader.header.tags, **(tags or {})})
+        output = plan_output(header, reader.frames, options)
         if output.file_format in COVERED:
             output = replace(output, cover=read_cover(source))
         blocks = resample_blocks(

@@ -9,7 +9,7 @@ import pytest
 from htmdsep.batch.plan import Source, _ignores_case, plan_jobs
 from htmdsep.batch.sources import find_sources
 from htmdsep.errors import PlanError
-from htmdsep.options import STEM_NAMES
+from htmdsep.options import BatchOptions
 
 TEMPLATE = "{track}/{stem}.{ext}"
 
@@ -21,7 +21,8 @@ def make(folder: Path, *names: str) -> None:
 
 
 def targets(sources: list[Source], template: str = TEMPLATE) -> list[str]:
-    jobs = plan_jobs(sources, "out", template, STEM_NAMES, "wav")
+    stems = BatchOptions().called_stems()
+    jobs = plan_jobs(sources, "out", template, stems, "wav")
     return [target.replace(os.sep, "/") for job in jobs for target in job.targets.values()]
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from htmdsep.batch.plan import Source
 from htmdsep.batch.sources import find_sources, read_list
+from htmdsep.batch.storage import settled
 from htmdsep.errors import PlanError
 
 # Of paths, which hold no zero byte, and are the bytes of a file name
@@ -47,6 +48,33 @@ def test_a_line_is_a_path_or_a_row(
     path = tmp_path / "list.txt"
     path.write_text(f"b.wav\n{line}{end}")
     assert list(read_list(str(path))) == ["b.wav", *expected]
+
+
+@given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=2)))
+def test_lists_of_names_that_zero_bytes_end(
+    tmp_path_factory: pytest.TempPathFactory, names: list[str]
+) -> None:
+    """As find -print0 writes them: a name may hold line breaks."""
+    names = [name for name in names if name.strip() and not name.startswith(("{", "\ufeff"))]
+    path = tmp_path_factory.mktemp("list") / "list"
+    path.write_bytes(b"".join(name.encode() + b"\0" for name in names))
+    assert list(read_list(str(path))) == names
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_its_mark_is_no_list_of_one_letter_names(
+    tmp_path: Path, encoding: str
+) -> None:
+    (tmp_path / "list.txt").write_bytes("a.wav\nb.wav\n".encode(encoding))
+    with pytest.raises(PlanError, match="holds a zero byte; save the list in UTF-8"):
+        list(read_list(str(tmp_path / "list.txt")))
+
+
+def test_a_manifest_with_the_zeros_of_a_crash_is_no_list_of_names(tmp_path: Path) -> None:
+    row = json.dumps({"id": "0" * 16, "input": "/a.wav"}).encode()
+    (tmp_path / "manifest.jsonl").write_bytes(row + b"\n" + bytes(512) + b"\n")
+    with pytest.raises(PlanError, match="line 2: holds a zero byte"):
+        list(read_list(str(tmp_path / "manifest.jsonl")))
 
 
 def test_an_object_without_an_input_is_neither(tmp_path: Path) -> None:
@@ -89,8 +117,34 @@ def test_stems_behind_a_link_are_no_songs(tmp_path: Path, pattern: str) -> None:
     (tmp_path / "link").symlink_to("music/stems")
     (source,) = found(tmp_path / "music" / pattern, tmp_path / "link")
     assert Path(source.name).name == "a.wav"
+
+
+def test_a_store_is_no_place_for_stems_among_songs() -> None:
+    pytest.importorskip("fsspec").filesystem("memory").pipe("/both/song.wav", b"")
     with pytest.raises(PlanError, match="is the output folder, too"):
-        found(tmp_path / "link", tmp_path / "music/stems")
+        list(find_sources(["memory://both"], "memory://both", recursive=True))
+
+
+@pytest.mark.parametrize("named", ["~/a.wav", "~", "~/*.wav"])
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_a_tilde_that_the_shell_left_is_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, named: str, is_listed: bool
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    (tmp_path / "a.wav").touch()
+    inputs, listed = ((), (named,)) if is_listed else ((named,), ())
+    (source,) = find_sources(inputs, "out", recursive=False, listed=listed)
+    assert source.name == str(tmp_path / "a.wav")
+    assert settled("~/x") == str(tmp_path / "x")
+
+
+def test_a_file_may_begin_with_a_tilde(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("~").mkdir()
+    Path("~/a.wav").touch()
+    (source,) = find_sources(["~/a.wav"], "out", recursive=False)
+    assert source.name == "~/a.wav"
 
 
 def test_a_file_address_is_a_path(tmp_path: Path) -> None:

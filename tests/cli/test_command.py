@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
+from hypothesis import given
+from hypothesis import strategies as st
 
 from htmdsep.audio.covers import insert_cover, read_cover
 from htmdsep.audio.reader import open_audio
 from htmdsep.cli.command import command
+from htmdsep.cli.output import Bars
 from htmdsep.console import BitrateRange
-from htmdsep.options import LOSSY
+from htmdsep.errors import ArgumentError
+from htmdsep.options import LOSSY, BatchOptions
 from tests.audio.test_covers import png
 from tests.sounds import tone
 
@@ -76,6 +85,103 @@ def test_habits_that_have_a_counterpart_work(run: Run, typed: list[str], stems: 
     result = run(*typed)
     assert result.exit_code == 0, result.output
     assert frames(stems) == 2 * RATE
+
+
+@pytest.mark.parametrize(
+    ("typed", "stems"),
+    [
+        ([], ["song/Lead.wav", "song/Rest.wav"]),
+        (["--stems", "accompaniment"], ["song/Rest.wav"]),
+        (["-f", "{track} ({stem}).{ext}"], ["song (Lead).wav", "song (Rest).wav"]),
+        (["-f", "{instrument}/{track}.{codec}"], ["Lead/song.wav", "Rest/song.wav"]),
+    ],
+)
+def test_stems_may_have_names_of_ones_own(run: Run, typed: list[str], stems: list[str]) -> None:
+    result = run("song.wav", "--stem-names", "Lead, Rest", *typed, "--json")
+    assert result.exit_code == 0, result.output
+    places = sorted(path.as_posix() for path in Path("separated").rglob("*.wav"))
+    assert places == [f"separated/{stem}" for stem in stems]
+    told = json.loads(result.stdout)["stems"]  # by what they are
+    assert sorted(one["path"] for one in told.values()) == places
+    assert set(told) <= {"vocals", "accompaniment"}
+
+
+@given(st.text(), st.text())
+def test_names_of_stems_are_two_that_every_disk_takes(vocals: str, accompaniment: str) -> None:
+    try:
+        called = BatchOptions(stem_names=f"{vocals},{accompaniment}").called_stems()
+    except ArgumentError:
+        return
+    one, other = called.values()
+    assert (one, other) == (vocals.strip(), accompaniment.strip())
+    assert one.casefold() != other.casefold()
+    for name in (one, other):
+        assert name and not set(name) & set('/\\:*?"<>|\0\n') and name[-1] not in " ."
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        *("", ",", "a", "a,", "a,a", "a,A", "a,b,c", "a,..", "a,b/c", "a,b\\c", "a,b:c", "a,con"),
+        *("a,b\nc", "a,b\0", "\u00e9,e\u0301", "a,b?", "a,.b"),
+    ],
+)
+def test_names_of_stems_that_cannot_be(names: str) -> None:
+    with pytest.raises(ArgumentError, match="stem_names"):
+        BatchOptions(stem_names=names)
+
+
+def progress_of(result: Result) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in result.stderr.splitlines() if line.startswith("{")]
+
+
+@pytest.mark.parametrize("typed", [[], ["-q"], ["-q", "-j", "2"]])
+def test_progress_for_programs(run: Run, typed: list[str]) -> None:
+    """In lines of JSON, with no terminal; the last of a song tells that all of it is done."""
+    shutil.copy("song.wav", "other.wav")
+    result = run("song.wav", "other.wav", "--progress", "json", *typed)
+    assert result.exit_code == 0 and result.stdout == ""
+    lines = progress_of(result)
+    assert all(set(line) == {"song", "seconds", "of", "speed"} for line in lines)
+    for song in ("song.wav", "other.wav"):
+        told = [line for line in lines if line["song"] == song]
+        done = [line["seconds"] for line in told]
+        assert done == sorted(set(done)) and told[-1]["seconds"] == told[-1]["of"] == 2.0
+        assert all(line["of"] == 2.0 and line["speed"] > 0 for line in told)
+    assert (len(lines) == len(result.stderr.splitlines())) == ("-q" in typed)
+
+
+def test_progress_is_told_five_times_a_second_and_at_the_end(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = 100.0
+    monkeypatch.setattr("htmdsep.cli.output.time.monotonic", lambda: now)
+    name = os.fsdecode(b"latin\xe9\n.wav")
+    with Bars(shown=False, alone=False, as_json=True).song(name) as report:
+        for step in range(1, 101):
+            now = 100 + step / 32  # seconds; four times real time
+            report(step / 8, None)
+    lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert len(lines) == 15 and [line["seconds"] for line in lines[:2]] == [7 / 8, 14 / 8]
+    assert lines[-1]["seconds"] == 12.5
+    for line in lines:
+        assert line["speed"] == 4 and line["of"] is None and line["song"] == "latin\ufffd\n.wav"
+        assert os.fsdecode(bytes.fromhex(line["song_bytes"])) == name
+
+
+def test_the_readme_shows_a_bar_in_ten_lines(run: Run, tmp_path: Path) -> None:
+    del run
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```python\n([^`]*--progress[^`]*)```", readme)
+    lines = [line for line in example.splitlines() if line and not line.startswith("import")]
+    assert len(lines) <= 10
+    weights = ["--weights", str(tmp_path / "weights" / "tiny.safetensors")]
+    program = [sys.executable, "-c", example, "song.wav", *weights]
+    done = subprocess.run(program, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    *_, last = done.stdout.split("\r")
+    assert "100 %" in last and "song.wav" in last
+    assert Path("separated/song/vocals.wav").exists()
 
 
 @pytest.mark.parametrize(
