@@ -16,10 +16,7 @@ Rows = list[dict[str, str]]
 
 
 def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]], None]:
-    """Return what logs a row: CSV, picture where matplotlib is there, and standard error.
-
-    Raises HtmdsepError where TensorBoard is wanted and not there.
-    """
+    """Return what logs a row: CSV, a picture with matplotlib, standard error, events if asked."""
     add_events = _event_writer(folder) if tensorboard else None
 
     def report(row: dict[str, float]) -> None:
@@ -42,10 +39,7 @@ def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]],
 
 
 def append_row(path: Path, row: dict[str, float]) -> Rows:
-    """Add a row to a log and return all rows; columns that are new are empty in earlier rows.
-
-    What is no log, as a spreadsheet may have left it, is moved aside, with a line.
-    """
+    """Add a row to a log and return all; a file that is no log is moved aside, with a line."""
     try:
         earlier = read_rows(path) if path.exists() else []
     except (ValueError, csv.Error) as error:

@@ -49,8 +49,7 @@ class Speech(NamedTuple):
 def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     """Sing a file, or every one in a folder and its folders, into FLAC files, yielding their paths.
 
-    What hardly has a voice is left out, with a line on standard error. Raises HtmdsepError where
-    there is no audio, a file cannot be decoded, or pyworld is missing.
+    What hardly has a voice is left out, with a line on standard error.
     """
     for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file", disable=None)):
         rng = np.random.default_rng([seed, number])

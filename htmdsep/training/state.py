@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +19,6 @@ from htmdsep.networks.config import config_from_dict, config_to_dict
 from htmdsep.training.recipe import FREE_ON_RESUME, Recipe
 
 FORMAT = "htmdsep-checkpoint-1"
-COUNTERS = (
-    "step", "validated_step", "skipped_steps", "seconds", "waited_seconds", "audio_seconds",
-    "stale_validations",
-)  # fmt: skip
 # Devices with Adam in one piece: on a CPU, 5 ms a step of HTMD-Net instead of 16 (measured).
 FUSED_ON = ("cpu", "cuda")
 
@@ -47,6 +43,9 @@ class RunState:
     means: dict[str, float] = field(default_factory=dict)  # running, of training figures
 
 
+COUNTERS = [one.name for one in fields(RunState) if isinstance(one.default, (int, float))]
+
+
 def fresh_state(network: Network, recipe: Recipe, settings: dict[str, Any]) -> RunState:
     """Return the state of a run that begins with a network, which is on its device."""
     fused = next(network.parameters()).device.type in FUSED_ON
@@ -57,8 +56,7 @@ def fresh_state(network: Network, recipe: Recipe, settings: dict[str, Any]) -> R
 def moving_average(network: Network, decay: float) -> AveragedModel:
     """Return the moving average of a network's weights and buffers, at first the network itself.
 
-    The decay starts low, (1 + n) / (10 + n) after n updates, so that the first weights are soon
-    forgotten.
+    The decay starts low, (1 + n) / (10 + n) after n updates: the first weights are soon forgotten.
     """
 
     def update(averages: list[Tensor], values: list[Tensor], _updates: Tensor | int) -> None:
@@ -74,11 +72,7 @@ def moving_average(network: Network, decay: float) -> AveragedModel:
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Write a checkpoint in one piece.
-
-    Raises HtmdsepError, and leaves what was there, where weights are not finite or the disk has no
-    room.
-    """
+    """Write a checkpoint in one piece, or raise HtmdsepError and leave what was there."""
     network, average = state.network.state_dict(), state.average.module.state_dict()
     if not all(bool(value.isfinite().all()) for value in (*network.values(), *average.values())):
         raise HtmdsepError(
@@ -126,10 +120,7 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def restore(state: RunState, saved: dict[str, Any]) -> None:
-    """Put a checkpoint's values into a fresh state, and into PyTorch's random generator.
-
-    Raises HtmdsepError where the checkpoint's run had other settings.
-    """
+    """Put a checkpoint's values into a fresh state; raise HtmdsepError for other settings."""
     theirs, ours = saved["settings"], state.settings
     odd = [
         f"{name} was {theirs.get(name)} and is {ours.get(name)}"

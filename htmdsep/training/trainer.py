@@ -99,10 +99,7 @@ class Clock:
         return limit is not None and self.state.seconds >= 60 * limit
 
     def is_due(self) -> bool:
-        """Tell whether to validate after this step.
-
-        By the clock that is at multiples of the epoch, so that runs in short pieces validate, too.
-        """
+        """Tell whether to validate: every so many steps, or at multiples of the epoch's time."""
         if self.recipe.epoch_minutes is None:
             return self.state.step % self.recipe.epoch_steps == 0
         epoch = 60 * self.recipe.epoch_minutes
@@ -115,11 +112,11 @@ class Clock:
 
 
 def train(run: TrainingRun) -> int | None:
-    """Train until the steps, the minutes or the patience are spent, or a signal asks to end.
+    """Train until the steps, the minutes or the patience are spent, or until a signal, returned.
 
     `last.pt` is written at every validation and at the end, `best-loss.pt` and `best-sdr.pt`
-    whenever they improve, averaged over the validation sets. Returns the signal, None without one.
-    Raises HtmdsepError where a process that prepares batches is lost, after `last.pt`.
+    whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
+    that prepares batches is lost, after `last.pt`.
     """
     state, world, clock = run.state, run.world, Clock(run.state, run.recipe)
     with Stop().listening() as stop:

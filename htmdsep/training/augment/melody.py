@@ -37,10 +37,7 @@ class MelodyRange:
 def draw_melodies(
     draw: Draw, length: int, melodic: np.ndarray, ranges: MelodyRange = MelodyRange()
 ) -> np.ndarray:
-    """Draw curves of semitones over `length` samples, one a row of `melodic` (rows,).
-
-    Returns their control points, (rows, points); rows not `melodic` keep one note a row.
-    """
+    """Draw curves' points in semitones, (rows, points); rows not `melodic` (rows,) keep a note."""
     rng, rows = draw.rng, len(melodic)
     seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / draw.sample_rate)
     curve = rng.uniform(-ranges.transposition, ranges.transposition, (rows, 1))
@@ -125,10 +122,7 @@ def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
 
 
 def solo_leads(draw: Draw, rows: int, like: Tensor) -> Tensor:
-    """Play synthetic solo instruments, which a separator must not take for a voice.
-
-    Returns driven sines with notes and vibrato, (rows, 1, time) as long as `like`, RMS about 1.
-    """
+    """Play solo instruments that are no voice: driven sines (rows, 1, time), RMS about 1."""
     length = like.shape[2]
     curves = fine_curves(draw.on(draw_melodies(draw, length, np.ones(rows, bool)), like), length)
     notes = draw.on(draw.uniform((LOWEST_NOTE, HIGHEST_NOTE), rows), like)
