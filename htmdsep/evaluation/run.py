@@ -17,13 +17,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import pictures, slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
 from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
-from htmdsep.evaluation.systems import (
-    BOUNDS,
-    NetworkSystem,
-    System,
-    folder_system,
-    network_system,
-)
+from htmdsep.evaluation.systems import BOUNDS, NetworkSystem, System, folder_system, network_system
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
 from htmdsep.files import ANY_BYTES, atomic_path
@@ -54,10 +48,7 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
 
 
 def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
-    """Return the songs that some pattern names, all where there are no patterns.
-
-    Raises HtmdsepError where one fits no song.
-    """
+    """Return the songs that patterns name, or all; raise HtmdsepError where one fits none."""
     chosen, missing = choose_names((song.title for song in songs), patterns)
     if missing:
         known = ", ".join(song.title for song in songs[:5])
@@ -113,7 +104,7 @@ def _score(
 def choose_pictures(
     options: EvaluationOptions, songs: Sequence[Song]
 ) -> list[tuple[str, Song, Excerpt | None]]:
-    """Return the name, the song and the excerpt, where one is asked for, of each picture.
+    """Return each picture's name, song and excerpt, if one is asked for.
 
     A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
     """
@@ -130,10 +121,7 @@ def choose_pictures(
 
 
 def write_tables(out: Path) -> Results:
-    """Write summary.md, summary.json and the boxplots from the scores of a folder.
-
-    Raises HtmdsepError where there are none.
-    """
+    """Write summary.md, summary.json and boxplots; raise HtmdsepError where there are no scores."""
     results = read_results(ResultsFolder(out))
     if results.scores.empty:
         raise HtmdsepError(f"there are no scores in {out}; make some with htmdsep-evaluate run")
@@ -150,10 +138,7 @@ def write_tables(out: Path) -> Results:
 
 
 def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:
-    """Measure and write runtime.json and runtime.md; return the latter.
-
-    "auto" stands for the CPU and, where there is one, the GPU.
-    """
+    """Write runtime.json and runtime.md, returned; "auto" is the CPU and the GPU, if any."""
     from htmdsep.engines.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 

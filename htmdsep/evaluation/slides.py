@@ -44,10 +44,7 @@ def losses_of(label: str, provenance: dict[str, Any]) -> str | None:
 
 
 def row_of(architecture: str, losses: str | None) -> list[str] | None:
-    """Return the title of the slides' row of a network, and its eight figures.
-
-    Where the losses are none of the slides', the row is that of the architecture's best PES.
-    """
+    """Return the title and eight figures of the slides' row of a network, else of its best PES."""
     for known in (losses, DEFAULT_LOSSES.get(architecture)):
         if figures := _ROWS.get((architecture, known or "")):
             title = f"{ARCHITECTURES[architecture]} ({str(known).upper().replace('-', ', ')})"
