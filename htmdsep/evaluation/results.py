@@ -132,7 +132,7 @@ class Summary:
     pooled_mean: float = NAN
     pooled_interval: tuple[float, float] = (NAN, NAN)  # of the pooled median; bootstrap over songs
     frames: int = 0
-    left_out: int = 0
+    left_out: int = 0  # frames that are NaN (silence) or infinite (no error)
     songs: int = 0
 
 

@@ -138,7 +138,7 @@ def write_tables(out: Path) -> Results:
 
 
 def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:
-    """Write runtime.json and runtime.md, returned; "auto" is the CPU and the GPU, if any."""
+    """Write runtime.json and runtime.md, whose text is returned; "auto": the CPU and any GPU."""
     from htmdsep.engines.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 

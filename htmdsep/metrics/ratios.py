@@ -25,7 +25,7 @@ def si_sdr(references: np.ndarray, estimates: np.ndarray, floor: float = 0.0) ->
     """Return 10 log10 |a s|^2 / |a s - e|^2, a = <s, e> / <s, s>, over the last dimension, in dB.
 
     Without a `floor`, added to each power, it is infinite where no error is left and NaN where
-    either is silent. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019, means kept.
+    either is silent. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019; means stay.
     """
     references = np.asarray(references, np.float64)
     estimates = np.asarray(estimates, np.float64)

@@ -14,11 +14,10 @@ many windows as any other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +34,9 @@ WINDOW_SECONDS = 10
 SUNG_SHARE = 0.4  # of a window's 50 ms frames within 40 dB of the song's loudest
 PEAK = 0.95  # that louder mixtures are brought down to
 TOGETHER = 8  # windows read at once
+RECIPES = Path(__file__).parent / "recipes"
+
+T = TypeVar("T", Song, Stem)
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,7 @@ class HeldOut:
 
 def packaged_recipes() -> list[str]:
     """Return the names of the descriptions that come with htmdsep."""
-    names = (entry.name for entry in files("htmdsep.training").joinpath("recipes").iterdir())
-    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(path.stem for path in RECIPES.glob("*.json"))
 
 
 def describe(library: Library, recipe: str | None) -> dict[str, Description]:
@@ -87,8 +88,8 @@ def describe(library: Library, recipe: str | None) -> dict[str, Description]:
     if recipe is None and not library.is_musdb:
         return {"validation": _default_description(library)}
     recipe = recipe or "musdb-3-1"
-    packaged = files("htmdsep.training").joinpath("recipes", f"{recipe}.json")
-    source = packaged if recipe in packaged_recipes() else Path(recipe)
+    packaged = recipe in packaged_recipes()
+    source = RECIPES / f"{recipe}.json" if packaged else Path(recipe)
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -155,10 +156,10 @@ def hold_out(
 
 def _one_set(library: Library, name: str, said: Description) -> HeldOut:
     missing: list[str] = []
-    songs = _songs(library.songs, said.songs, missing)
-    songs += _songs(library.labels, said.labels, missing)
-    voices = [_stems(library.voices, group, missing) for group in said.voices]
-    music = _stems(library.accompaniments, said.accompaniment, missing)
+    songs = _choose(library.songs, _title, said.songs, missing)
+    songs += _choose(library.labels, _title, said.labels, missing)
+    voices = tuple(_choose(library.voices, _file_name, group, missing) for group in said.voices)
+    music = _choose(library.accompaniments, _file_name, said.accompaniment, missing)
     if missing:
         raise HtmdsepError(
             f"the validation set {name!r} names what the folder lacks: {', '.join(missing)}; "
@@ -169,19 +170,19 @@ def _one_set(library: Library, name: str, said: Description) -> HeldOut:
             f"the validation set {name!r} is empty; name songs, or voices and accompaniment"
         )
     level = DEFAULT_LEVEL if said.level is None and not songs else said.level
-    return HeldOut(name, tuple(songs), tuple(voices), music, level, said.windows, said.seed)
+    return HeldOut(name, songs, voices, music, level, said.windows, said.seed)
 
 
-def _songs(songs: list[Song], wanted: list[str], missing: list[str]) -> list[Song]:
-    titles, lacking = choose_names((song.title for song in songs), wanted)
+def _choose(
+    found: Sequence[T], name: Callable[[T], str], wanted: list[str], missing: list[str]
+) -> tuple[T, ...]:
+    chosen, lacking = choose_names(map(name, found), wanted)
     missing += lacking
-    return [song for song in songs if song.title in titles]
+    return tuple(one for one in found if name(one) in chosen)
 
 
-def _stems(stems: list[Stem], wanted: list[str], missing: list[str]) -> tuple[Stem, ...]:
-    names, lacking = choose_names(map(_file_name, stems), wanted)
-    missing += lacking
-    return tuple(stem for stem in stems if _file_name(stem) in names)
+def _title(song: Song) -> str:
+    return song.title
 
 
 def _file_name(stem: Stem) -> str:
@@ -230,7 +231,7 @@ class ValidationSet:
 def make_validation_set(
     held: HeldOut, cached: Mapping[str, CachedStem], sample_rate: int
 ) -> ValidationSet:
-    """Choose a set's windows, at a given level only sung ones; HtmdsepError where none are."""
+    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any."""
     length = WINDOW_SECONDS * sample_rate
     windows = []
     for song in held.songs:

@@ -57,7 +57,7 @@ def encode_frequencies(network: MaskingNetwork) -> None:
 
 @torch.no_grad()
 def pass_masked_estimate(network: DenoisingNetwork) -> None:
-    """Let HTMD-Net begin with its masked estimate: its level else takes hundreds of steps."""
+    """Let HTMD-Net begin with its masked estimate, else let through after hundreds of steps."""
     output = network.output  # its last input channel is the masked estimate
     assert output.bias is not None
     output.weight.zero_()

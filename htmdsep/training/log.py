@@ -16,7 +16,7 @@ Rows = list[dict[str, str]]
 
 
 def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]], None]:
-    """Return what logs a row: CSV, a picture with matplotlib, standard error, events if asked."""
+    """Return what logs a row: CSV, a picture with matplotlib, standard error, events on request."""
     add_events = _event_writer(folder) if tensorboard else None
 
     def report(row: dict[str, float]) -> None:

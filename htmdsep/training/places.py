@@ -80,7 +80,7 @@ class Places(NamedTuple):
 def choose_places(
     rng: np.random.Generator, sources: Sources, settings: MixSettings, rows: int, *lengths: int
 ) -> Places:
-    """Choose rows' kinds and sources; `lengths` are of what is read, and of it is mixed."""
+    """Choose rows' kinds and places; `lengths` are the samples read, and those of them mixed."""
     source, mixed = lengths
     chosen = Places(_choose_kinds(rng, sources, settings, rows), [], [], [])
     pools = {SONG_VOICE: sources.song_voices, VOICE: sources.voices}

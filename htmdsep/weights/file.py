@@ -122,7 +122,7 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
 
 
 def _in_order(data: bytes) -> bytes:
-    """Sort a file's metadata, which come in an order of chance, in the JSON after 8 bytes."""
+    """Sort a file's metadata, which come in an order of chance: JSON, after 8 bytes of length."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
