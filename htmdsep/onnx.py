@@ -13,6 +13,8 @@ from htmdsep.console import exit_on_error, run_program
 from htmdsep.files import atomic_path
 
 if TYPE_CHECKING:
+    import onnx
+
     from htmdsep.networks.build import Network
     from htmdsep.weights.file import WeightsInfo
 
@@ -42,13 +44,14 @@ def command(weights: str, out: Path) -> None:
 def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
     """Write a network as ONNX, for any batch.
 
-    Its metadata are all strings: name, licence, config and provenance (JSON), sample_rate (Hz) and
-    segment_length (samples).
+    The file's metadata are all strings: name, licence, config and provenance (JSON), sample_rate
+    (Hz) and segment_length (samples). Raises HtmdsepError where the packages for it are missing.
     """
     from htmdsep.networks.config import config_to_dict
     from htmdsep.weights.graph import network_graph
 
     model = network_graph(network)
+    _refuse_empty_batch(model.graph)
     model.producer_name, model.producer_version = "htmdsep", __version__
     texts = {
         "name": info.name,
@@ -62,6 +65,29 @@ def export_onnx(path: Path, network: Network, info: WeightsInfo) -> None:
         model.metadata_props.add(key=key, value=value)
     with atomic_path(path) as temporary:
         temporary.write_bytes(model.SerializeToString())
+
+
+def _refuse_empty_batch(graph: onnx.GraphProto) -> None:
+    """Let a graph fail on a batch of 0, at which ONNX Runtime's LSTM ends the process (1.32).
+
+    A nought for every row is made, and the first of them, which there has to be, is added.
+    """
+    from onnx import helper
+
+    (name,) = (value.name for value in graph.input)
+    for node in graph.node:
+        node.input[:] = [f"{name}:there" if one == name else one for one in node.input]
+    told = "a batch of 0 is refused"
+    guard = [
+        helper.make_node("Shape", [name], [f"{name}:batch"], end=1),
+        helper.make_node("ConstantOfShape", [f"{name}:batch"], [f"{name}:noughts"]),
+        helper.make_node("Constant", [], [f"{name}:first"], value_int=0),
+        helper.make_node("Gather", [f"{name}:noughts", f"{name}:first"], [f"{name}:nought"], told),
+        helper.make_node("Add", [name, f"{name}:nought"], [f"{name}:there"]),
+    ]
+    nodes = [*guard, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def main() -> None:
