@@ -36,11 +36,13 @@ ARROWS: dict[str, set[str]] = {
     "separation": {"engines", "weights", "networks", "audio", "dsp"},
     "batch": {"separation", "weights", "audio", "dsp"},
     "onnx": {"weights", "networks", "console"},
-    "bench": {"separation", "engines", "weights", "networks", "dsp", "console"},
+    "bench": {"separation", "engines", "weights", "networks", "audio", "dsp", "console"},
     "evaluation": {
         *{"separation", "engines", "datasets", "metrics", "weights", "networks", "dsp", "console"}
     },
-    "training": {"engines", "datasets", "metrics", "weights", "networks", "dsp", "console"},
+    "training": {
+        *{"separation", "engines", "datasets", "metrics", "weights", "networks", "dsp", "console"}
+    },
     "cli": {"batch", "separation", "weights", "console"},
 }
 

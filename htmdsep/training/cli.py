@@ -1,4 +1,4 @@
-"""The command `htmdsep-train`: train, score, export, average, sing."""
+"""The command `htmdsep-train`: train, score, export, average, label, sing."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from htmdsep import __version__
 from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
 from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
 from htmdsep.training.export import average_weights, export_weights, read_credits
 from htmdsep.training.leak import music_places, score_leak
 from htmdsep.training.options import TrainOptions
@@ -137,6 +138,20 @@ def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimato
     located = find_weights(Path(weights) if Path(weights).is_file() else weights)
     network, info = load_weights(located.path, place, expected_sha256=located.sha256)
     return info.config, partial(separate_windows, network, place)
+
+
+@command.command("label")
+@click.argument("songs", type=PATH)
+@click.argument("out", type=PATH)
+@click.option("--weights", metavar="NAME|FILE", show_default=DEFAULT_WEIGHTS)
+@flags(RunOptions, only=("shifts", "device", "threads"))
+def label_command(songs: Path, out: Path, weights: str | None, **values: Any) -> None:
+    """Separate SONGS, a file or a folder, into pairs to train on, in OUT, such as my/labels."""
+    from htmdsep.training.label import label_songs
+
+    with exit_on_error(PROGRAM):
+        options = options_from(RunOptions, values)
+        click.echo(f"{sum(1 for _ in label_songs(songs, out, weights, options))} songs in {out}")
 
 
 @command.command("sing")

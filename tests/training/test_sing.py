@@ -95,8 +95,3 @@ def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: P
     assert "noise.wav has hardly any voice" in done.output
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "anna-1.wav.flac" and soundfile.info(path).duration > 1.9
-
-
-def test_a_folder_without_audio_is_told(tmp_path: Path) -> None:
-    done = CliRunner().invoke(command, ["sing", str(tmp_path), str(tmp_path / "out")])
-    assert done.exit_code == 1 and "no audio found" in done.output

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from click.testing import CliRunner
+
+from htmdsep.datasets.folders import find_library
+from htmdsep.training.cli import command
+
+RATE = 22_050
+
+
+def label(songs: Path, out: Path, weights: Path) -> tuple[int, str]:
+    words = ["label", str(songs), str(out), "--weights", str(weights), "--shifts", "1"]
+    result = CliRunner().invoke(command, words)
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
+
+
+def test_songs_become_labels_that_add_up_and_stay(
+    tmp_path: Path, tiny_weights: Path, rng: np.random.Generator
+) -> None:
+    mixtures = {}
+    for title in ("one", "two"):
+        mixtures[title] = 0.1 * rng.standard_normal((RATE, 2))
+        (tmp_path / "in" / "deep").mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / "in" / "deep" / f"{title}.wav", mixtures[title], RATE)
+    folder = tmp_path / "mine"
+    for kind in ("voices", "accompaniment"):
+        (folder / kind).mkdir(parents=True)
+        soundfile.write(folder / kind / "a.wav", mixtures["one"], RATE)
+    code, output = label(tmp_path / "in", folder / "labels", tiny_weights)
+    assert code == 0 and "2 songs" in output
+    songs = find_library(folder).labels
+    assert [song.title for song in songs] == ["one", "two"]
+    first = folder / "labels" / "one" / "vocals.flac"
+    for title, mixture in mixtures.items():
+        parts = [
+            soundfile.read(first.parents[1] / title / f"{stem}.flac")[0]
+            for stem in ("vocals", "accompaniment")
+        ]
+        assert np.abs(parts[0]).max() > 1e-3
+        np.testing.assert_allclose(parts[0] + parts[1], mixture, atol=2 / 32_768)
+    made = first.stat().st_mtime_ns
+    assert label(tmp_path / "in", folder / "labels", tiny_weights)[0] == 0
+    assert first.stat().st_mtime_ns == made
+
+
+def test_songs_of_one_name_are_refused_before_anything_is_separated(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    for name in ("song.wav", "song.flac"):
+        soundfile.write(tmp_path / name, np.zeros((100, 2)), RATE)
+    code, output = label(tmp_path, tmp_path / "labels", tiny_weights)
+    assert code == 1 and "would have the same labels" in output
+    assert not (tmp_path / "labels").exists()
+
+
+@pytest.mark.parametrize("command_name", ["label", "sing"])
+def test_a_folder_without_audio_is_told(tmp_path: Path, command_name: str) -> None:
+    done = CliRunner().invoke(command, [command_name, str(tmp_path), str(tmp_path / "out")])
+    assert done.exit_code == 1 and "no audio found" in done.output
