@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -37,6 +39,12 @@ class BenchOptions:
     threads: int | None = option(None, "Of the processor.", least=1, show_default="all cores")
     seconds: float = option(60.0, "Length of the built-in song, where no SONG is given.", least=1)
     only: Literal["network", "program"] | None = option(None, "Only one half of the benchmark.")
+    rivals: tuple[str, ...] = option(
+        (),
+        "Time another command on the same song, too; {song} and {out} are filled in.",
+        names="--vs",
+        metavar="COMMAND",
+    )
 
     def __post_init__(self) -> None:
         check_limits(self)
@@ -44,6 +52,7 @@ class BenchOptions:
             raise HtmdsepError("--name and --weights both say which weights; give one of them")
         if not self.cases():
             raise HtmdsepError("onnx has no bf16; give --engine auto, or --precision fp32, too")
+        self.commands()
 
     def cases(self) -> list[RunOptions]:
         """Return the ways of running a network, less what no engine can do."""
@@ -52,3 +61,17 @@ class BenchOptions:
             for precision, engine in product(self.precisions, self.engines)
             if (precision, engine) != ("bf16", "onnx")
         ]
+
+    def commands(self) -> dict[str, list[str]]:
+        """Return the words of each rival; raise HtmdsepError where they are no command."""
+        commands = {}
+        for rival in self.rivals:
+            try:
+                words = shlex.split(rival)
+            except ValueError as error:
+                raise HtmdsepError(f"--vs {rival}: {error}; quote it as for a shell") from error
+            program = shutil.which(words[0]) if words else None
+            if program is None:
+                raise HtmdsepError(f"--vs {rival}: there is no such command")
+            commands[rival] = [str(Path(program).absolute()), *words[1:]]
+        return commands

@@ -1,16 +1,17 @@
-"""Time the whole command over one file, in several ways, in turn."""
+"""Time whole commands over one file, ours and others', in turn."""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
-import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any
 
 import numpy as np
 import soundfile
@@ -19,67 +20,85 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.options import RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
+LAUNCHER = Path(__file__).parent / "launch.py"
+KILL_SECONDS = 5.0  # that a launcher has to end its command
 
 
 @dataclass(frozen=True)
 class CommandTime:
-    """What a command took: the medians of several runs, and their largest memory."""
+    """What a command took: one run, or the medians of several and their largest memory."""
 
     wall_seconds: float
     cpu_seconds: float | None  # None where the system does not say
-    peak_bytes: int | None
+    peak_bytes: int | None  # of the largest process
 
 
 def write_song(folder: Path, seconds: float) -> Path:
     """Write a stereo MP3 of the built-in mixture, over and over."""
+    mixture = synthesised_mixture()
     frames = round(seconds * SAMPLE_RATE)
     path = folder / "song.mp3"
-    soundfile.write(path, np.resize(synthesised_mixture(), (frames, 2)), SAMPLE_RATE)
+    soundfile.write(path, np.resize(mixture, (frames, 2)), SAMPLE_RATE)
     return path
 
 
-def own_command(song: Path, folder: Path, case: RunOptions, weights: Path) -> list[str]:
+def own_command(song: Path, folder: Path, case: RunOptions, weights: Sequence[str]) -> list[str]:
     """Return the command line that separates a song into a folder, in one way."""
     command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(folder / "out"), "--overwrite"]
     way = ["--device", "cpu", "--precision", case.precision, "--engine", case.engine]
-    return [*command, "-q", "--json", *way, "--weights", str(weights)]
+    return [*command, "-q", *way, *weights]
 
 
 def time_commands(
-    commands: Mapping[str, Sequence[str]], runs: int
-) -> tuple[dict[str, CommandTime], dict[str, Any]]:
-    """Run every command `runs` times, in turn; return with the times what the last printed, JSON.
-
-    Linux counts the memory of the process that starts a command as the command's, so this one must
-    be small: PyTorch is imported later. Raises HtmdsepError where a command fails.
-    """
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in commands}
-    peaks: dict[str, int | None] = dict.fromkeys(commands)
+    commands: Mapping[str, Sequence[str]], runs: int, folder: Path
+) -> dict[str, CommandTime]:
+    """Run every command `runs` times, in turn, in `folder`; raise HtmdsepError where one fails."""
+    found: dict[str, list[CommandTime]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
-            started, before = time.perf_counter(), _children_seconds()
-            done = subprocess.run(command, capture_output=True, text=True, errors="replace")
-            taken = time.perf_counter() - started, _children_seconds() - before
-            if done.returncode:
-                last = done.stderr.strip().splitlines()[-1:]
-                raise HtmdsepError(
-                    f"{name} ended with status {done.returncode}: {' '.join(last) or 'no message'}"
-                )
-            printed = json.loads(done.stdout)
-            found[name].append(taken)
-            peaks[name] = max(peaks[name] or 0, printed["peak_rss_bytes"] or 0) or None
-    times = {}
-    for name, taken_in in found.items():
-        wall, cpu = map(median, zip(*taken_in, strict=True))
-        times[name] = CommandTime(wall, cpu if resource else None, peaks[name])
-    return times, printed
+            found[name].append(_run(name, command, folder))
+    return {
+        name: CommandTime(
+            median(run.wall_seconds for run in taken),
+            median(run.cpu_seconds for run in taken if run.cpu_seconds is not None)
+            if taken[0].cpu_seconds is not None
+            else None,
+            max((run.peak_bytes for run in taken if run.peak_bytes), default=None),
+        )
+        for name, taken in found.items()
+    }
 
 
-def _children_seconds() -> float:
-    """Return the processor time of all commands that have ended."""
-    usage = resource.getrusage(resource.RUSAGE_CHILDREN) if resource else None
-    return usage.ru_utime + usage.ru_stime if usage else 0.0
+def _run(name: str, command: Sequence[str], folder: Path) -> CommandTime:
+    result = folder / "run.json"
+    process = subprocess.Popen(
+        [sys.executable, LAUNCHER, result, *command],
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    try:
+        output, _ = process.communicate()
+    finally:
+        if process.poll() is None:  # a signal ends this process, and must end the command, too
+            _kill(process)
+    if process.returncode:
+        last = output.decode(errors="replace").strip().splitlines()[-1:]
+        raise HtmdsepError(
+            f"{name} ended with status {process.returncode}: {' '.join(last) or 'no message'}"
+        )
+    return CommandTime(**json.loads(result.read_text(encoding="utf-8")))
+
+
+def _kill(process: subprocess.Popen[bytes]) -> None:
+    """End the launcher, which ends its command, and then whatever that has left behind."""
+    process.terminate()
+    try:
+        process.wait(KILL_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+    if hasattr(os, "killpg"):  # not on Windows
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import platform
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from math import nan
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import numpy as np
+import torch
+
+from htmdsep.audio.reader import open_audio
+from htmdsep.bench.network import EAGER, Runner, Timing, time_networks
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
 from htmdsep.dsp.overlap_add import hop_for
 from htmdsep.engines.choice import resolve, thread_count
-from htmdsep.networks.config import NetworkConfig
-from htmdsep.options import DEFAULT_OVERLAP
+from htmdsep.networks.build import Network
+from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import read_info
-
-if TYPE_CHECKING:
-    from htmdsep.bench.network import Timing
+from htmdsep.weights.file import load_weights
 
 
 @dataclass(frozen=True)
@@ -37,88 +38,102 @@ class Findings:
     """What was measured; parts that were not asked for are empty."""
 
     machine: str
+    peaks: dict[Precision, float]  # GFLOP/s of a matrix product
     timings: list[Timing]
-    song: TimedSong | None
+    song: TimedSong
     programs: dict[str, CommandTime]  # by command
 
 
 def run_benchmark(options: BenchOptions) -> Findings:
     """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
     located = find_weights(options.weights or options.name)
-    config = read_info(located.path).config
-    settled = [resolve(case, config) for case in options.cases()]
+    network, _ = load_weights(located.path)
+    settled = [resolve(case, network.config) for case in options.cases()]
     cases = list(dict.fromkeys(settled))  # "auto" may stand for another
-    programs: dict[str, CommandTime] = {}
-    if options.only != "network":
-        with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
-            folder = Path(name)
-            path = options.song or write_song(folder, options.seconds)
+    trained = network.config.segment_length / network.config.sample_rate
+    segments = [trained] if options.only == "program" else [*options.segments, trained]
+    timings, peaks = time_networks(network, located, segments, cases, options.runs)
+    programs = {}
+    with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
+        folder = Path(name)  # the commands run in it
+        path = (options.song or write_song(folder, options.seconds)).resolve()
+        song = _song(path, network, timings)
+        if options.only != "network":
+            is_given = options.weights or options.name
+            chosen = ["--weights", str(located.path.resolve())] if is_given else []
             commands = {
-                _shown(case.precision, case.engine): own_command(path, folder, case, located.path)
+                _shown(case.precision, case.engine): own_command(path, folder, case, chosen)
                 for case in cases
             }
-            programs, printed = time_commands(commands, options.runs)
-    import torch  # only now, as time_commands says
-
-    from htmdsep.bench.network import time_networks
-
-    trained = config.segment_length / config.sample_rate
-    segments = [trained] if options.only == "program" else [*options.segments, trained]
-    timings = time_networks(located, segments, cases, options.runs)
-    song = None
-    if programs:
-        seconds, channels = printed["seconds"], printed["channels"]
-        rows = _count_rows(config, seconds, channels)
-        alone = {
-            _shown(one.precision, one.engine): rows * one.row_seconds
-            for one in timings
-            if one.segment_seconds == trained
-        }
-        song = TimedSong(seconds, channels, alone)
+            for rival, words in options.commands().items():
+                commands[rival] = [
+                    word.replace("{song}", str(path)).replace("{out}", str(folder / "vs"))
+                    for word in words
+                ]
+            programs = time_commands(commands, options.runs, folder)
     machine = platform.processor() or platform.machine()
+    versions = f"NumPy {np.__version__}, PyTorch {torch.__version__}"
     return Findings(
-        f"{machine}, {thread_count()} threads, PyTorch {torch.__version__}",
-        [] if options.only == "program" else timings,
-        song,
-        programs,
+        machine=f"{machine}, {thread_count()} threads, {versions}",
+        peaks=peaks,
+        timings=[] if options.only == "program" else timings,
+        song=song,
+        programs=programs,
     )
 
 
-def _count_rows(config: NetworkConfig, seconds: float, channels: int) -> int:
-    """Return how many inputs of the network a song makes."""
+def _song(path: Path, network: Network, timings: Sequence[Timing]) -> TimedSong:
+    """Return how long the network alone takes for a song, by its speed at the trained length."""
+    with open_audio(path) as reader:
+        frames = sum(map(len, reader.blocks()))
+        seconds, channels = frames / reader.header.sample_rate, reader.header.channels
+    config = network.config
+    length = round(seconds * config.sample_rate)
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)
-    beyond = max(0, round(seconds * config.sample_rate) - config.segment_length)
-    return (1 + -(-beyond // hop)) * -(-channels // config.input_channels)
+    segments = 1 + max(0, -(-(length - config.segment_length) // hop))
+    trained = config.segment_length / config.sample_rate
+    rows = segments * -(-channels // config.input_channels)
+    alone = {
+        _shown(one.precision, one.engine): rows * one.row_seconds
+        for one in timings
+        if one.segment_seconds == trained
+    }
+    return TimedSong(seconds, channels, alone)
 
 
-def _shown(precision: str, engine: str) -> str:
+def _shown(precision: Precision, engine: Runner) -> str:
     """Return how a command of our own is shown; PyTorch's is that of the eager network."""
-    engine = "torch" if engine == "eager" else engine
+    engine = "torch" if engine == EAGER else engine
     return f"htmdsep --precision {precision} --engine {engine}"
 
 
 def show(findings: Findings) -> str:
     """Return the findings as text for people."""
-    return "\n".join([findings.machine, *_networks(findings), *_programs(findings)])
+    peaks = (f"matrix product, {one}: {peak:.0f} GFLOP/s" for one, peak in findings.peaks.items())
+    return "\n".join([findings.machine, *peaks, *_networks(findings), *_programs(findings)])
 
 
 def _networks(findings: Findings) -> Iterator[str]:
-    eager = [one.times_real_time for one in findings.timings if one.engine == "eager"]
+    eager = [one.times_real_time for one in findings.timings if one.engine == EAGER]
     if not eager:
         return
-    yield f"\n{'network alone':<16}{'segment':>9}{'x real time':>13}{'x best eager':>14}"
+    yield ""
+    columns = f"{'segment':>9}{'x real time':>13}{'x best eager':>14}{'of peak':>9}"
+    yield f"{'network alone':<16}{columns}"
     for one in sorted(findings.timings, key=lambda one: (one.engine, one.precision)):
         yield (
             f"{one.engine + ' ' + one.precision:<16}{one.segment_seconds:>7.2f} s"
             f"{one.times_real_time:>13.1f}{one.times_real_time / max(eager):>14.2f}"
+            f"{one.gflops / findings.peaks[one.precision]:>9.0%}"
         )
 
 
 def _programs(findings: Findings) -> Iterator[str]:
     song = findings.song
-    if song is None:
+    if not findings.programs:
         return
-    yield f"\nwhole program, {song.seconds:.0f} s, {song.channels} channels"
+    yield ""
+    yield f"whole program, {song.seconds:.0f} s, {song.channels} channels"
     yield f"{'wall':>9}{'x real time':>13}{'processor':>11}{'peak MB':>9}{'in network':>12}"
     for name, one in findings.programs.items():
         peak = "?" if one.peak_bytes is None else f"{one.peak_bytes / 1e6:.0f}"

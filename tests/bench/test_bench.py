@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import sys
@@ -19,21 +20,32 @@ def invoke(*arguments: object) -> Result:
     return CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
 
 
-def test_a_command_that_fails_is_an_error() -> None:
-    fail = [sys.executable, "-c", "import sys; sys.exit('no luck')"]
-    with pytest.raises(HtmdsepError, match="failing ended with status 1: no luck"):
-        time_commands({"failing": fail}, 1)
+def test_commands_are_measured_by_themselves(tmp_path: Path) -> None:
+    """The memory is the command's own, not this process's, which holds PyTorch."""
+    wait = [sys.executable, "-c", "import time; time.sleep(0.3)"]
+    fill = [sys.executable, "-c", "b'x' * 200_000_000"]
+    found = time_commands({"wait": wait, "fill": fill}, 1, tmp_path)
+    assert found["wait"].wall_seconds >= 0.3
+    if sys.platform == "linux":
+        assert (found["wait"].peak_bytes or 0) < 100e6 < 200e6 < (found["fill"].peak_bytes or 0)
+
+
+def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
+    fail = [sys.executable, "-c", "import sys; print('no luck'); sys.exit(3)"]
+    with pytest.raises(HtmdsepError, match="failing ended with status 3: no luck"):
+        time_commands({"failing": fail}, 1, tmp_path)
 
 
 def test_a_command_ends_with_the_benchmark(tmp_path: Path) -> None:
-    pid = tmp_path / "pid"
     code = f"""
+from pathlib import Path
 from htmdsep.console import prepare_process
 from htmdsep.bench.program import time_commands
 prepare_process()
-time_commands({{"endless": ["sh", "-c", "echo $$ > {pid}; exec sleep 100"]}}, 1)
+time_commands({{"endless": ["sh", "-c", "echo $$ > pid; sleep 100"]}}, 1, Path({str(tmp_path)!r}))
 """
     process = subprocess.Popen([sys.executable, "-c", code])
+    pid = tmp_path / "pid"
     wait_until(lambda: pid.exists() and pid.read_text().endswith("\n"))
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=30) == 128 + signal.SIGTERM
@@ -50,10 +62,11 @@ def wait_until(condition) -> None:  # type: ignore[no-untyped-def]
 
 def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_weights.parent)  # the command itself runs elsewhere
+    rival = shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1])", "{song}"])
     arguments = ["--weights", tiny_weights.name, "--runs", "1", "--seconds", "1"]
     arguments += ["--engine", "onnx", "--engine", "auto", "--engine", "torch"]
     arguments += ["--segment", "0.1", "--segment", "0.10001"]  # one length in samples
-    done = invoke(*arguments, "--json")
+    done = invoke(*arguments, "--vs", rival, "--json")
     assert done.exit_code == 0, done.output
     found = json.loads(done.output)
     ours = [f"htmdsep --precision fp32 --engine {engine}" for engine in ("onnx", "torch")]
@@ -61,27 +74,10 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
     assert all(timing["times_real_time"] > 0 for timing in found["timings"])
     lengths = [timing["segment_seconds"] for timing in found["timings"]]
     assert len(lengths) == 2 * len(set(lengths))  # every length once by every engine
-    assert list(found["programs"]) == ours
+    assert list(found["programs"]) == [*ours, rival]
     assert found["song"]["seconds"] == pytest.approx(1, abs=0.1)
     assert all(found["song"]["network_seconds"][one] > 0 for one in ours)
-    assert all(one["wall_seconds"] > 0 and one["cpu_seconds"] for one in found["programs"].values())
-
-
-def test_the_memory_is_the_commands_own(tiny_weights: Path) -> None:
-    """And not that of the benchmark, which imports PyTorch for the other half."""
-    code = "from htmdsep.bench.cli import main; main()"
-    options = ["--weights", str(tiny_weights), "--runs", "1", "--seconds", "1", "--segment", "0.1"]
-    done = subprocess.run(
-        [sys.executable, "-c", code, *options, "--json"], capture_output=True, text=True, check=True
-    )
-    (own,) = json.loads(done.stdout)["programs"].values()
-    run = [
-        sys.executable,
-        "-c",
-        "import torch; from htmdsep.console import peak_rss_bytes as p; print(p())",
-    ]
-    with_torch = int(subprocess.run(run, capture_output=True, text=True, check=True).stdout)
-    assert own["peak_bytes"] < with_torch
+    assert found["peaks"]["fp32"] > 0
 
 
 @pytest.mark.parametrize(
@@ -90,6 +86,9 @@ def test_the_memory_is_the_commands_own(tiny_weights: Path) -> None:
         (["--weights", "none"], 1, "there is no weights file none"),
         (["--weights", "none", "--name", "x"], 1, "give one of them"),
         (["--precision", "bf16", "--engine", "onnx"], 1, "onnx has no bf16"),
+        (["--vs", "echo {song} Bob's"], 1, "--vs echo {song} Bob's: No closing quotation"),
+        (["--vs", "no-such-command {song}"], 1, "there is no such command"),
+        (["--vs", ""], 1, "there is no such command"),
         (["--segment", "nan"], 2, "not a finite number"),
         (["--segment", "0"], 2, "0"),
         (["."], 2, "is a directory"),
