@@ -60,6 +60,9 @@ class EvaluationOptions:
     setting: Literal["both", "mono", "native"] = option(
         "both", "mono: 22 050 Hz mono, as the slides. native: the input's own rate and channels."
     )
+    masked: bool = option(
+        True, "HTMD-Net's intermediate estimate, too.", names="--masked/--no-masked"
+    )
     bounds: bool = option(True, "The mixture and two oracles, too.", names="--bounds/--no-bounds")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     segment_seconds: float = option(1.0, "Segments of the slides' procedure.", least=0.1, most=60)

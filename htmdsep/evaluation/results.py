@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from htmdsep import __version__
 from htmdsep.errors import HtmdsepError
@@ -203,6 +204,18 @@ def bootstrap_median(songs: Sequence[np.ndarray]) -> tuple[float, float]:
         medians[index] = values[middle].mean()
     lower, upper = np.quantile(medians, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2])
     return float(lower), float(upper)
+
+
+def wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, int]:
+    """Return the two-sided p of the paired signed-rank test, and how many pairs it saw.
+
+    Pairs that are not finite are left out; p is NaN where no pair differs.
+    """
+    both = np.isfinite(first) & np.isfinite(second)
+    differences = np.asarray(first[both] - second[both])
+    if not np.any(differences):
+        return NAN, len(differences)
+    return float(stats.wilcoxon(differences).pvalue), len(differences)
 
 
 def _read_json(path: Path) -> dict[str, Any]:

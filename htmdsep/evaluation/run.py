@@ -17,7 +17,14 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import pictures, slides
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
 from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
-from htmdsep.evaluation.systems import BOUNDS, NetworkSystem, System, folder_system, network_system
+from htmdsep.evaluation.systems import (
+    BOUNDS,
+    MASKED,
+    NetworkSystem,
+    System,
+    folder_system,
+    network_systems,
+)
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
 from htmdsep.files import ANY_BYTES, atomic_path
@@ -59,7 +66,9 @@ def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
 def choose_systems(options: EvaluationOptions) -> list[System]:
     """Return what is evaluated, in the order of the tables; raise HtmdsepError for equal labels."""
     weights = options.weights or (() if options.estimates else (DEFAULT_WEIGHTS,))
-    systems = [network_system(one, options.device) for one in weights]
+    systems: list[System] = []
+    for one in weights:
+        systems += network_systems(one, device=options.device, with_masked=options.masked)
     systems += [folder_system(estimates) for estimates in options.estimates]
     systems += BOUNDS if options.bounds else ()
     labels = [system.label for system in systems]
@@ -74,16 +83,24 @@ def _description(system: System, options: EvaluationOptions) -> dict[str, Any]:
         "settings": list(options.settings),
         "segment_seconds": options.segment_seconds,
         "architecture": None,
+        "masked": False,
     }
     if isinstance(system, NetworkSystem):
         name = f"{system.label} {system.info.name} {Path(system.weights).stem}"
-        description["architecture"] = system.info.config.architecture
-        description["losses"] = slides.losses_of(name, system.info.provenance)
+        description |= {
+            "architecture": system.info.config.architecture,
+            "losses": slides.losses_of(name, system.info.provenance),
+            "masked": system.masked,
+            "final": system.label.removesuffix(MASKED),
+        }
     return description
 
 
 def _score(
-    options: EvaluationOptions, folder: ResultsFolder, songs: list[Song], systems: list[System]
+    options: EvaluationOptions,
+    folder: ResultsFolder,
+    songs: Sequence[Song],
+    systems: Sequence[System],
 ) -> list[str]:
     threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
     how = options.settings, options.segment_seconds, folder, threads

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 
 from htmdsep.evaluation.slides import ARCHITECTURES, RUNTIMES
@@ -41,13 +41,22 @@ def measure_runtime(
         networks = [build_network(config).to(device).eval() for config in configs]
         timings = time_in_turn([_case(network, device) for network in networks], rounds)
         for network, taken in zip(networks, timings, strict=True):
-            config = network.config
-            audio_seconds = SEGMENTS * config.segment_length / config.sample_rate
-            lower, median, upper = np.quantile(taken, [0.25, 0.5, 0.75]) / audio_seconds
-            sizes = parameter_count(network), multiply_adds(network.to("cpu"))
-            quartiles = float(lower), float(upper)
-            names = config.architecture, str(device)
-            costs.append(RuntimeCost(*names, *sizes, float(median), quartiles, rounds))
+            audio_seconds = SEGMENTS * network.config.segment_length / network.config.sample_rate
+            seconds = [one / audio_seconds for one in taken]
+            lower, median, upper = statistics.quantiles(
+                seconds * 2 if rounds == 1 else seconds, n=4
+            )
+            costs.append(
+                RuntimeCost(
+                    architecture=network.config.architecture,
+                    device=str(device),
+                    parameters=parameter_count(network),
+                    multiply_adds=multiply_adds(network.to("cpu")),
+                    median=median,
+                    quartiles=(lower, upper),
+                    rounds=rounds,
+                )
+            )
     return costs
 
 

@@ -6,20 +6,29 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
+from torch import Tensor, nn
 
 from htmdsep.datasets.folders import Stem, Term
+from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, decode_stem
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
+from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.options import StemName
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import WeightsFile, find_weights
-from htmdsep.weights.file import WeightsInfo, read_info
+from htmdsep.weights.file import WeightsInfo, load_weights, read_info
 
+if TYPE_CHECKING:
+    from htmdsep.networks.build import Network
+
+MASKED = " (masked)"  # ends the label of a network's intermediate estimate
 # What other programs call the stems, in any case: Spleeter and museval, Demucs, others.
 NAMES: dict[StemName, tuple[str, ...]] = {
     "vocals": ("vocals",),
@@ -30,26 +39,13 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+*-]*")
 
 
 @dataclass(frozen=True)
-class System:
-    """What is evaluated under a label; it is pickled for the songs' processes."""
+class NetworkSystem:
+    """A network, run through the streaming path of the command line."""
 
     label: str
-
-    def fingerprint(self) -> str:
-        """Tell what the scores depend on."""
-        raise NotImplementedError
-
-    def estimate(self, signals: Signals, title: str) -> Stems:
-        """Return a song's stems at the rate, channels and length of its signals."""
-        raise NotImplementedError
-
-
-@dataclass(frozen=True)
-class NetworkSystem(System):
-    """Weights, run as the command line runs them."""
-
     weights: str  # a name or a path
     device: str = "auto"
+    masked: bool = False  # the intermediate estimate instead of the final one
 
     @cached_property
     def located(self) -> WeightsFile:
@@ -61,28 +57,52 @@ class NetworkSystem(System):
         """What the weights file says of itself."""
         return read_info(self.located.path)
 
+    def fingerprint(self) -> str:
+        """Tell what the scores depend on."""
+        # "channels": each goes through the network by itself, which was a choice once.
+        return f"{self.located.hash()} channels masked={self.masked}"
+
+    def estimate(self, signals: Signals, _title: str) -> Stems:
+        """Separate a song's mixture, block by block."""
+        blocks = self._separator.separate_blocks([signals.mixture], signals.sample_rate)
+        vocals, accompaniment = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        return Stems(vocals, accompaniment, signals.sample_rate)
+
     @cached_property
     def _separator(self) -> Separator:
-        return Separator(self.weights, device=self.device)
+        if not self.masked:
+            return Separator(self.weights, device=self.device)
+        device = pick_device(self.device)
+        network, _ = load_weights(self.located.path, device, expected_sha256=self.located.sha256)
+        return Separator(cast("Network", _MaskedEstimate(network)), device=device)
 
-    def fingerprint(self) -> str:
-        # The words are choices of version 0.1.0, whose scores still count
-        return f"{self.located.hash()} channels masked=False"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:  # noqa: ARG002
-        return self._separator.separate(signals.mixture, signals.sample_rate)
+class _MaskedEstimate(nn.Module):
+    """A network whose estimate is the masked one."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network, self.config = network, network.config
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        if not isinstance(self.network, HTMDNet):
+            raise HtmdsepError(f"{self.config.architecture} has no masked estimate")
+        return NetworkOutput(self.network.masking(mixture), None)
 
 
 @dataclass(frozen=True)
-class FolderSystem(System):
+class FolderSystem:
     """Estimates of any other program: `<folder>/<title>/vocals.*`, and accompaniment.* if any."""
 
+    label: str
     folder: Path
 
     def fingerprint(self) -> str:
+        """Tell what the scores depend on."""
         return f"folder {self.folder.resolve()}"
 
     def estimate(self, signals: Signals, title: str) -> Stems:
+        """Read a song's estimates; an accompaniment that is missing is mixture minus vocals."""
         path = find_estimate(self.folder, title, "vocals")
         if path is None:
             wanted = self.folder / title / "vocals"
@@ -94,32 +114,41 @@ class FolderSystem(System):
 
 
 @dataclass(frozen=True)
-class MixtureSystem(System):
+class MixtureSystem:
     """The mixture as the estimate of either source: the lower bound."""
 
+    label: str = "mixture"
+
     def fingerprint(self) -> str:
+        """Tell what the scores depend on."""
         return "mixture"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:  # noqa: ARG002
+    def estimate(self, signals: Signals, _title: str) -> Stems:
+        """Return the mixture twice."""
         return Stems(signals.mixture, signals.mixture, signals.sample_rate)
 
 
 @dataclass(frozen=True)
-class OracleSystem(System):
+class OracleSystem:
     """A mask or filter that knows the truth: an upper bound."""
 
+    label: str
     oracle: Oracle
 
     def fingerprint(self) -> str:
+        """Tell what the scores depend on."""
         return f"oracle {self.oracle.__name__}"
 
-    def estimate(self, signals: Signals, title: str) -> Stems:  # noqa: ARG002
+    def estimate(self, signals: Signals, _title: str) -> Stems:
+        """Return what the oracle makes of the true sources."""
         vocals = self.oracle(signals.vocals, signals.accompaniment)
         return Stems(vocals, signals.mixture - vocals, signals.sample_rate)
 
 
+System = NetworkSystem | FolderSystem | MixtureSystem | OracleSystem
+
 BOUNDS: tuple[System, ...] = (
-    MixtureSystem("mixture"),
+    MixtureSystem(),
     OracleSystem("ideal ratio mask", ideal_ratio_mask),
     OracleSystem("multichannel Wiener", multichannel_wiener),
 )
@@ -168,7 +197,10 @@ def fit_estimate(path: Path, signals: Signals) -> np.ndarray:
 
 
 def labelled(text: str) -> tuple[str | None, str]:
-    """Split `[LABEL=]VALUE`; raise HtmdsepError for a label that is no folder name."""
+    """Split `LABEL=VALUE`; the label is None where there is none.
+
+    Raises HtmdsepError for a label that is no folder name.
+    """
     label, found, value = text.partition("=")
     if not found:
         return None, text
@@ -180,12 +212,16 @@ def labelled(text: str) -> tuple[str | None, str]:
     return label, value
 
 
-def network_system(weights: str, device: str) -> System:
-    """Return the system of `[LABEL=]NAME|FILE`; raise HtmdsepError for weights that are unknown."""
+def network_systems(weights: str, *, device: str, with_masked: bool) -> list[System]:
+    """Return a network's final and, where it has one, intermediate estimate.
+
+    `weights` is `[LABEL=]NAME|FILE`. Raises HtmdsepError for weights that are unknown.
+    """
     label, value = labelled(weights)
-    system = NetworkSystem(label or Path(value).stem, value, device)
-    _ = system.info
-    return system
+    final = NetworkSystem(label or Path(value).stem, value, device)
+    if not (with_masked and isinstance(final.info.config, HTMDNetConfig)):
+        return [final]
+    return [final, NetworkSystem(final.label + MASKED, value, device, masked=True)]
 
 
 def folder_system(estimates: str) -> System:

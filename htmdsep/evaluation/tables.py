@@ -5,11 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
+from itertools import combinations
 from typing import Any
+
+import numpy as np
 
 from htmdsep.evaluation import slides
 from htmdsep.evaluation.options import Procedure, Setting
-from htmdsep.evaluation.results import METRICS, Results, Summary
+from htmdsep.evaluation.results import METRICS, Results, Summary, wilcoxon
 from htmdsep.options import STEM_NAMES, StemName
 
 RATIOS = ("sdr", "sir", "sar")
@@ -23,6 +26,7 @@ SCORED: tuple[tuple[Setting, Procedure], ...] = (
     ("mono", "segments"),
 )
 NOTHING = "-"
+SIGNIFICANT = 0.01  # the slides' mark
 
 
 def summary_document(results: Results) -> dict[str, Any]:
@@ -60,7 +64,7 @@ def vad_percent(results: Results, system: str) -> float:
 
 
 def summary_markdown(results: Results, runtime: str | None) -> str:
-    """Return the whole summary, with Results III where they have been measured."""
+    """Return the whole summary."""
     count = results.scores["song"].nunique()
     parts = [
         f"# Evaluation on {count} song{'s' * (count != 1)}",
@@ -68,12 +72,15 @@ def summary_markdown(results: Results, runtime: str | None) -> str:
         "songs than these unless these are MUSDB18's); `?` marks what could not be read there.",
     ]
     has_segments = not results.select("mono", "segments").empty
-    parts += [_results_1(results)] if has_segments else []
-    parts += [] if runtime is None else [runtime]
+    if has_segments:
+        parts += [_results_1(results), _results_2(results)]
+    if runtime is not None:
+        parts.append(runtime)
     for setting in SETTING_NAMES:
         if not results.select(setting, "v4").empty:
             parts += [_bss_v4(results, setting, target) for target in STEM_NAMES]
-    parts += [_silence(results)] if has_segments else []
+    if has_segments:
+        parts += [_silence(results), _tests(results)]
     return "\n\n".join([*parts, _left_out(results)]) + "\n"
 
 
@@ -82,23 +89,52 @@ def _segments(results: Results, system: str, *metrics: str) -> list[Summary]:
     return [results.summary(system, "mono", "segments", "vocals", name) for name in metrics]
 
 
+def _finals(results: Results) -> list[str]:
+    return [label for label, known in results.descriptions.items() if not known["masked"]]
+
+
 def _results_1(results: Results) -> str:
     """The authors' procedure: every second by itself."""
     rows = []
-    for system, known in results.descriptions.items():
+    for system in _finals(results):
         *found, pes = _segments(results, system, *RATIOS, "pes")
         songs = (number(one.song_median) for one in found)
         levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
         rows.append([system, *songs, *map(median_and_mean, found), *levels])
-        if slide := slides.row_of(known["architecture"] or "", known.get("losses")):
+        known = results.descriptions[system]
+        if known.get("architecture") is None:
+            continue
+        if slide := slides.row_of(known["architecture"], known["losses"]):
             rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
-        "Results I: estimates",
+        "Results I: final estimates",
         "Song: median over songs of the median over segments. Segment: median/mean of all "
         "segments. Filters are fitted to each segment of 22 050 Hz mono (BSS Eval v3, images). "
         "PES is the median level in dB where the true voice is inactive.",
         ["vocals", "song SDR", "SIR", "SAR", "segment SDR", "SIR", "SAR", "PES", "VAD %"],
         rows,
+    )
+
+
+def _results_2(results: Results) -> str:
+    """Masked against final estimates."""
+    rows = []
+    for system, known in results.descriptions.items():
+        if not known["masked"]:
+            continue
+        for label, output in ((system, "masked"), (known["final"], "final")):
+            if label in results.descriptions:
+                found = _segments(results, label, *RATIOS)
+                rows.append([known["final"], output, *map(median_and_mean, found)])
+        for losses, figures in slides.MASKED_SEGMENTS.items():
+            loss = f"masked, {losses} loss there".replace("none", "no")
+            rows.append(italic(["slides: HTMD-Net, MAE", loss, *figures]))
+    return titled(
+        "Results II: the masked estimate",
+        "Median/mean of all segments, as in Results I. The slides' rows differ in the loss at the "
+        "masked estimate.",
+        ["vocals", "estimate", "segment SDR", "SIR", "SAR"],
+        rows or [["no network with a masked estimate was evaluated", *[NOTHING] * 4]],
     )
 
 
@@ -131,6 +167,29 @@ def _silence(results: Results) -> str:
         "dB and spoils the mean). PES at zeros and EPS: energies of segments where the true "
         "or the estimated voice is all zeros (Schulze-Forster et al.).",
         ["vocals", "PES", "segments", "PES at zeros", "segments", "EPS", "segments"],
+        rows,
+    )
+
+
+def _tests(results: Results) -> str:
+    """Every pair of systems, on segments and on songs' medians that both have."""
+    segments = results.select("mono", "segments")
+    ratios = segments[[*RATIOS]].where(np.isfinite(segments[[*RATIOS]]))
+    paired = segments.assign(**ratios).pivot(
+        index=["song", "start_seconds"], columns="system", values=[*RATIOS]
+    )
+    by_song = paired.groupby("song").median()
+    rows = []
+    for first, second in combinations(_finals(results), 2):
+        pair = [first, second]
+        both = [of[name].reindex(columns=pair) for name in RATIOS for of in (paired, by_song)]
+        tests = [wilcoxon(of[first], of[second]) for of in both]
+        rows.append([f"{first} / {second}", *(p_value(*test) for test in tests)])
+    return titled(
+        "Paired Wilcoxon signed-rank tests",
+        f"Two-sided p (and pairs); bold where p < {SIGNIFICANT}, as the slides mark. Segments of a "
+        "song resemble each other, so their p is too good; that of songs needs many songs.",
+        ["vocals", *(cell for name in RATIOS for cell in (f"{name.upper()}, segments", "songs"))],
         rows,
     )
 
@@ -170,6 +229,13 @@ def with_interval(summary: Summary) -> str:
     if not math.isfinite(lower):
         return number(summary.song_median)
     return f"{number(summary.song_median)} ({number(lower)}, {number(upper)})"
+
+
+def p_value(p: float, pairs: int) -> str:
+    if not math.isfinite(p):
+        return f"{NOTHING} ({pairs})"
+    shown = f"{p:.2g} ({pairs})"
+    return f"**{shown}**" if p < SIGNIFICANT else shown
 
 
 def italic(cells: Iterable[str]) -> list[str]:

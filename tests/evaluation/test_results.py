@@ -19,6 +19,7 @@ from htmdsep.evaluation.results import (
     bootstrap_median,
     read_results,
     summarise_scores,
+    wilcoxon,
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
@@ -159,3 +160,17 @@ def test_the_pooled_interval_lies_within_the_frames(seed: int) -> None:
     songs = [rng.normal(0, 1, rng.integers(1, 9)) for _ in range(rng.integers(2, 6))]
     lower, upper = bootstrap_median(songs)
     assert min(map(np.median, songs)) <= lower <= upper <= max(map(np.median, songs))
+
+
+def test_wilcoxon_on_pairs(rng: np.random.Generator) -> None:
+    first = rng.normal(0, 1, 60)
+    p, pairs = wilcoxon(first, first + 0.5 + 0.1 * rng.normal(0, 1, 60))
+    assert p < 1e-6 and pairs == 60
+    assert wilcoxon(first, first + rng.normal(0, 1, 60))[0] > 1e-3
+    first[:3] = np.nan
+    p, pairs = wilcoxon(first, first)
+    assert np.isnan(p) and pairs == 57
+    # Five pairs, all in one direction: p = 2 / 2^5 exactly.
+    assert wilcoxon(np.arange(5.0), np.arange(5.0) - np.arange(1.0, 6.0))[0] == pytest.approx(
+        2 / 32
+    )

@@ -21,7 +21,7 @@ from htmdsep.evaluation.options import EvaluationOptions, Excerpt, parse_excerpt
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.run import choose_pictures
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import BOUNDS, FolderSystem, MixtureSystem
+from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
@@ -59,7 +59,7 @@ def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Pa
 def test_one_system_that_fails_leaves_the_others(songs: Path, tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
     (song, _) = find_test_songs(songs)
-    systems = (FolderSystem("missing", tmp_path), BOUNDS[0])
+    systems = (FolderSystem("missing", tmp_path), MixtureSystem())
     failures = evaluate_song(EvaluationTask(song, systems, ("native",), 1.0, folder))
     assert len(failures) == 1 and failures[0].startswith("missing: ")
     assert folder.has("mixture", "one") and not folder.has("missing", "one")
@@ -88,10 +88,10 @@ def test_one_command_gives_tables_and_pictures_and_goes_on_later(
     assert "two: other: " in first.stderr and "no estimate of 'two'" in first.stderr
     assert_complete(out)
 
-    labels = ["tiny", "other", *(bound.label for bound in BOUNDS)]
+    labels = ["tiny", f"tiny{MASKED}", "other", *(bound.label for bound in BOUNDS)]
     folder = ResultsFolder(out)
     assert [*folder.descriptions()] == labels
-    assert [folder.has(label, "one") for label in labels] == [True] * 5
+    assert [folder.has(label, "one") for label in labels] == [True] * 6
     assert [folder.has(label, "two") for label in labels] == [label != "other" for label in labels]
 
     before = {path: path.stat().st_mtime_ns for path in (out / "scores").rglob("*.csv")}
@@ -113,9 +113,10 @@ def write_stub(folder: Path) -> str:
 
 def assert_complete(out: Path) -> None:
     summary = (out / "summary.md").read_text()
-    for title in ("Results I:", "Results III:", "BSS Eval v4, vocals", "Silence"):
+    for title in ("Results I:", "Results II:", "Results III:", "BSS Eval v4, vocals", "Silence"):
         assert f"## {title}" in summary
     assert "slides: HTMD-Net (MSE, MAE)" in summary and "4.74/2.21" in summary
+    assert "| tiny / other | " in summary  # paired tests
     document = json.loads((out / "summary.json").read_text())
     assert document["songs"] == ["one", "two"]
     known = document["systems"]["tiny"]

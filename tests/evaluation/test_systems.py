@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -10,21 +11,49 @@ import pytest
 from htmdsep.datasets.folders import find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import find_estimate, fit_estimate, labelled, network_system
-from htmdsep.files import sha256
+from htmdsep.evaluation.systems import (
+    MASKED,
+    System,
+    find_estimate,
+    fit_estimate,
+    labelled,
+    network_systems,
+)
+from htmdsep.networks.config import ConvTasNetConfig
+from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
 from htmdsep.separation.separator import Separator
+from htmdsep.weights.file import load_weights
 from tests.evaluation.signals import RATE, write
 from tests.sounds import tone
 
 
+def networks(weights: Path) -> list[System]:
+    return network_systems(str(weights), device="cpu", with_masked=True)
+
+
 def test_a_network_is_measured_as_the_command_line_runs_it(songs: Path, tiny_weights: Path) -> None:
     signals = read_song(find_test_songs(songs)[0])
-    system = network_system(str(tiny_weights), "cpu")
+    final, masked = networks(tiny_weights)
     expected = Separator(tiny_weights, device="cpu").separate(signals.mixture, signals.sample_rate)
-    found = system.estimate(signals, "one")
+    found = final.estimate(signals, "one")
     np.testing.assert_array_equal(found.vocals, expected.vocals)
     np.testing.assert_array_equal(found.accompaniment, expected.accompaniment)
-    assert system.label == "tiny" and sha256(tiny_weights) in system.fingerprint()
+    assert masked.label == f"tiny{MASKED}"
+    assert masked.fingerprint() != final.fingerprint()
+
+
+def test_the_masked_estimate_is_the_networks_probe_point(songs: Path, tiny_weights: Path) -> None:
+    """A network without its denoising network has the same estimate."""
+    network, info = load_weights(tiny_weights)
+    assert isinstance(network, HTMDNet)
+    shared = {field.name: getattr(info.config, field.name) for field in fields(ConvTasNetConfig)}
+    alone = ConvTasNet(ConvTasNetConfig(**shared))
+    alone.masking = network.masking
+    mono = read_song(find_test_songs(songs)[0]).mono()
+    expected = Separator(alone).separate(mono.mixture, mono.sample_rate).vocals
+    final, masked = (system.estimate(mono, "one").vocals for system in networks(tiny_weights))
+    np.testing.assert_allclose(masked, expected, atol=1e-6)
+    assert not np.allclose(masked, final, atol=1e-4)
 
 
 @pytest.mark.parametrize("text", ["a/b=x", "=x", "..=x"])
