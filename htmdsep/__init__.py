@@ -33,39 +33,30 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
-    from htmdsep.batch.run import run_batch
-    from htmdsep.errors import HtmdsepError
-    from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
-    from htmdsep.separation.arrays import Stems
-    from htmdsep.separation.separator import Separator, separate, separate_file
-    from htmdsep.separation.stems import FileReport
-
-__all__ = [
-    "BatchOptions",
-    "ClusterOptions",
-    "FileReport",
-    "HtmdsepError",
-    "RunOptions",
-    "Separator",
-    "Stems",
-    "__version__",
-    "run_batch",
-    "separate",
-    "separate_file",
-]
+    from htmdsep.batch.run import run_batch as run_batch
+    from htmdsep.errors import HtmdsepError as HtmdsepError
+    from htmdsep.options import BatchOptions as BatchOptions
+    from htmdsep.options import ClusterOptions as ClusterOptions
+    from htmdsep.options import RunOptions as RunOptions
+    from htmdsep.separation.arrays import Stems as Stems
+    from htmdsep.separation.separator import Separator as Separator
+    from htmdsep.separation.separator import separate as separate
+    from htmdsep.separation.separator import separate_file as separate_file
+    from htmdsep.separation.stems import FileReport as FileReport
 
 _LATE = {
-    "BatchOptions": "htmdsep.options",
-    "ClusterOptions": "htmdsep.options",
-    "FileReport": "htmdsep.separation.stems",
-    "HtmdsepError": "htmdsep.errors",
-    "RunOptions": "htmdsep.options",
-    "Separator": "htmdsep.separation.separator",
-    "Stems": "htmdsep.separation.arrays",
-    "run_batch": "htmdsep.batch.run",
-    "separate": "htmdsep.separation.separator",
-    "separate_file": "htmdsep.separation.separator",
+    "BatchOptions": "options",
+    "ClusterOptions": "options",
+    "FileReport": "separation.stems",
+    "HtmdsepError": "errors",
+    "RunOptions": "options",
+    "Separator": "separation.separator",
+    "Stems": "separation.arrays",
+    "run_batch": "batch.run",
+    "separate": "separation.separator",
+    "separate_file": "separation.separator",
 }
+__all__ = ["__version__", *_LATE]
 
 
 def __getattr__(name: str) -> Any:
@@ -74,4 +65,4 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LATE[name]), name)
+    return getattr(import_module(f"htmdsep.{_LATE[name]}"), name)

@@ -209,10 +209,7 @@ class BitrateRange(click.IntRange):
 
 
 def flags(kind: type, only: Collection[str] = ()) -> Callable[[F], F]:
-    """Decorate a command with an option for every field of a dataclass that `option` made.
-
-    They come in the fields' order; `only` names fields where a command takes some.
-    """
+    """Decorate a command with an option for each field that `option` made, or in `only`."""
     hints = get_type_hints(kind)
     described = [one for one in fields(kind) if "flag" in one.metadata]
     wanted = [one for one in described if not only or one.name in only]
@@ -229,10 +226,7 @@ def flags(kind: type, only: Collection[str] = ()) -> Callable[[F], F]:
 
 
 def options_from(kind: type[T], values: dict[str, Any]) -> T:
-    """Take a dataclass's fields out of click's values, and return it.
-
-    What click has no value for keeps the field's default.
-    """
+    """Take a dataclass's fields out of click's values; without a value a field has its default."""
     own = [one for one in fields(kind) if one.name in values]  # type: ignore[arg-type]
     given = {one.name: values.pop(one.name) for one in own}
     defaults = {one.name for one in own if one.default is not MISSING}

@@ -25,11 +25,7 @@ except ImportError:  # Windows
 PARTIAL = re.compile(r"\..+\.[0-9a-f]{8}\.part")  # that is, what `atomic_paths` makes
 LIVE_SECONDS = 600.0  # a song in work is written to far more often
 
-NO_ROOM = (
-    errno.ENOSPC,
-    errno.EFBIG,
-    getattr(errno, "EDQUOT", errno.ENOSPC),
-)  # Windows has no quota
+NO_ROOM = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # or no quota left
 # What is looked for in folders; a file that is named is tried whatever its ending.
 AUDIO_ENDINGS = frozenset({
     ".3g2", ".3ga", ".3gp", ".aac", ".ac3", ".adts", ".aif", ".aifc", ".aiff", ".amr", ".ape",
@@ -152,10 +148,7 @@ def _make_locked(temporary: Path, target: Path) -> int:
 
 @contextmanager
 def _held(temporary: Path) -> Iterator[bool]:
-    """Yield whether nobody works on a temporary file, and let nobody begin to meanwhile.
-
-    Where there are no locks, its last change tells.
-    """
+    """Yield whether nobody works on a temporary file, whose last change tells without locks."""
     if fcntl is None:
         yield True  # Windows removes no open file
         return
@@ -214,10 +207,7 @@ def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
 
 
 def make_folder(folder: Path) -> list[Path]:
-    """Make a folder and its parents; return those that were missing, outermost first.
-
-    Raises HtmdsepError where it cannot be made.
-    """
+    """Make a folder and its parents; return those that were missing, outermost first."""
     # Paths' own methods raise for names that are too long
     missing = [one for one in (folder, *folder.parents) if not os.path.exists(one)][::-1]  # noqa: PTH110
     for path in missing:

@@ -69,10 +69,7 @@ def option(
     show_default: bool | str = True,
     hidden: bool = False,
 ) -> Any:
-    """Return a dataclass field that is an option of a command, too; Flag says what each means.
-
-    Without a default the option is required, and its dataclass must be `kw_only`.
-    """
+    """Return a dataclass field that is an option of a command, too; Flag says what each means."""
     numbers = (least, above, most)
     flag = Flag(help, names, group, metavar, *numbers, choices, flags or {}, show_default, hidden)
     return field(default=default, metadata={"flag": flag})
@@ -152,11 +149,7 @@ ALWAYS_HASHED = frozenset({
 
 @dataclass(frozen=True)
 class RunOptions:
-    """How songs are separated, and their stems written.
-
-    None stands for "as the source is", or for what suits the network and the machine. Raises
-    ArgumentError for values out of range.
-    """
+    """How songs are separated, and their stems written; None is what suits source and machine."""
 
     file_format: FileFormat = option(
         "wav",

@@ -60,3 +60,19 @@ def with_announced_mp3_frames(mp3: bytes, factor: float) -> bytes:
     announced = int.from_bytes(data[position : position + 4], "big")
     data[position : position + 4] = round(announced * factor).to_bytes(4, "big")
     return bytes(data)
+
+
+def write_stem_file(path: Path, signals: np.ndarray, rate: int) -> Path:
+    """Write signals (streams, frames) as the AAC streams of one MP4, its index first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as container:
+        streams = [container.add_stream("aac", rate=rate, layout="mono") for _ in signals]
+        for first in range(0, signals.shape[1], 1_024):
+            for stream, samples in zip(streams, signals, strict=True):
+                block = np.ascontiguousarray(samples[None, first : first + 1_024], np.float32)
+                frame = av.AudioFrame.from_ndarray(block, "fltp", "mono")
+                frame.sample_rate, frame.pts = rate, first
+                container.mux(stream.encode(frame))
+        for stream in streams:
+            container.mux(stream.encode(None))
+    return path

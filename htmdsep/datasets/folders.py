@@ -7,8 +7,8 @@ lies in `labels/<title>/` as songs do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
@@ -77,11 +77,7 @@ class Library:
 
 
 def find_library(folder: Path) -> Library:
-    """Recognise a folder's layout and list what it holds, without decoding anything.
-
-    Raises HtmdsepError where the folder is missing, a song lacks a stem, or there is nothing to
-    train on.
-    """
+    """Recognise a folder's layout and list its stems; raise HtmdsepError where it lacks some."""
     if not folder.is_dir():
         raise HtmdsepError(f"{folder} is not a folder; give the folder that holds {LAYOUTS}")
     library = Library(songs=_musdb_songs(folder / "train"))
@@ -97,11 +93,7 @@ def find_library(folder: Path) -> Library:
 
 
 def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> list[Song]:
-    """List the songs to evaluate on: of MUSDB18 those of one subset, of a plain folder all.
-
-    A plain folder holds `songs/<title>/` or `<title>/` itself. Raises HtmdsepError where there is
-    none, and where a folder with audio lacks a stem.
-    """
+    """List the songs to evaluate on: a subset of MUSDB18, else `songs/<title>/` or `<title>/`."""
     songs = _musdb_songs(folder / subset)
     for place in (folder / "songs", folder):
         if not songs:
@@ -118,8 +110,7 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
 def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str], list[str]]:
     """Return the names that are wanted, and what of `wanted` matches none.
 
-    A word is a name first, and a glob pattern only where nothing is called so. Accents may be
-    composed or not.
+    A word is a name first, then a glob pattern. Accents may be composed or not.
     """
     forms = [(name, normalize("NFC", name)) for name in names]
     chosen: set[str] = set()
@@ -134,11 +125,19 @@ def choose_names(names: Iterable[str], wanted: Iterable[str]) -> tuple[set[str],
     return chosen, missing
 
 
+def check_lengths(name: str, lengths: Sequence[tuple[str, float]]) -> None:
+    """Raise HtmdsepError where what belongs together differs in length by over 0.1 s."""
+    seconds = [length for _, length in lengths]
+    if max(seconds, default=0) - min(seconds, default=0) > LENGTH_TOLERANCE_SECONDS:
+        told = ", ".join(f"{part} {length:.2f} s" for part, length in lengths)
+        raise HtmdsepError(f"{name}: signals of different length ({told}); align them")
+
+
 def find_audio(place: Path) -> list[Path]:
     """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
     if place.is_file():
         return [place]
-    found = [path for path in sorted(place.rglob("*")) if path.suffix.lower() in AUDIO_ENDINGS]
+    found = _audio_below(place)
     if not found:
         raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
     return found
@@ -147,35 +146,32 @@ def find_audio(place: Path) -> list[Path]:
 def _musdb_songs(folder: Path) -> list[Song]:
     songs = []
     for path in sorted(folder.glob("*.stem.mp4")):
-        title, vocals = path.name.removesuffix(".stem.mp4"), Term(path, MUSDB_VOCALS)
-        songs.append(_song_less_vocals(title, Term(path, MUSDB_MIXTURE), vocals))
+        mixture, vocals = Term(path, MUSDB_MIXTURE), Term(path, MUSDB_VOCALS)
+        songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, mixture=mixture))
     folders = [] if songs else [path for path in _subfolders(folder) if _audio_files(path)]
     if any((path / "mixture.wav").exists() for path in folders):
         for path in folders:
             mixture, vocals = (Term(_stem_file(path, name)) for name in ("mixture", "vocals"))
-            songs.append(_song_less_vocals(path.name, mixture, vocals))
+            songs.append(_song(path.name, vocals, mixture=mixture))
     return songs
 
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
     if found := _named_audio(folder, "accompaniment"):
-        return Song(
-            folder.name,
-            Stem(f"{kind}/{folder.name}/vocals", (vocals,), kind == "labels"),
-            Stem(f"{kind}/{folder.name}/accompaniment", (Term(found),), kind == "labels"),
-        )
-    return _song_less_vocals(folder.name, Term(_stem_file(folder, "mixture")), vocals, kind)
+        return _song(folder.name, vocals, Term(found), kind=kind)
+    return _song(folder.name, vocals, mixture=Term(_stem_file(folder, "mixture")), kind=kind)
 
 
-def _song_less_vocals(title: str, mixture: Term, vocals: Term, kind: str = "songs") -> Song:
-    """Take the accompaniment as mixture minus vocals, as the paper does."""
-    less = Term(vocals.path, vocals.stream, -1.0)
-    return Song(
-        title,
-        Stem(f"{kind}/{title}/vocals", (vocals,), kind == "labels"),
-        Stem(f"{kind}/{title}/accompaniment", (mixture, less), kind == "labels"),
-    )
+def _song(
+    title: str, vocals: Term, *music: Term, mixture: Term | None = None, kind: str = "songs"
+) -> Song:
+    """Return a song; without music that is the mixture minus the vocals, as in the paper."""
+    if mixture is not None:
+        music = (mixture, replace(vocals, factor=-1.0))
+    parts = (("vocals", (vocals,)), ("accompaniment", music))
+    stems = (Stem(f"{kind}/{title}/{name}", terms, kind == "labels") for name, terms in parts)
+    return Song(title, *stems)
 
 
 def _stem_file(folder: Path, name: str) -> Path:

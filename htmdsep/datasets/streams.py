@@ -10,7 +10,7 @@ from itertools import zip_longest
 import numpy as np
 
 from htmdsep.audio.reader import AudioReader, open_audio
-from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Stem, Term
+from htmdsep.datasets.folders import Stem, Term, check_lengths
 from htmdsep.dsp.blocks import equal_blocks, resample_blocks
 from htmdsep.errors import HtmdsepError
 
@@ -21,13 +21,12 @@ BLOCK_LENGTH = 65_536  # frames a block
 def stem_blocks(
     stem: Stem, sample_rate: int | None = None, *, channels: int | None = None
 ) -> Iterator[tuple[int, Iterator[np.ndarray]]]:
-    """Open a stem's terms; yield the rate in Hz and (frames, channels) float32 blocks.
+    """Open a stem's terms; yield the rate in Hz and (frames, channels) float32 blocks of their sum.
 
-    The terms are summed up to the end of the shortest, at `sample_rate` and in as many `channels`
-    (None: their own); where a file has another number, each is the mean of its own. What the
-    reader notes, as of damage, goes to standard error. Raises HtmdsepError, with the file's name,
-    where a term cannot be decoded, where terms differ in rate or channels, and where lengths
-    differ by more than 0.1 s.
+    They end with the shortest term, at `sample_rate` and in `channels` (None: their own); a file of
+    another number counts as the mean of its own. What the reader notes goes to standard error.
+    Raises HtmdsepError, with the file's name, where a term cannot be decoded, where terms differ in
+    rate or channels, or in length by more than 0.1 s.
     """
     with ExitStack() as stack:
         readers = [_open(term, stack) for term in stem.terms]
@@ -81,9 +80,5 @@ def _summed(
             frames = min(len(total), len(block))
             total = total[:frames] + block[:frames]
         yield total
-    if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * rate:
-        seconds = ", ".join(
-            f"{term.path.name} {length / rate:.2f} s"
-            for term, length in zip(stem.terms, lengths, strict=True)
-        )
-        raise HtmdsepError(f"{stem.name}: signals of different length ({seconds}); align them")
+    names = (term.path.name for term in stem.terms)
+    check_lengths(stem.name, [(n, one / rate) for n, one in zip(names, lengths, strict=True)])

@@ -17,7 +17,6 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions
 
 PATH = click.Path(path_type=Path)
-EXTRAS = ("scipy", "pandas", "webrtcvad", "matplotlib")
 
 
 @contextmanager
@@ -27,8 +26,6 @@ def _exit_on_error() -> Iterator[None]:
         try:
             yield
         except ModuleNotFoundError as error:
-            if (error.name or "").split(".")[0] not in EXTRAS:
-                raise
             raise HtmdsepError(
                 f"evaluation needs pip install 'htmdsep[eval]' ({error.name} is missing)"
             ) from error

@@ -56,10 +56,7 @@ class ResultsFolder:
         return dict(sorted(found.items(), key=lambda item: (item[1]["order"], item[0])))
 
     def describe(self, system: str, description: Mapping[str, Any]) -> None:
-        """Note what a system's scores depend on.
-
-        Raises HtmdsepError where scores of that label depend on something else.
-        """
+        """Note what a system's scores depend on; raise HtmdsepError where that has changed."""
         path = self.path / "scores" / system / "system.json"
         if not path.exists():
             write_json(path, {**description, "order": len(self.descriptions())})
@@ -84,10 +81,7 @@ class ResultsFolder:
             table.to_csv(temporary, encoding="utf-8", **form)
 
     def read(self) -> pd.DataFrame:
-        """Return all scores, a row a frame of one source; `song` and `system` come from the path.
-
-        Raises HtmdsepError for files that are no scores.
-        """
+        """Return all scores, a row a frame of a source; raise HtmdsepError for other files."""
         parts = [
             _named(_read_table(path), path.stem, system)
             for system in self.descriptions()
@@ -131,11 +125,7 @@ def museval_document(frames: pd.DataFrame) -> dict[str, Any]:
 
 @dataclass(frozen=True)
 class Summary:
-    """One metric of one method; NaN where there is nothing to sum up.
-
-    Frames count that are finite: silence (NaN) and errors of exactly nothing (infinite) are left
-    out and counted.
-    """
+    """One metric of one method over its finite frames; NaN where there are none."""
 
     song_median: float = NAN  # median over songs of the median over frames
     song_interval: tuple[float, float] = (NAN, NAN)  # bootstrap over songs
@@ -143,7 +133,7 @@ class Summary:
     pooled_mean: float = NAN
     pooled_interval: tuple[float, float] = (NAN, NAN)  # of the pooled median; bootstrap over songs
     frames: int = 0
-    left_out: int = 0
+    left_out: int = 0  # frames that are NaN (silence) or infinite (no error)
     songs: int = 0
 
 
@@ -196,10 +186,9 @@ def summarise_scores(songs: pd.Series[Any], values: pd.Series[float]) -> Summary
 
 
 def bootstrap_median(songs: Sequence[np.ndarray]) -> tuple[float, float]:
-    """Return the 95 % percentile interval of the pooled median over songs drawn with replacement.
+    """Return the pooled median's 95 % percentile interval, drawing songs; NaN of fewer than two.
 
-    Songs and not frames are drawn, since the frames of a song resemble each other. NaN of fewer
-    than two songs.
+    Songs and not frames are drawn, since the frames of a song resemble each other.
     """
     if len(songs) < 2:
         return NAN, NAN

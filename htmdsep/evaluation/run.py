@@ -55,10 +55,7 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
 
 
 def choose_songs(songs: Sequence[Song], patterns: Sequence[str]) -> list[Song]:
-    """Return the songs that some pattern names, all where there are no patterns.
-
-    Raises HtmdsepError where one fits no song.
-    """
+    """Return the songs that patterns name, or all; raise HtmdsepError where one fits none."""
     chosen, missing = choose_names((song.title for song in songs), patterns)
     if missing:
         known = ", ".join(song.title for song in songs[:5])
@@ -124,7 +121,7 @@ def _score(
 def choose_pictures(
     options: EvaluationOptions, songs: Sequence[Song]
 ) -> list[tuple[str, Song, Excerpt | None]]:
-    """Return the name, the song and the excerpt, where one is asked for, of each picture.
+    """Return each picture's name, song and excerpt, if one is asked for.
 
     A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
     """
@@ -141,10 +138,7 @@ def choose_pictures(
 
 
 def write_tables(out: Path) -> Results:
-    """Write summary.md, summary.json and the boxplots from the scores of a folder.
-
-    Raises HtmdsepError where there are none.
-    """
+    """Write summary.md, summary.json and boxplots; raise HtmdsepError where there are no scores."""
     results = read_results(ResultsFolder(out))
     if results.scores.empty:
         raise HtmdsepError(f"there are no scores in {out}; make some with htmdsep-evaluate run")
@@ -161,10 +155,7 @@ def write_tables(out: Path) -> Results:
 
 
 def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:
-    """Measure and write runtime.json and runtime.md; return the latter.
-
-    "auto" stands for the CPU and, where there is one, the GPU.
-    """
+    """Write runtime.json and runtime.md, whose text is returned; "auto": the CPU and any GPU."""
     from htmdsep.engines.choice import pick_device
     from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 

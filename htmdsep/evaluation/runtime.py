@@ -35,10 +35,7 @@ class RuntimeCost:
 def measure_runtime(
     devices: Sequence[str], rounds: int = ROUNDS, configs: Sequence[NetworkConfig] = CONFIGS
 ) -> list[RuntimeCost]:
-    """Time the networks with random weights, each round all of them in turn.
-
-    On the CPU a segment at a time, as htmdsep separates; on a GPU all segments at once.
-    """
+    """Time networks of random weights in turn: on a CPU a segment at once, on a GPU all."""
     costs = []
     for device in map(torch.device, devices):
         networks = [build_network(config).to(device).eval() for config in configs]

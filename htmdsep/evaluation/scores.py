@@ -43,10 +43,7 @@ def score_v4(signals: Signals, stems: Stems, setting: Setting) -> pd.DataFrame:
 
 
 def score_segments(signals: Signals, stems: Stems, segment_seconds: float) -> pd.DataFrame:
-    """Score as the authors' scripts do: filters of each segment, PES and voice activity.
-
-    Of a mono song at 22 050 Hz. A segment that ends with the song is left out, as theirs do.
-    """
+    """Score a mono song as the authors' scripts do; a segment that ends with it is left out."""
     references, estimates = _paired(signals, stems)
     length = round(segment_seconds * signals.sample_rate)
     count = max(0, -(-(references.shape[1] - length) // length))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from htmdsep.datasets.folders import LENGTH_TOLERANCE_SECONDS, Song, Stem
+from htmdsep.datasets.folders import Song, Stem, check_lengths
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import HtmdsepError
@@ -41,10 +41,9 @@ class Signals:
 
 
 def read_song(song: Song) -> Signals:
-    """Decode a song's stems at their own rate and channels.
+    """Decode a song's stems at their own rate and channels; raise HtmdsepError where they differ.
 
-    Raises HtmdsepError where they cannot be decoded, where rates or channels differ, and where
-    lengths differ by more than 0.1 s; less is taken for an encoder's padding and cut off.
+    Lengths may differ by 0.1 s, which is taken for an encoder's padding and cut off.
     """
     vocals, rate = decode_stem(song.vocals)
     accompaniment, other_rate = decode_stem(song.accompaniment)
@@ -55,11 +54,8 @@ def read_song(song: Song) -> Signals:
             f"{song.title}: its signals have {rate} Hz, {channels} channels and {other_rate} Hz, "
             f"{other_channels} channels; convert them to the same"
         )
-    if max(lengths) - min(lengths) > LENGTH_TOLERANCE_SECONDS * rate:
-        raise HtmdsepError(
-            f"{song.title}: signals of different length ({lengths[0]} and {lengths[1]} frames); "
-            "align them"
-        )
+    names = "vocals", "accompaniment"
+    check_lengths(song.title, [(n, one / rate) for n, one in zip(names, lengths, strict=True)])
     frames = min(lengths)
     if frames == 0:
         raise HtmdsepError(f"{song.title} holds no audio; remove it")

@@ -50,14 +50,9 @@ def losses_of(label: str, provenance: dict[str, Any]) -> str | None:
 
 
 def row_of(architecture: str, losses: str | None) -> list[str] | None:
-    """Return the title of the slides' row of a network, and its eight figures.
-
-    Where the losses are none of the slides', the row is that of the architecture's best PES.
-    """
-    key = (architecture, losses or "")
-    if key not in _ROWS:
-        key = (architecture, DEFAULT_LOSSES.get(architecture, ""))
-    if key not in _ROWS:
-        return None
-    title = f"{ARCHITECTURES[architecture]} ({key[1].upper().replace('-', ', ')})"
-    return [title, *_ROWS[key].split()]
+    """Return the title and eight figures of the slides' row of a network, else of its best PES."""
+    for known in (losses, DEFAULT_LOSSES.get(architecture)):
+        if figures := _ROWS.get((architecture, known or "")):
+            title = f"{ARCHITECTURES[architecture]} ({str(known).upper().replace('-', ', ')})"
+            return [title, *figures.split()]
+    return None

@@ -155,10 +155,7 @@ BOUNDS: tuple[System, ...] = (
 
 
 def find_estimate(folder: Path, title: str, stem: StemName) -> Path | None:
-    """Find a song's stem in `<title>/`, `<title>.stem/`, or either below `test/` or `train/`.
-
-    Returns None where there is none. Raises HtmdsepError where there is more than one.
-    """
+    """Find a song's stem in `<title>/` or `<title>.stem/`, perhaps below `test/` or `train/`."""
     for place in (folder, folder / "test", folder / "train"):
         for name in (title, f"{title}.stem"):
             found = [
@@ -177,8 +174,7 @@ def fit_estimate(path: Path, signals: Signals) -> np.ndarray:
     """Read an estimate at a song's rate, channels and length, (frames, channels) float32.
 
     A mono estimate stands for every channel; several channels are averaged for a mono song. Where
-    the rates differ it is converted, and a frame at the end may be cut off or zero. Raises
-    HtmdsepError for other channels, and for a length that differs in any other way.
+    the rates differ it is converted, and a frame at the end may be cut off or zero.
     """
     samples, rate = decode_stem(Stem(path.name, (Term(path),)))
     frames, channels = signals.vocals.shape

@@ -24,10 +24,7 @@ Filters = Literal["song", "window"]
 
 @dataclass(frozen=True)
 class BSSRatios:
-    """Ratios in dB, each (sources, windows); NaN where some signal is silent throughout a window.
-
-    A ratio without any error is infinite.
-    """
+    """Ratios in dB, (sources, windows): infinite without error, NaN where a signal is silent."""
 
     sdr: np.ndarray  # source to all distortion
     isr: np.ndarray  # image to spatial, or filtering, distortion
@@ -87,10 +84,9 @@ def frame_starts(frames: int, window_length: int, hop_length: int) -> range:
 
 
 def silent_frames(signals: np.ndarray, starts: range, window_length: int) -> np.ndarray:
-    """Tell for every window whether some signal of (signals, frames, channels) is all zeros in it.
+    """Tell for each window whether some signal of (signals, frames, channels) is all zeros in it.
 
-    Returns (windows,) booleans. BSS Eval adds the channels up first and so also takes a signal in
-    antiphase for silence; here it is not.
+    BSS Eval adds the channels up first and so takes signals in antiphase for silence, too.
     """
     heard = [signals[:, start : start + window_length].any(axis=(1, 2)).all() for start in starts]
     return ~np.array(heard, bool)

@@ -100,10 +100,7 @@ def _factor(gram: np.ndarray) -> np.ndarray | None:
 
 
 def _solve(gram: np.ndarray, factor: np.ndarray | None, sides: np.ndarray) -> np.ndarray:
-    """Solve the normal equations; of the solutions of a singular system, take the smallest.
-
-    Every one of them has the same projection, so no ratio depends on that choice.
-    """
+    """Solve the normal equations, singular ones by the smallest solution; all project alike."""
     if factor is not None:
         return np.asarray(linalg.cho_solve((factor, True), sides, check_finite=False))
     values, vectors = linalg.eigh(gram, check_finite=False)

@@ -22,10 +22,7 @@ Oracle = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarray:
-    """Return the vocals that |V| / (|V| + |A|) lets through of the mixture, channel by channel.
-
-    All signals are (frames, channels) float32.
-    """
+    """Return what |V| / (|V| + |A|) lets through of the mixture, by channel; (frames, channels)."""
     voice, music = _transform(vocals), _transform(accompaniment)
     strengths = np.abs(voice), np.abs(music)
     mask = strengths[0] / (strengths[0] + strengths[1] + TINY)
@@ -35,9 +32,8 @@ def ideal_ratio_mask(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarra
 def multichannel_wiener(vocals: np.ndarray, accompaniment: np.ndarray) -> np.ndarray:
     """Return the vocals that the multichannel Wiener filter v R (v R + v' R')^-1 lets through.
 
-    v is a source's power in time and frequency, R how it is spread over the channels in a
-    frequency, on average over the song. Signals are (frames, channels) float32; of one channel
-    this is the ratio of powers.
+    v is a source's power in time and frequency, R its mean spread over the channels in a frequency.
+    Signals are (frames, channels) float32; of one channel this is the ratio of powers.
     """
     sources = np.stack([_transform(vocals), _transform(accompaniment)])
     filtered = np.empty_like(sources[0])

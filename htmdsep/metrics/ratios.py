@@ -15,8 +15,7 @@ FLOOR = 1e-10  # power that keeps the ratios of silence finite
 def sdr(target: Tensor, estimate: Tensor, floor: float = FLOOR) -> Tensor:
     """Return 10 log10 of target power over error power, over the last dimension, in dB.
 
-    `floor` is added to both powers. Works on tensors where they lie, for a training step's figures
-    must not wait for a GPU.
+    `floor` is added to both powers. A training step's figures must not wait for a GPU.
     """
     error = (target - estimate).square().sum(dim=-1)
     return 10 * ((target.square().sum(dim=-1) + floor) / (error + floor)).log10()
@@ -25,9 +24,8 @@ def sdr(target: Tensor, estimate: Tensor, floor: float = FLOOR) -> Tensor:
 def si_sdr(references: np.ndarray, estimates: np.ndarray, floor: float = 0.0) -> np.ndarray:
     """Return 10 log10 |a s|^2 / |a s - e|^2, a = <s, e> / <s, s>, over the last dimension, in dB.
 
-    Without a `floor`, a power added to each of these, it is infinite where nothing is left of the
-    error and NaN where either signal is silent. Le Roux et al., "SDR - half-baked or well done?",
-    ICASSP 2019 (without removing means).
+    Without a `floor`, added to each power, it is infinite where no error is left and NaN where
+    either is silent. Le Roux et al., "SDR - half-baked or well done?", ICASSP 2019; means stay.
     """
     references = np.asarray(references, np.float64)
     estimates = np.asarray(estimates, np.float64)

@@ -24,10 +24,9 @@ FULL_SCALE = 32_768
 
 
 def energy_at_silence(silent: np.ndarray, measured: np.ndarray) -> np.ndarray:
-    """Return the energy in dB of `measured` in each frame where `silent` is all zeros, else NaN.
+    """Return 10 log10 (energy + 1e-12) of `measured` frames where `silent` is all zeros, else NaN.
 
-    Both are (frames, samples). With the true source first this is PES, with the estimate first it
-    is EPS: 10 log10(sum of squares + 1e-12).
+    Both are (frames, samples). With the true source first this is PES, the estimate first EPS.
     """
     energies = np.sum(np.asarray(measured, np.float64) ** 2, axis=1)
     levels = 10 * np.log10(energies + POWER_FLOOR)
@@ -35,10 +34,7 @@ def energy_at_silence(silent: np.ndarray, measured: np.ndarray) -> np.ndarray:
 
 
 def level_at_inactivity(active_share: np.ndarray, estimate: np.ndarray) -> np.ndarray:
-    """Return the RMS level in dB of each (segments, samples) estimate under little activity.
-
-    NaN where the true voice is active in more than half of the segment's detector frames.
-    """
+    """Return levels in dB of (segments, samples), NaN where over half of a segment is active."""
     rms = np.sqrt(np.mean(np.asarray(estimate, np.float64) ** 2, axis=1))
     with np.errstate(divide="ignore"):
         levels = 20 * np.maximum(np.log10(rms), LEAST_LOG_RMS)
@@ -46,10 +42,9 @@ def level_at_inactivity(active_share: np.ndarray, estimate: np.ndarray) -> np.nd
 
 
 def levels_at_silence(target: np.ndarray, signals: np.ndarray, frame: int) -> np.ndarray:
-    """Return the level in dBFS of every whole frame whose target nobody would hear.
+    """Return (n, silent frames) of levels in dBFS, -100 at least, where nobody hears the target.
 
-    Of a target (..., time) and signals (n, ..., time) the result is (n, silent frames). Levels end
-    at -100 dBFS.
+    The target is (..., time), the signals (n, ..., time).
     """
     silent = frame_powers(target, frame) < power_of(INAUDIBLE_DBFS)
     return np.asarray(10 * np.log10(frame_powers(signals, frame)[:, silent] + FLOOR))
@@ -65,9 +60,8 @@ def frame_powers(signals: np.ndarray, frame: int) -> np.ndarray:
 def voice_activity(segments: np.ndarray, sample_rate: int) -> np.ndarray:
     """Return (segments, detector frames) booleans for (segments, samples) at a rate in Hz.
 
-    As HTMD-Net's evaluation script: a fresh WebRTC detector a segment; a frame is active if it or
-    a neighbour is; a frame of zeros ends the segment. What is beyond full scale is turned down to
-    0.99 first.
+    As HTMD-Net's script: a fresh WebRTC detector a segment; a frame is active if it or a neighbour
+    is; a frame of zeros ends the segment; what is beyond full scale is turned down to 0.99.
     """
     return np.array([_activity(segment, sample_rate) for segment in segments], bool)
 

@@ -13,10 +13,7 @@ Network = HTMDNet | ConvTasNet | WaveUNet
 
 
 def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
-    """Return the network that a config describes, with PyTorch's initial weights.
-
-    Of `layers` its masking network is made, where that is a temporal one.
-    """
+    """Return a config's network, its temporal masking made of `layers`, drawn as by PyTorch."""
     if isinstance(config, (HTMDNetConfig, SpectralConfig)):
         return HTMDNet(config, layers)
     if isinstance(config, ConvTasNetConfig):
@@ -26,11 +23,7 @@ def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
 
 @torch.no_grad()
 def initialise_like_keras(network: nn.Module, generator: torch.Generator) -> None:
-    """Draw the weights as Keras does by default, as the published networks were.
-
-    Glorot-uniform kernels, orthogonal recurrent kernels, zero biases but for the LSTM's forget
-    gates, which start at 1.
-    """
+    """Draw weights as Keras does: Glorot-uniform, recurrent orthogonal, forget gates at 1."""
     for module in network.modules():
         if isinstance(module, (nn.Conv1d, nn.ConvTranspose1d, nn.Conv2d, nn.ConvTranspose2d)):
             nn.init.xavier_uniform_(module.weight, generator=generator)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, fields
+from dataclasses import Field, asdict, dataclass, fields
 from math import lcm
 from typing import Any, ClassVar, Literal
 
@@ -42,19 +42,8 @@ class _Common:
     def __post_init__(self) -> None:
         for field in fields(self):
             value = getattr(self, field.name)
-            if field.name in _CHOICES:
-                if value not in _CHOICES[field.name]:
-                    known = " or ".join(repr(choice) for choice in _CHOICES[field.name])
-                    raise HtmdsepError(f"{field.name} must be {known}, not {value!r}")
-            elif field.name == "input_level":
-                if value is not None and not -100 <= value <= 0:
-                    raise HtmdsepError(f"input_level must lie between -100 and 0, not {value!r}")
-            elif field.name == "widths":
-                _check_widths(value)
-            elif not _is_positive(value) and not (field.name in _MAY_BE_ZERO and value == 0):
-                raise HtmdsepError(f"{field.name} must be a positive number, not {value!r}")
-            elif isinstance(field.default, int) and not isinstance(value, int):
-                raise HtmdsepError(f"{field.name} must be a whole number, not {value!r}")
+            if wanted := _wanted(field, value):
+                raise HtmdsepError(f"{field.name} must {wanted}, not {value!r}")
         if self.segment_length % self.length_multiple:
             raise HtmdsepError(
                 f"segment_length must be a multiple of {self.length_multiple}, "
@@ -184,14 +173,22 @@ class WaveUNetConfig(_Common):
         return int(2**self.levels)
 
 
-def _is_positive(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and value > 0
-
-
-def _check_widths(value: object) -> None:
-    widths = value if isinstance(value, tuple) else ()
-    if len(widths) < 2 or not all(isinstance(width, int) and width > 0 for width in widths):
-        raise HtmdsepError(f"widths must be two or more positive whole numbers, not {value!r}")
+def _wanted(field: Field[Any], value: Any) -> str:
+    """Say what a field's value must be where it is something else."""
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if choices := _CHOICES.get(field.name):
+        return "" if value in choices else f"be {' or '.join(map(repr, choices))}"
+    if field.name == "input_level":
+        fits = value is None or (is_number and -100 <= value <= 0)
+        return "" if fits else "lie between -100 and 0"
+    if field.name == "widths":
+        fits = isinstance(value, tuple) and len(value) > 1
+        fits = fits and all(isinstance(width, int) and width > 0 for width in value)
+        return "" if fits else "be two or more positive whole numbers"
+    if not is_number or not (value > 0 or (value == 0 and field.name in _MAY_BE_ZERO)):
+        return "be a positive number"
+    is_whole = isinstance(value, int) or not isinstance(field.default, int)
+    return "" if is_whole else "be a whole number"
 
 
 NetworkConfig = HTMDNetConfig | SpectralConfig | ConvTasNetConfig | WaveUNetConfig

@@ -20,10 +20,7 @@ def parameter_count(network: nn.Module) -> int:
 
 @torch.inference_mode()
 def multiply_adds(network: Network) -> int:
-    """Count the multiplications of convolutions and LSTMs over one second of audio, on the CPU.
-
-    The network is left in evaluation mode.
-    """
+    """Count multiplications of convolutions and LSTMs over a second of audio; ends in eval mode."""
     counted = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -46,8 +43,7 @@ def multiply_adds(network: Network) -> int:
 def time_in_turn(cases: Sequence[Callable[[], object]], rounds: int) -> list[list[float]]:
     """Return the wall seconds that each case took in each round; a round goes through all cases.
 
-    They take turns since a shared machine is not as fast in one minute as in the next. A figure is
-    the mean of as many runs as fill 0.2 s, after one to warm up.
+    A figure is the mean of as many runs as fill 0.2 s, after one to warm up.
     """
     taken: list[list[float]] = [[] for _ in cases]
     for _ in range(rounds):

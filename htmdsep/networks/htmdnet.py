@@ -37,7 +37,6 @@ class Layers(NamedTuple):
     depthwise: type[nn.Conv1d] = nn.Conv1d
     encoder: type[nn.Conv1d] = nn.Conv1d
     decoder: type[nn.ConvTranspose1d] = nn.ConvTranspose1d
-    norm: type[nn.BatchNorm1d] = nn.BatchNorm1d
 
 
 PLAIN = Layers()
@@ -60,7 +59,7 @@ class TemporalBlock(nn.Module):
         self.expand = nn.Sequential(
             layers.pointwise(narrow, wide, 1),
             nn.LeakyReLU(config.leaky_slope),
-            layers.norm(wide, eps, momentum),
+            nn.BatchNorm1d(wide, eps, momentum),
         )
         self.depthwise = nn.Sequential(
             layers.depthwise(
@@ -72,7 +71,7 @@ class TemporalBlock(nn.Module):
                 groups=wide,
             ),
             nn.LeakyReLU(config.leaky_slope),
-            layers.norm(wide, eps, momentum),
+            nn.BatchNorm1d(wide, eps, momentum),
         )
         self.skip = layers.pointwise(wide, narrow, 1)
         self.residual = None if last else layers.pointwise(wide, narrow, 1)
@@ -95,7 +94,7 @@ class MaskingNetwork(nn.Module):
         padding = (kernel - stride) // 2
         self.encoder = layers.encoder(1, channels, kernel, stride, padding)
         self.entry = nn.Sequential(
-            layers.norm(channels, config.batchnorm_eps, config.batchnorm_momentum),
+            nn.BatchNorm1d(channels, config.batchnorm_eps, config.batchnorm_momentum),
             layers.pointwise(channels, narrow, 1),
         )
         dilations = [2**block for block in range(config.blocks)] * config.repeats

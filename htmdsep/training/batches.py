@@ -29,7 +29,7 @@ from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spre
 from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
 from htmdsep.training.cache import UNIT
-from htmdsep.training.places import Lengths, Place, Sources, StemPair, choose_places
+from htmdsep.training.places import Place, Sources, StemPair, choose_places
 from htmdsep.training.processes import Batch
 
 KEY = 4.0  # semitones that the music is transposed by, either way
@@ -42,10 +42,7 @@ VOICE_EQUALISER, MUSIC_EQUALISER = 4.0, 5.0  # dB, at most, of its points and of
 
 @dataclass(frozen=True)
 class SongSegments:
-    """Segments of aligned pairs that do not overlap, shuffled every epoch by the seed alone.
-
-    `world_size` processes share each step's segments, `batch_size` each.
-    """
+    """Segments of aligned pairs, shuffled every epoch; `world_size` processes share each step's."""
 
     pairs: tuple[StemPair, ...]
     segment_length: int
@@ -103,10 +100,7 @@ class Excerpts(NamedTuple):
 
 @dataclass(frozen=True)
 class RandomMixes:
-    """Draw batches; batch `step` of `rank` depends on nothing but these numbers and the seed.
-
-    On a CPU that holds to the bit; another kind of device has other noise in its reverbs.
-    """
+    """Draw batches, each by its number and the seed alone; to the bit on one kind of device."""
 
     sources: Sources
     settings: MixSettings
@@ -122,13 +116,12 @@ class RandomMixes:
 
     def read(self, step: int) -> Excerpts:
         """Choose what a batch is made of, and read it."""
-        mixed_length = self.settings.mixed_length(self.segment_length)
-        lengths = Lengths(MelodyRange().source_length(mixed_length), mixed_length)
+        mixed = self.settings.mixed_length(self.segment_length)
+        source = MelodyRange().source_length(mixed)
         rng = np.random.default_rng([self.seed, step, self.rank])
-        chosen = choose_places(rng, self.sources, self.settings, self.batch_size, lengths)
-        vocals = self._read(chosen.vocals, lengths.source)
-        music = self._read(chosen.music, lengths.source)
-        seconds = self._read([one for one in chosen.seconds if one], lengths.mixed)
+        chosen = choose_places(rng, self.sources, self.settings, self.batch_size, source, mixed)
+        vocals, music = self._read(chosen.vocals, source), self._read(chosen.music, source)
+        seconds = self._read([one for one in chosen.seconds if one], mixed)
         joined = np.array([one is not None for one in chosen.seconds])
         mono = (_is_mono(part) for part in (vocals, music))
         rows = np.stack([chosen.kinds, joined, *mono], axis=1).astype(np.int64)
@@ -153,10 +146,7 @@ class RandomMixes:
 def _is_mono(excerpts: np.ndarray) -> np.ndarray:
     """Tell which excerpts (rows, channels, time) have hardly any difference of their channels."""
     left, right = excerpts[:, 0].astype(np.float32), excerpts[:, -1]
-    difference: np.ndarray = np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(
-        axis=1
-    )
-    return difference
+    return np.asarray(np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(axis=1))
 
 
 def mix(excerpts: Excerpts, draw: Draw, length: int) -> Batch:

@@ -78,10 +78,9 @@ def cache_stems(
 ) -> dict[str, CachedStem]:
     """Decode every stem that is not in the cache folder yet, and map all with sound by name.
 
-    A thread a core decodes. Loose stems that are silent are left out, with a line on standard
-    error. Raises HtmdsepError for stems that cannot be decoded, hold values that are not finite,
-    exceed full scale by 6 dB, are silent without being loose, or whose terms differ in length;
-    what was decoded until then stays.
+    Loose stems that are silent are left out, with a line on standard error. Raises HtmdsepError
+    for stems that cannot be decoded, are not finite, exceed full scale by 6 dB, are silent and not
+    loose, or whose terms differ in length; what was decoded until then stays.
     """
     wanted = list(stems)
     make_folder(folder)
@@ -138,7 +137,8 @@ def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
     opened = stem_blocks(stem, sample_rate, channels=channels)
     with path.open("wb") as file, opened as (_, blocks):
         for block in blocks:
-            _check(stem, block)
+            if len(block) and (peak := float(np.abs(block).max())) >= FULL_SCALE:
+                raise HtmdsepError(f"{stem.paths} peaks at {peak:.1f}; keep it below {FULL_SCALE}")
             energy += float(np.sum(block.astype(np.float64) ** 2))
             length += block.size
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
@@ -152,18 +152,8 @@ def _silent(stem: Stem) -> HtmdsepError:
     return HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
 
 
-def _check(stem: Stem, block: np.ndarray) -> None:
-    if not np.isfinite(block).all():
-        raise HtmdsepError(f"{stem.paths} holds NaN or infinite samples; export it again")
-    if len(block) and (peak := float(np.abs(block).max())) >= FULL_SCALE:
-        raise HtmdsepError(f"{stem.paths} peaks at {peak:.1f}; keep it below {FULL_SCALE}")
-
-
 def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
-    """Draw the first sample of an excerpt that is not silent, unless five attempts fail.
-
-    A stem shorter than `length` starts within the excerpt, which is then negative.
-    """
+    """Draw where an excerpt begins that is not silent, in five attempts; below 0 in short stems."""
     spare = len(stem.samples) - length
     least = power_of(WORTH_READING_DBFS) * length
     for _ in range(ATTEMPTS):

@@ -11,13 +11,7 @@ import click
 import torch
 
 from htmdsep import __version__
-from htmdsep.console import (
-    GroupedCommand,
-    exit_on_error,
-    flags,
-    options_from,
-    run_program,
-)
+from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
 from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
@@ -40,9 +34,7 @@ PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"
 
 
-@click.group(
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-)
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__)
 def command() -> None:
     """Turn a folder of music into weights for htmdsep."""
@@ -91,23 +83,12 @@ def train_command(**values: Any) -> None:
     help="Only HTMD-Net's masking network: faster, without what its denoiser adds.",
 )
 def export_command(
-    checkpoint: Path,
-    weights: Path,
-    name: str,
-    licence: str,
-    credits_file: Path,
-    masking_only: bool,
+    checkpoint: Path, weights: Path, name: str, licence: str, credits_file: Path, masking_only: bool
 ) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
     with exit_on_error(PROGRAM):
-        digest = export_weights(
-            checkpoint,
-            weights,
-            name=name,
-            licence=licence,
-            data=read_credits(credits_file),
-            masking_only=masking_only,
-        )
+        data = read_credits(credits_file)
+        digest = export_weights(checkpoint, weights, name, licence, data, masking_only=masking_only)
     click.echo(f"{digest}  {weights}")
 
 

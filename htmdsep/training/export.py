@@ -26,17 +26,16 @@ from htmdsep.weights.graph import make_graph
 def export_weights(
     checkpoint: Path,
     path: Path,
-    *,
     name: str,
     licence: str,
     data: list[dict[str, str]],
+    *,
     masking_only: bool = False,
 ) -> str:
     """Write a checkpoint's averaged weights in half precision; return the file's SHA-256.
 
     `data` are the credits of the audio, a dict a source. With `masking_only` the file holds
-    HTMD-Net's masking network, whose estimate is then the estimate. Raises HtmdsepError where
-    the checkpoint cannot be read, and for a masking network of what is no HTMD-Net.
+    HTMD-Net's masking network alone.
     """
     saved = read_checkpoint(checkpoint)
     provenance: dict[str, Any] = {
@@ -69,9 +68,7 @@ def masking_network(network: Network) -> ConvTasNet:
 def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     """Write the mean of weights given by name or file in half precision; return its SHA-256.
 
-    Licence and provenance are those of the first, to which the hashes of all are added: weights
-    that one run passed, or that one began as, share their data. Raises HtmdsepError where there
-    are fewer than two, where one cannot be read, and where they are of different networks.
+    Licence and provenance are those of the first, with the hashes of all.
     """
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
@@ -101,28 +98,24 @@ def _write(path: Path, network: Network, info: WeightsInfo) -> str:
 
 def describe_command(arguments: Sequence[str]) -> str:
     """Return the command of arguments, without the folders of paths: they are nobody's business."""
-    return shlex.join(["htmdsep-train", *map(_without_folder, arguments)])
-
-
-def _without_folder(word: str) -> str:
-    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
-    return option + equals + (Path(value).name if Path(value).is_absolute() else value)
+    parts = [word.rpartition("=") if word[:2] == "--" else ("", "", word) for word in arguments]
+    words = [
+        option + equals + (Path(value).name if Path(value).is_absolute() else value)
+        for option, equals, value in parts
+    ]
+    return shlex.join(["htmdsep-train", *words])
 
 
 def current_commit() -> str:
     """Return the commit that the package runs from, "unknown" outside a repository."""
+    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     folder = Path(__file__).parent
     try:
-        found = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"],
-            cwd=folder,
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        return subprocess.check_output(
+            command, cwd=folder, stderr=subprocess.DEVNULL, text=True
+        ).strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return found.stdout.strip()
 
 
 def read_credits(path: Path) -> list[dict[str, str]]:

@@ -14,11 +14,10 @@ many windows as any other.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from importlib.resources import files
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +34,9 @@ WINDOW_SECONDS = 10
 SUNG_SHARE = 0.4  # of a window's 50 ms frames within 40 dB of the song's loudest
 PEAK = 0.95  # that louder mixtures are brought down to
 TOGETHER = 8  # windows read at once
+RECIPES = Path(__file__).parent / "recipes"
+
+T = TypeVar("T", Song, Stem)
 
 
 @dataclass(frozen=True)
@@ -50,12 +52,12 @@ class Description:
     labels: list[str] = field(default_factory=list)
 
 
-# What a field must be, by its type in Description, in words.
-KINDS = {
-    "list[str]": "a list of names",
-    "list[list[str]]": "a list of lists of files",
-    "int": "a whole number, 0 or more",
-    "float | None": "a number of dB or null",
+# What a field must be, by its type in Description: in words, and as an example.
+KINDS: dict[str, tuple[str, Any]] = {
+    "list[str]": ("a list of names", [""]),
+    "list[list[str]]": ("a list of lists of files", [[""]]),
+    "int": ("a whole number, 0 or more", 0),
+    "float | None": ("a number of dB or null", 0.0),
 }
 
 
@@ -74,22 +76,20 @@ class HeldOut:
 
 def packaged_recipes() -> list[str]:
     """Return the names of the descriptions that come with htmdsep."""
-    names = (entry.name for entry in files("htmdsep.training").joinpath("recipes").iterdir())
-    return sorted(name.removesuffix(".json") for name in names if name.endswith(".json"))
+    return sorted(path.stem for path in RECIPES.glob("*.json"))
 
 
 def describe(library: Library, recipe: str | None) -> dict[str, Description]:
-    """Read a description by its packaged name or path; without one, choose by the library.
+    """Read a description by its packaged name or path; raise HtmdsepError where it is none.
 
-    MUSDB18 is split 3:1; of other folders every seventh song is held out, or where there are no
-    songs every seventh voice and accompaniment. Raises HtmdsepError where a file is not a
-    description.
+    Without one MUSDB18 is split 3:1; of other folders every seventh song is held out, or where
+    there are no songs every seventh voice and accompaniment.
     """
     if recipe is None and not library.is_musdb:
         return {"validation": _default_description(library)}
     recipe = recipe or "musdb-3-1"
-    packaged = files("htmdsep.training").joinpath("recipes", f"{recipe}.json")
-    source = packaged if recipe in packaged_recipes() else Path(recipe)
+    packaged = recipe in packaged_recipes()
+    source = RECIPES / f"{recipe}.json" if packaged else Path(recipe)
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
@@ -108,22 +108,18 @@ def _description(recipe: str, name: str, said: dict[str, Any]) -> Description:
     if unknown := sorted(said.keys() - kinds.keys()):
         raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(kinds)}")
     for key, value in said.items():
-        if not _fits(value, kinds[key]):
-            kind = KINDS[kinds[key]]
-            raise HtmdsepError(f"{recipe}: {key} of {name} must be {kind}, not {value!r}")
+        words, example = KINDS[kinds[key]]
+        if not _is_like(value, example):
+            raise HtmdsepError(f"{recipe}: {key} of {name} must be {words}, not {value!r}")
     return Description(**said)
 
 
-def _fits(value: Any, kind: str) -> bool:
-    if kind.startswith("list["):
-        return isinstance(value, list) and all(_fits(one, kind[5:-1]) for one in value)
-    if kind == "str":
-        return isinstance(value, str)
-    if isinstance(value, bool):
-        return False
-    if kind == "int":
-        return isinstance(value, int) and value >= 0
-    return value is None or isinstance(value, (int, float))
+def _is_like(value: Any, example: Any) -> bool:
+    if isinstance(example, list):
+        return isinstance(value, list) and all(_is_like(one, example[0]) for one in value)
+    if isinstance(example, float):
+        return value is None or type(value) in (int, float)
+    return type(value) is type(example) and value >= example
 
 
 def _default_description(library: Library) -> Description:
@@ -143,10 +139,7 @@ def _default_description(library: Library) -> Description:
 def hold_out(
     library: Library, described: Mapping[str, Description]
 ) -> tuple[Library, list[HeldOut]]:
-    """Split a library into what to train on and the validation sets of a description.
-
-    Raises HtmdsepError for a set without anything, and for a name or pattern that matches nothing.
-    """
+    """Split a library into what to train on and validation sets, of which none may be empty."""
     sets = [_one_set(library, name, said) for name, said in described.items()]
     songs = [song for one in sets for song in one.songs]
     names = {stem.name for one in sets for group in one.voices for stem in group}
@@ -163,10 +156,10 @@ def hold_out(
 
 def _one_set(library: Library, name: str, said: Description) -> HeldOut:
     missing: list[str] = []
-    songs = _songs(library.songs, said.songs, missing)
-    songs += _songs(library.labels, said.labels, missing)
-    voices = [_stems(library.voices, group, missing) for group in said.voices]
-    music = _stems(library.accompaniments, said.accompaniment, missing)
+    songs = _choose(library.songs, _title, said.songs, missing)
+    songs += _choose(library.labels, _title, said.labels, missing)
+    voices = tuple(_choose(library.voices, _file_name, group, missing) for group in said.voices)
+    music = _choose(library.accompaniments, _file_name, said.accompaniment, missing)
     if missing:
         raise HtmdsepError(
             f"the validation set {name!r} names what the folder lacks: {', '.join(missing)}; "
@@ -176,27 +169,20 @@ def _one_set(library: Library, name: str, said: Description) -> HeldOut:
         raise HtmdsepError(
             f"the validation set {name!r} is empty; name songs, or voices and accompaniment"
         )
-    return HeldOut(
-        name=name,
-        songs=tuple(songs),
-        voices=tuple(voices),
-        accompaniments=music,
-        level=DEFAULT_LEVEL if said.level is None and not songs else said.level,
-        windows=said.windows,
-        seed=said.seed,
-    )
+    level = DEFAULT_LEVEL if said.level is None and not songs else said.level
+    return HeldOut(name, songs, voices, music, level, said.windows, said.seed)
 
 
-def _songs(songs: list[Song], wanted: list[str], missing: list[str]) -> list[Song]:
-    titles, lacking = choose_names((song.title for song in songs), wanted)
+def _choose(
+    found: Sequence[T], name: Callable[[T], str], wanted: list[str], missing: list[str]
+) -> tuple[T, ...]:
+    chosen, lacking = choose_names(map(name, found), wanted)
     missing += lacking
-    return [song for song in songs if song.title in titles]
+    return tuple(one for one in found if name(one) in chosen)
 
 
-def _stems(stems: list[Stem], wanted: list[str], missing: list[str]) -> tuple[Stem, ...]:
-    names, lacking = choose_names(map(_file_name, stems), wanted)
-    missing += lacking
-    return tuple(stem for stem in stems if _file_name(stem) in names)
+def _title(song: Song) -> str:
+    return song.title
 
 
 def _file_name(stem: Stem) -> str:
@@ -245,11 +231,7 @@ class ValidationSet:
 def make_validation_set(
     held: HeldOut, cached: Mapping[str, CachedStem], sample_rate: int
 ) -> ValidationSet:
-    """Choose the windows of a held-out set.
-
-    Of songs at a given level only windows with singing are taken, of songs as they are all. Raises
-    HtmdsepError where there are none.
-    """
+    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any."""
     length = WINDOW_SECONDS * sample_rate
     windows = []
     for song in held.songs:

@@ -19,10 +19,7 @@ FREE = {"segment_length", "input_level"}
 
 
 def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
-    """Draw a network's weights as Keras does, or as PyTorch does but for what begins transparent.
-
-    That is a masking network's encoder and decoder, and HTMD-Net's last layer.
-    """
+    """Draw weights as Keras does, or as PyTorch does but for what begins transparent."""
     if like_keras:
         initialise_like_keras(network, torch.Generator().manual_seed(seed))
         return
@@ -37,13 +34,10 @@ def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:
 def encode_frequencies(network: MaskingNetwork) -> None:
     """Let encoder and decoder begin as windowed cosines and sines that undo each other.
 
-    With a mask of ones the decoder then returns the mixture, away from its ends. Half of the
-    channels are cosines at (k + 1/2) / channels of the sample rate, half the sines. Frequencies
-    so spaced sum to `channels / 2` at lag 0 and to 0 at every other lag below `channels`, so that
-    analysis and synthesis of a frame give it back times the squared window; squared roots of a
-    Hann window, `kernel / stride` to a frame, add up to `kernel / (2 stride)`. Where kernel and
-    stride do not allow this (channels fewer than the kernel, hops over half of it or not dividing
-    it) the weights stay as drawn.
+    Half of the channels are cosines at (k + 1/2) / channels of the sample rate, half the sines;
+    their sum is `channels / 2` at lag 0 and 0 at every other lag below `channels`. Squared roots of
+    a Hann window, `kernel / stride` to a frame, add up to `kernel / (2 stride)`. Where kernel and
+    stride do not allow this, the weights stay as drawn.
     """
     encoder, decoder = network.encoder, network.decoder
     channels, kernel, stride = encoder.out_channels, encoder.kernel_size[0], encoder.stride[0]
@@ -63,11 +57,7 @@ def encode_frequencies(network: MaskingNetwork) -> None:
 
 @torch.no_grad()
 def pass_masked_estimate(network: DenoisingNetwork) -> None:
-    """Let HTMD-Net begin with its masked estimate as its estimate.
-
-    Otherwise the weight that lets it pass must grow from about 0 to 1, by no more than the
-    learning rate a step: after 217 steps at 1e-3 the estimate had a tenth of its level (measured).
-    """
+    """Let HTMD-Net begin with its masked estimate, else let through after hundreds of steps."""
     output = network.output  # its last input channel is the masked estimate
     assert output.bias is not None
     output.weight.zero_()
@@ -76,10 +66,7 @@ def pass_masked_estimate(network: DenoisingNetwork) -> None:
 
 
 def start_from(network: Network, weights: str) -> dict[str, Any]:
-    """Give a network the weights of a name or a file, and return where those come from.
-
-    Raises HtmdsepError where there are none, or where they are another network's.
-    """
+    """Give a network known weights, by name or file, and return where those come from."""
     located = find_weights(weights)
     known, info = load_weights(located.path, expected_sha256=located.sha256)
     wanted, found = config_to_dict(network.config), config_to_dict(info.config)

@@ -35,10 +35,10 @@ def music_places(
 def score_leak(
     estimator: WindowEstimator, places: Iterable[Place], sample_rate: int
 ) -> dict[str, float]:
-    """Tell how far an estimator's vocals lie under the music, in dB, to a thousandth.
+    """Tell how far an estimator's vocals lie under the music, in dB; NaN where there is none.
 
-    By name: `windows`, those that are not silent; `leak`, the mean over them; `leak_upper`, what a
-    tenth of them exceeds; `loud_leaks`, the share above -20 dB. NaN where there is no music.
+    `leak` is the mean over the windows that sound, `leak_upper` what a tenth of them exceeds,
+    `loud_leaks` the share above -20 dB.
     """
     levels = []
     for stem, start in places:

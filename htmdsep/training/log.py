@@ -16,10 +16,7 @@ Rows = list[dict[str, str]]
 
 
 def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]], None]:
-    """Return what logs a row: CSV, picture where matplotlib is there, and standard error.
-
-    Raises HtmdsepError where TensorBoard is wanted and not there.
-    """
+    """Return what logs a row: CSV, a picture with matplotlib, standard error, events on request."""
     add_events = _event_writer(folder) if tensorboard else None
 
     def report(row: dict[str, float]) -> None:
@@ -42,12 +39,9 @@ def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]],
 
 
 def append_row(path: Path, row: dict[str, float]) -> Rows:
-    """Add a row to a log and return all rows; columns that are new are empty in earlier rows.
-
-    A log that cannot be read, as another program may have saved it, is moved aside and told.
-    """
+    """Add a row to a log and return all; a file that is no log is moved aside, with a line."""
     try:
-        earlier = read_rows(path)
+        earlier = read_rows(path) if path.exists() else []
     except (ValueError, csv.Error) as error:
         aside = path.with_name(f"{path.stem}-before-step-{row['step']:g}{path.suffix}")
         path.replace(aside)
@@ -63,17 +57,9 @@ def append_row(path: Path, row: dict[str, float]) -> Rows:
 
 
 def read_rows(path: Path) -> Rows:
-    """Return the rows of a log, none where there is no log yet.
-
-    What spreadsheets make of it, a byte order mark or semicolons, is read, too. Raises ValueError
-    where the rows have no numbers.
-    """
-    if not path.exists():
-        return []
-    text = path.read_text(encoding="utf-8-sig")
-    header = text.partition("\n")[0]
-    delimiter = max(",;\t", key=header.count)
-    rows = list(csv.DictReader(text.splitlines(), delimiter=delimiter))
+    """Return the rows of a log; raise ValueError or csv.Error where it is none."""
+    with path.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
     for row in rows:
         if "step" not in row or None in row or None in row.values():
             raise ValueError("its rows are not those of a log")

@@ -39,10 +39,7 @@ RATIO = LossSettings("ratio", 0.5, "ratio", 1.0)
 
 
 def distance(kind: Distance, estimate: Tensor, target: Tensor, mixture: Tensor) -> Tensor:
-    """Return the distance of each row of (batch, 1, time), as (batch,).
-
-    `ratio` is log10 of the error's power over the mixture's.
-    """
+    """Return rows' distances, (batch,); `ratio` is log10 of error power over mixture power."""
     difference = estimate.float() - target
     if kind == "mae":
         return difference.abs().mean(dim=(1, 2))

@@ -77,18 +77,11 @@ class Places(NamedTuple):
     seconds: list[Place | None]
 
 
-@dataclass(frozen=True)
-class Lengths:
-    """How many samples are read for a segment, and how many of them remain to be mixed."""
-
-    source: int
-    mixed: int
-
-
 def choose_places(
-    rng: np.random.Generator, sources: Sources, settings: MixSettings, rows: int, lengths: Lengths
+    rng: np.random.Generator, sources: Sources, settings: MixSettings, rows: int, *lengths: int
 ) -> Places:
-    """Choose kinds of rows, and what they are made of."""
+    """Choose rows' kinds and places; `lengths` are the samples read, and those of them mixed."""
+    source, mixed = lengths
     chosen = Places(_choose_kinds(rng, sources, settings, rows), [], [], [])
     pools = {SONG_VOICE: sources.song_voices, VOICE: sources.voices}
     pairs = {PAIR: sources.pairs, LABEL: sources.labels}
@@ -96,14 +89,14 @@ def choose_places(
         joined = rng.random() < settings.second_source and kind not in pairs
         if kind in pairs:
             vocals, music = pairs[kind][rng.integers(len(pairs[kind]))]
-            start = random_active_start(rng, vocals, lengths.source)
+            start = random_active_start(rng, vocals, source)
             chosen.vocals.append(Place(vocals, start))
             chosen.music.append(Place(music, start))
         else:
             pool = pools.get(kind)
-            chosen.vocals.append(pool.draw(rng, lengths.source) if pool else None)
-            chosen.music.append(sources.accompaniments.draw(rng, lengths.source))
-        chosen.seconds.append(sources.accompaniments.draw(rng, lengths.mixed) if joined else None)
+            chosen.vocals.append(pool.draw(rng, source) if pool else None)
+            chosen.music.append(sources.accompaniments.draw(rng, source))
+        chosen.seconds.append(sources.accompaniments.draw(rng, mixed) if joined else None)
     return chosen
 
 

@@ -86,9 +86,8 @@ def load(
 ) -> Generator[Batch, None, None]:
     """Yield batches `first` to `last` - 1 in order, on a device; 0 workers: all in this process.
 
-    On a GPU, workers only read and the GPU mixes; for a network on a CPU the workers mix too, so
-    that it need not wait. Each tensor from a worker holds a file open until it is gone, of which
-    a process may have about a thousand.
+    For a network on a CPU workers mix, too; for one on a GPU they read. Each tensor from a worker
+    holds a file open until it is gone, of which a process may have about a thousand.
     """
     by_workers = device.type in MIXED_BY_WORKERS
     staged = batches if not by_workers and isinstance(batches, StagedBatches) else None

@@ -145,8 +145,7 @@ def resume_settings(recipe: Recipe, config: NetworkConfig, seed: int) -> dict[st
 def network_config(recipe: Recipe, repeats: int | None = None) -> NetworkConfig:
     """Return the config of the recipe's architecture with the recipe's segment length and encoder.
 
-    `repeats` is the masking network's depth, None the architecture's own. Raises HtmdsepError where
-    it is given for a network that has none.
+    `repeats` is the masking network's depth, None the architecture's own.
     """
     level = INPUT_LEVEL if recipe.random_mixes else None  # the paper's segments are as they are
     if recipe.architecture in ("spectral", "waveunet"):

@@ -15,7 +15,7 @@ from torch import nn
 
 from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import make_folder, remove_empty
+from htmdsep.files import make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import PLAIN
@@ -38,10 +38,7 @@ except ImportError:  # Windows
 
 
 def train_with(options: TrainOptions) -> int | None:
-    """Train as the options say; return the signal that ended the run, None without one.
-
-    Raises HtmdsepError for what a user can mend.
-    """
+    """Train as the options say; return the signal that ended the run, None without one."""
     device = _device(options.device)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
@@ -49,7 +46,8 @@ def train_with(options: TrainOptions) -> int | None:
         torch.set_float32_matmul_precision("high")  # TF32 where autocast leaves float32
     recipe = options.recipe()
     if options.bf16 is None:
-        recipe = replace(recipe, bf16=recipe.bf16 and _has_fast_bf16(device))
+        is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()
+        recipe = replace(recipe, bf16=recipe.bf16 and is_fast)
     config = network_config(recipe, options.repeats)
     if recipe.keep_norms and options.start_from is None:
         raise HtmdsepError(
@@ -62,7 +60,7 @@ def train_with(options: TrainOptions) -> int | None:
         )
     with join_processes(device) as world, _own_folder(options.out, world):
         prepared = _prepare(options, config, world)
-        _, ended_by = fit(options, recipe, config, prepared, device=device, world=world)
+        _, ended_by = fit(options, recipe, config, prepared, device, world)
     return ended_by
 
 
@@ -71,14 +69,16 @@ def fit(
     recipe: Recipe,
     config: NetworkConfig,
     prepared: Prepared,
-    *,
     device: torch.device,
     world: World,
 ) -> tuple[RunState, int | None]:
     """Train a network on a prepared library; return where it ended, and by which signal if any."""
     batches = prepared.batches(recipe, options.seed, world)
-    if isinstance(batches, SongSegments):
-        recipe = _with_epochs(recipe, batches.steps_per_epoch)
+    if isinstance(batches, SongSegments):  # validated every epoch
+        epoch, steps = batches.steps_per_epoch, recipe.steps
+        if steps is None and recipe.epochs is not None:
+            steps = recipe.epochs * epoch
+        recipe = replace(recipe, epoch_steps=epoch, steps=steps)
     state = _initial_state(options, recipe, config, device)
     state.settings["data and held-out sets"] = prepared.digest()
     if options.resume:
@@ -108,16 +108,13 @@ def fit(
 def _own_folder(folder: Path, world: World) -> Iterator[None]:
     """Make the folder of a run, before hours are spent, and keep other runs off until the end.
 
-    The main process locks the folder itself, where the system and its disk can; the lock ends with
-    the process. What a killed run was writing is removed. Raises HtmdsepError where another run
-    holds the lock.
+    The main process locks it, where its disk can, and removes what a killed run was writing.
     """
     if not world.is_main:
         yield
         return
-    made = make_folder(folder)
     with ExitStack() as ending:
-        for one in made:
+        for one in make_folder(folder):
             ending.callback(remove_empty, one)
         if fcntl is not None:
             descriptor = os.open(folder, os.O_RDONLY)
@@ -130,24 +127,17 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
                 ) from error
             except OSError:
                 pass  # a file system without locks
-            else:
-                for leaving in folder.glob(".*.part"):
-                    leaving.unlink(missing_ok=True)
+        remove_abandoned(folder)
         yield
 
 
 def _prepare(options: TrainOptions, config: NetworkConfig, world: World) -> Prepared:
     """Prepare the folder, the main process first, so that nothing is decoded twice."""
+    wanted = options.folder, options.cache, options.held_out, config.sample_rate
     for turn in (True, False):
         if world.is_main == turn:
-            prepared = prepare(
-                options.folder,
-                options.cache,
-                options.held_out,
-                config.sample_rate,
-                channels=config.input_channels,
-                progress=world.is_main,
-            )
+            channels, shown = config.input_channels, world.is_main
+            prepared = prepare(*wanted, channels=channels, progress=shown)
         world.broadcast(0.0)
     return prepared
 
@@ -159,10 +149,6 @@ def _device(name: str) -> torch.device:
         device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     return device
-
-
-def _has_fast_bf16(device: torch.device) -> bool:
-    return torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()
 
 
 def _initial_state(
@@ -179,16 +165,8 @@ def _initial_state(
         "commit": current_commit(),
     }
     if options.start_from is not None:
-        provenance["started_from"] = start_from(network, options.start_from)
-        settings["started_from"] = provenance["started_from"]["sha256"]
+        origin = start_from(network, options.start_from)
+        provenance["started_from"], settings["started_from"] = origin, origin["sha256"]
     state = fresh_state(network.to(device), recipe, settings)
     state.provenance = provenance
     return state
-
-
-def _with_epochs(recipe: Recipe, steps_per_epoch: int) -> Recipe:
-    """Validate every epoch, and end after the recipe's epochs unless steps are given."""
-    recipe = replace(recipe, epoch_steps=steps_per_epoch)
-    if recipe.steps is None and recipe.epochs is not None:
-        recipe = replace(recipe, steps=recipe.epochs * steps_per_epoch)
-    return recipe

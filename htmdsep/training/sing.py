@@ -49,8 +49,7 @@ class Speech(NamedTuple):
 def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
     """Sing a file, or every one in a folder and its folders, into FLAC files, yielding their paths.
 
-    What hardly has a voice is left out, with a line on standard error. Raises HtmdsepError where
-    there is no audio, a file cannot be decoded, or pyworld is missing.
+    What hardly has a voice is left out, with a line on standard error.
     """
     for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file", disable=None)):
         rng = np.random.default_rng([seed, number])
@@ -90,8 +89,7 @@ def sing(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray | None:
     spectra = (np.ascontiguousarray(one) for one in (colour(rng, longer), longer.noise))
     song = pyworld.synthesize(melody, *spectra, SAMPLE_RATE, period)
     song *= LEVEL / (np.sqrt(np.mean(song**2)) + 1e-9)
-    clipped: np.ndarray = song.clip(-PEAK, PEAK).astype(np.float32)
-    return clipped
+    return np.asarray(song.clip(-PEAK, PEAK).astype(np.float32))
 
 
 def lengthen(rng: np.random.Generator, speech: Speech) -> Speech:
@@ -117,8 +115,7 @@ def colour(rng: np.random.Generator, speech: Speech) -> np.ndarray:
     octaves = np.log2(np.maximum(bins * SAMPLE_RATE / 2 / bins[-1], 300) / 600).clip(-1, 3)
     gains = 10 ** ((lift[:, None] + rng.uniform(-3, 6) * octaves) / 10)
     stretched = (bins / rng.uniform(0.9, 1.12)).clip(0, bins[-1]).astype(int)
-    coloured: np.ndarray = (speech.envelope * gains)[:, stretched]
-    return coloured
+    return np.asarray((speech.envelope * gains)[:, stretched])
 
 
 def draw_melody(rng: np.random.Generator, frames: int, centre: float) -> np.ndarray:
@@ -139,8 +136,7 @@ def draw_melody(rng: np.random.Generator, frames: int, centre: float) -> np.ndar
     if not on_grid:
         drift = np.cumsum(rng.normal(0, 0.006, frames))
         semitones += drift - np.linspace(0, drift[-1], frames) + rng.normal(0, 0.03, frames)
-    hertz: np.ndarray = 440 * 2 ** (semitones / 12)
-    return hertz
+    return np.asarray(440 * 2 ** (semitones / 12))
 
 
 def _note(

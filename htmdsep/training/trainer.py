@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from math import isfinite, isnan
+from math import inf, isfinite, nan
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor, nn
@@ -80,11 +80,6 @@ class TrainingRun:
             return self.masking
         return self.forward
 
-    def is_stale(self) -> bool:
-        """Tell whether the patience is spent."""
-        patience = self.recipe.patience
-        return patience is not None and self.state.stale_validations >= patience
-
 
 class Clock:
     """Wall time spent, over resumed runs, and when the next validation is due."""
@@ -104,10 +99,7 @@ class Clock:
         return limit is not None and self.state.seconds >= 60 * limit
 
     def is_due(self) -> bool:
-        """Tell whether to validate after this step.
-
-        By the clock that is at multiples of the epoch, so that runs in short pieces validate, too.
-        """
+        """Tell whether to validate: every so many steps, or at multiples of the epoch's time."""
         if self.recipe.epoch_minutes is None:
             return self.state.step % self.recipe.epoch_steps == 0
         epoch = 60 * self.recipe.epoch_minutes
@@ -120,11 +112,11 @@ class Clock:
 
 
 def train(run: TrainingRun) -> int | None:
-    """Train until the steps, the minutes or the patience are spent, or a signal asks to end.
+    """Train until the steps, the minutes or the patience are spent, or until a signal, returned.
 
     `last.pt` is written at every validation and at the end, `best-loss.pt` and `best-sdr.pt`
-    whenever they improve, averaged over the validation sets. Returns the signal, None without one.
-    Raises HtmdsepError where a process that prepares batches is lost, after `last.pt`.
+    whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
+    that prepares batches is lost, after `last.pt`.
     """
     state, world, clock = run.state, run.world, Clock(run.state, run.recipe)
     with Stop().listening() as stop:
@@ -150,7 +142,10 @@ def train(run: TrainingRun) -> int | None:
 def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     state, recipe, world = run.state, run.recipe, run.world
     last = recipe.steps if recipe.steps is not None else ENDLESS
-    _set_training(state.network, recipe)
+    patience = recipe.patience if recipe.patience is not None else inf
+    for module in state.network.train().modules():
+        if recipe.keep_norms and isinstance(module, nn.BatchNorm2d):
+            module.eval()  # it uses its statistics and leaves them
     hidden = None if world.is_main else True  # None: on a terminal; elsewhere the log's rows tell
     bar = tqdm(total=recipe.steps, initial=state.step, unit="step", mininterval=1, disable=hidden)
     batches = load(run.batches, state.step, last, recipe.workers, run.device)
@@ -158,7 +153,8 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     with bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
             progress = recipe.progress(state.step, state.seconds)
-            over = stop.signal is not None or clock.is_over() or run.is_stale()
+            over = stop.signal is not None or clock.is_over()
+            over |= state.stale_validations >= patience
             rate = recipe.rate(state.step, progress)
             rate, progress, ending = world.broadcast(rate, progress, over)
             if ending:
@@ -178,16 +174,10 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
                 if found is not None:
                     _add_figures(state, *found, vocals)
                 bar.update()
-                bar.set_postfix(_bar_figures(state), refresh=False)
+                loss, ratio = (state.means.get(name, nan) for name in ("loss", "sdr"))
+                bar.set_postfix_str(f"loss {loss:.4f}, SDR {ratio:.2f}", refresh=False)
                 if clock.is_due() or state.step == last:
                     _validate_and_save(run, clock)
-
-
-def _set_training(network: nn.Module, recipe: Recipe) -> None:
-    network.train()
-    for module in network.modules():
-        if recipe.keep_norms and isinstance(module, nn.BatchNorm2d):
-            module.eval()  # it uses its statistics and leaves them
 
 
 def training_step(
@@ -195,9 +185,8 @@ def training_step(
 ) -> tuple[Losses, Tensor] | None:
     """Take one step down the gradient at a learning rate; return the losses and the estimate.
 
-    Where the gradient is not finite the step is skipped and counted, and None returned: the
-    weights stay, and batch norm's statistics go back to their averages, for the forward pass may
-    have spoilt them.
+    A step whose gradient is not finite is skipped, counted, and None: the weights stay, and batch
+    norm's statistics, which the forward pass may have spoilt, go back to their averages.
     """
     state, recipe = run.state, run.recipe
     state.optimiser.zero_grad(set_to_none=True)
@@ -205,7 +194,7 @@ def training_step(
         output = module(mixture)
     losses = supervise(output, mixture, vocals, recipe.loss)
     losses.total.backward()  # type: ignore[no-untyped-call]
-    limit = recipe.clip_norm if recipe.clip_norm is not None else float("inf")
+    limit = recipe.clip_norm if recipe.clip_norm is not None else inf
     # Of all processes together, so that they skip the same steps.
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
     if not bool(norm.isfinite()):
@@ -233,15 +222,6 @@ def _add_figures(state: RunState, losses: Losses, estimate: Tensor, vocals: Tens
         state.means[name] = memory * state.means.get(name, value) + (1 - memory) * value
 
 
-def _bar_figures(state: RunState) -> dict[str, str]:
-    nan = float("nan")
-    return {
-        "loss": f"{state.means.get('loss', nan):.4f}",
-        "SDR": f"{state.means.get('sdr', nan):.2f}",
-        "audio s/s": f"{state.audio_seconds / max(state.seconds, 1e-9):.1f}",
-    }
-
-
 def _log_figures(state: RunState) -> dict[str, float]:
     """Return the training columns of a row of the log."""
     seconds = max(state.seconds, 1e-9)
@@ -256,14 +236,6 @@ def _log_figures(state: RunState) -> dict[str, float]:
     }
 
 
-def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
-    """Validate, write `last.pt`, and only then report, which may fail."""
-    row = validate(run)
-    clock.validated()
-    save_state(run.folder / LAST, run.state)
-    run.report(row)
-
-
 def validate(run: TrainingRun) -> dict[str, float]:
     """Score the averaged weights, keep the best by loss and by SDR, and return the log's row."""
     state, recipe = run.state, run.recipe
@@ -275,11 +247,12 @@ def validate(run: TrainingRun) -> dict[str, float]:
         scores = score_network(state.average.module, chosen, run.device, recipe.loss)  # type: ignore[arg-type]
         row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
         losses.append(scores["loss"])
-        ratios.append(scores["sdr"])
+        if isfinite(scores["sdr"]):  # else no window has singing
+            ratios.append(scores["sdr"])
     if not all(map(isfinite, [*state.means.values(), *losses])):
         raise _lost(state)
     if run.windows:
-        _keep_best(run, sum(losses) / len(losses), _mean_ratio(run, ratios))
+        _keep_best(run, fmean(losses), fmean(ratios) if ratios else nan)
     return row
 
 
@@ -290,25 +263,22 @@ def _lost(state: RunState) -> HtmdsepError:
     )
 
 
-def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
-    """Return the mean SDR of the sets that have one; tell once which have none."""
-    known = [ratio for ratio in ratios if not isnan(ratio)]
-    if len(known) < len(ratios) and not run.state.best:
-        silent = [one.name for one, ratio in zip(run.windows, ratios, strict=True) if isnan(ratio)]
-        text = f"no window of {', '.join(silent)} has singing: {BEST_SDR} is chosen "
-        end = "by the other sets" if known else "by none, and never written"
-        tqdm.write(text + end, file=sys.stderr)
-    return sum(known) / len(known) if known else float("nan")
+def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
+    """Validate, write `last.pt`, and only then report, which may fail."""
+    row = validate(run)
+    clock.validated()
+    save_state(run.folder / LAST, run.state)
+    run.report(row)
 
 
 def _keep_best(run: TrainingRun, loss: float, ratio: float) -> None:
     state = run.state
     state.stale_validations += 1
     better = []  # all are noted before the first is written
-    if loss < state.best.get("loss", float("inf")):
+    if loss < state.best.get("loss", inf):
         state.best["loss"], state.stale_validations = loss, 0
         better.append(BEST_LOSS)
-    if ratio > state.best.get("sdr", float("-inf")):
+    if ratio > state.best.get("sdr", -inf):
         state.best["sdr"] = ratio
         better.append(BEST_SDR)
     for name in better:

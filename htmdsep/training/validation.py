@@ -48,8 +48,7 @@ def separate_windows(
 ) -> NetworkOutput:
     """Return what a network makes of (windows, channels, time), on the CPU and of the same shape.
 
-    Every window is cut and joined as `htmdsep` does with a file of its length; a network that hears
-    more channels than there are hears the one repeated.
+    Windows are cut and joined as files are; a network of more channels hears the one repeated.
     """
     config = network.config
     together, segment_length = config.input_channels, config.segment_length

@@ -7,8 +7,10 @@ weights they published are never part of htmdsep: each user fetches them from th
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import re
+import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -25,7 +27,6 @@ if TYPE_CHECKING:
 
 CACHE_VARIABLE = "HTMDSEP_CACHE"  # of the environment: a folder to use in place of the user's
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_BLOCK_BYTES = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,7 @@ PUBLISHED = tuple(
 
 
 def bundled_folder() -> Path:
-    """Return the folder of the weights that come with htmdsep.
-
-    In an installed package it lies inside; in a checkout or an editable install beside it.
-    """
+    """Return the folder of the weights of the package: inside it, in a checkout beside it."""
     package = Path(__file__).parents[1]
     inside = package / "bundled"
     return inside if inside.is_dir() else package.parent / "weights"
@@ -85,8 +83,7 @@ def bundled_folder() -> Path:
 def cache_folder(part: str = "weights") -> Path:
     """Return the folder of imported and downloaded weights, or another part of the cache.
 
-    It may not exist yet. Raises HtmdsepError where the user has no home and HTMDSEP_CACHE names no
-    folder.
+    Raises HtmdsepError where the user has no home and HTMDSEP_CACHE names no folder.
     """
     if root := os.environ.get(CACHE_VARIABLE):
         return Path(root) / part
@@ -101,10 +98,7 @@ def cache_folder(part: str = "weights") -> Path:
 
 
 def list_weights() -> Iterator[Path]:
-    """Yield the weights files of the package, then of the cache, which is looked for only then.
-
-    Raises HtmdsepError where the cache cannot be read.
-    """
+    """Yield the weights files of the package, then of the cache, which is looked for only then."""
     for folder in (bundled_folder, cache_folder):
         place = folder()
         try:
@@ -120,10 +114,7 @@ def list_weights() -> Iterator[Path]:
 
 
 def find_weights(weights: str | Path | None) -> WeightsFile:
-    """Find weights by path, by name, or the default; download published ones that are named.
-
-    Raises HtmdsepError where there are none of that name, and where a download fails.
-    """
+    """Find weights by path, by name, or the default; download published ones that are named."""
     if isinstance(weights, Path) or (weights is not None and weights.endswith(".safetensors")):
         path = Path(weights)
         if not path.is_file():
@@ -139,10 +130,7 @@ def find_weights(weights: str | Path | None) -> WeightsFile:
 
 
 def import_weights(path: Path, name: str | None = None) -> WeightsFile:
-    """Convert a Keras file of the authors' layout into the cache, where its name finds it.
-
-    Raises HtmdsepError for a name that is taken by bundled weights or is no plain file name.
-    """
+    """Convert a Keras file of the authors' layout into the cache, where its name finds it."""
     from htmdsep.weights.keras import convert_keras
 
     name = name or path.stem
@@ -164,62 +152,46 @@ def _download(name: str) -> WeightsFile:
         raise HtmdsepError(f"there are no weights named {name!r}; known: {', '.join(known)}")
     with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
         target = Path(folder) / f"{name}.h5"
-        download_published(published, target)
+        target.write_bytes(download_published(published))
         network = convert_keras(target)
     provenance = {"published_at": published.url, "git_blob": published.git_blob}
     return _save(name, network, published.licence, provenance)
 
 
-def download_published(
-    published: PublishedWeights, target: Path, *, timeout_seconds: float = 30.0
-) -> None:
-    """Download a file to `target`, which appears only if git's hash of it is the published one.
-
-    The time-out is that of each wait for the server. A bar is shown on standard error where that
-    is a terminal. Raises HtmdsepError for whatever keeps the file away.
-    """
+def download_published(published: PublishedWeights, *, timeout_seconds: float = 30.0) -> bytes:
+    """Return a published file, verified; the time-out is that of each wait for the server."""
     from http.client import HTTPException
     from urllib.error import HTTPError
-
-    with atomic_path(target) as temporary:
-        try:
-            _transfer(published, temporary, timeout_seconds)
-        except (OSError, HTTPException) as error:
-            if isinstance(error, HTTPError):
-                error.close()
-            raise _failure(published, str(error)) from error
-        if (found := hash_git_blob(temporary)) != published.git_blob:
-            raise _failure(published, f"what came is another file (git blob {found})")
-
-
-def _transfer(published: PublishedWeights, target: Path, timeout_seconds: float) -> None:
     from urllib.request import urlopen
 
     from tqdm import tqdm
 
-    with urlopen(published.url, timeout=timeout_seconds) as response, target.open("wb") as file:
-        announced = response.headers.get("Content-Length", "")
-        size = int(announced) if announced.isdecimal() else None
-        # disable=None: no bar where standard error is no terminal
-        with tqdm(total=size, desc=published.name, unit="B", unit_scale=True, disable=None) as bar:
-            while block := response.read(_BLOCK_BYTES):
-                file.write(block)
-                bar.update(len(block))
+    content = io.BytesIO()
+    try:
+        with urlopen(published.url, timeout=timeout_seconds) as response:
+            announced = response.headers.get("Content-Length", "")
+            size = int(announced) if announced.isdecimal() else None
+            # disable=None: no bar where standard error is no terminal
+            bar = tqdm.wrapattr(response, "read", size, desc=published.name, disable=None)
+            with bar as counted:
+                shutil.copyfileobj(counted, content)
+        found = hash_git_blob(content.getvalue())
+        cause = f"what came is another file (git blob {found})"
+    except (OSError, HTTPException) as error:
+        found, cause = "", " ".join(str(error).split())  # the server's words may run over lines
+        if isinstance(error, HTTPError):
+            error.close()
+    if found != published.git_blob:
+        raise HtmdsepError(
+            f"cannot download {published.name}: {cause}; try again, or download {published.url} "
+            f"by hand and import it with: htmdsep --import-weights FILE.h5 --name {published.name}"
+        )
+    return content.getvalue()
 
 
-def _failure(published: PublishedWeights, cause: str) -> HtmdsepError:
-    cause = " ".join(cause.split())  # the server's words may run over lines
-    return HtmdsepError(
-        f"cannot download {published.name}: {cause}; try again, or download {published.url} "
-        f"by hand and import it with: htmdsep --import-weights FILE.h5 --name {published.name}"
-    )
-
-
-def hash_git_blob(path: Path) -> str:
-    """Return the hash that git gives to a file's contents."""
-    contents = path.read_bytes()
-    header = b"blob %d\0" % len(contents)
-    return hashlib.sha1(header + contents, usedforsecurity=False).hexdigest()
+def hash_git_blob(content: bytes) -> str:
+    """Return the hash that git gives to a file's content."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content, usedforsecurity=False).hexdigest()
 
 
 def _save(name: str, network: Network, licence: str, provenance: dict[str, Any]) -> WeightsFile:

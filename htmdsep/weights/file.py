@@ -36,10 +36,7 @@ class WeightsInfo:
 
 
 def read_info(path: Path) -> WeightsInfo:
-    """Return what a weights file says of itself, without reading its tensors.
-
-    Raises HtmdsepError for a file that is missing, is not safetensors or not of htmdsep.
-    """
+    """Return what a weights file says of itself, without reading its tensors."""
     metadata = read_header(path)[1].get("__metadata__", {})
     if metadata.get("format") != FORMAT:
         raise HtmdsepError(
@@ -70,8 +67,8 @@ def count_parameters(path: Path) -> int:
 def read_header(path: Path) -> tuple[int, dict[str, Any]]:
     """Return where a safetensors file's tensors begin, and what is said of them before that.
 
-    Their package would import NumPy for it, and `--list-models` shall answer at once: the form is
-    8 bytes of length, then JSON. Raises HtmdsepError for a file that has another.
+    The form is 8 bytes of length, then JSON. Their package would import NumPy for it, and
+    `--list-models` shall answer at once.
     """
     try:
         with path.open("rb") as file:
@@ -87,11 +84,7 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
 
 
 def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np.ndarray]:
-    """Return a weights file's tensors by name.
-
-    Raises HtmdsepError where the hash differs from the expected one, and for values that are not
-    finite.
-    """
+    """Return a weights file's tensors; raise HtmdsepError for another hash, or NaN."""
     import numpy as np
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -129,11 +122,7 @@ def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch
 
 
 def _in_order(data: bytes) -> bytes:
-    """Sort the metadata of a safetensors file, which come in an order of chance.
-
-    The format: the header's length in 8 bytes, the header in JSON, which blanks may follow to a
-    multiple of 8, the tensors.
-    """
+    """Sort a file's metadata, which come in an order of chance: JSON, after 8 bytes of length."""
     end = 8 + int.from_bytes(data[:8], "little")
     header = json.loads(data[8:end])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -145,11 +134,7 @@ def _in_order(data: bytes) -> bytes:
 def load_weights(
     path: Path, device: str | torch.device = "cpu", expected_sha256: str | None = None
 ) -> tuple[Network, WeightsInfo]:
-    """Build the network a weights file describes, in float32 and in evaluation mode.
-
-    Raises HtmdsepError where the hash differs from the expected one, or where the tensors do not
-    fit the config.
-    """
+    """Build the network a weights file describes, in float32 and in evaluation mode."""
     import torch
 
     from htmdsep.networks.build import build_network

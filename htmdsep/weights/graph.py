@@ -35,10 +35,7 @@ _TYPES = {"F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}  # safetensors' 
 
 
 def network_graph(network: Network) -> onnx.ModelProto:
-    """Return a network as a graph of any batch and time, its tensors by the network's names.
-
-    Raises HtmdsepError for a denoising network behind spectral masks, which PyTorch alone runs.
-    """
+    """Return a network as a graph of any batch and time, its tensors by the network's names."""
     import onnx
     import torch
 
@@ -105,10 +102,7 @@ def _traced(network: Network) -> nn.Module:
 
 
 def _tidy(graph: onnx.GraphProto, config: NetworkConfig) -> None:
-    """Name tensors as the network does, forget the exporter's notes, and set the LSTMs' functions.
-
-    ONNX's Affine and HardSigmoid have by default, as Keras has, slopes of 1 and 0.2.
-    """
+    """Name tensors as the network does, forget the exporter's notes, set LSTMs' functions."""
     from onnx import helper
 
     for tensor in graph.initializer:
@@ -129,11 +123,12 @@ def _tidy(graph: onnx.GraphProto, config: NetworkConfig) -> None:
                     node.attribute.append(helper.make_attribute(f"activation_{name}", values))
 
 
-def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx.ModelProto:
-    """Return a graph whose tensors are places in a weights file of a hash, cast where need be."""
+def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
+    """Return a network's graph whose tensors are places in a weights file of a hash."""
     import onnx
     from onnx import helper
 
+    model = network_graph(network)
     begin, tensors = read_header(weights)
     kept, casts = [], []
     for tensor in model.graph.initializer:
@@ -147,9 +142,8 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
         stored = onnx.TensorProto(name=name, data_type=kind, dims=tensor.dims)
         stored.data_location = onnx.TensorProto.EXTERNAL
         first, last = place["data_offsets"]
-        for key, value in (
-            ("location", weights.name), ("offset", begin + first), ("length", last - first)
-        ):  # fmt: skip
+        entries = {"location": weights.name, "offset": begin + first, "length": last - first}
+        for key, value in entries.items():
             stored.external_data.add(key=key, value=str(value))
         kept.append(stored)
         if not is_float:
@@ -159,20 +153,14 @@ def refer_to_weights(model: onnx.ModelProto, weights: Path, sha256: str) -> onnx
     model.graph.initializer.extend(kept)
     model.graph.node.extend(nodes)
     model.metadata_props.add(key=WEIGHTS_KEY, value=sha256)
-    return model
-
-
-def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
-    """Return the graph of a network whose numbers are in a weights file of a hash."""
-    graph: bytes = refer_to_weights(network_graph(network), weights, sha256).SerializeToString()
-    return graph
+    content: bytes = model.SerializeToString()
+    return content
 
 
 def read_graph(weights: Path, sha256: str) -> bytes:
     """Return the graph of a weights file of a hash.
 
     It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
-    Raises HtmdsepError where the weights fit no network.
     """
     places = [weights.with_suffix(".onnx")]
     with suppress(HtmdsepError):  # there may be no place for a cache

@@ -38,23 +38,18 @@ class _Layer(NamedTuple):
 def convert_keras(path: Path) -> HTMDNet:
     """Return the HTMD-Net of a Keras .h5 file (`Model.save`), in float32 and evaluation mode.
 
-    Sizes, activations and constants are the file's; its sample rate, of which it says nothing, is
-    the config's default. Raises HtmdsepError for a file that cannot be read, or that holds another
-    network.
+    The file does not say its sample rate, which is the config's default.
     """
     try:
         layers = _read_layers(path)
         parts = _assign(layers)
         network = HTMDNet(_read_config(layers, parts))
         network.load_state_dict(_state(network, parts), strict=False)
-    except HtmdsepError as error:
+    except (HtmdsepError, *_DAMAGE) as error:
+        cause = f"it is no whole .h5 file of Keras's Model.save ({error!r})"
         raise HtmdsepError(
-            f"cannot import {path}: {error}; give an HTMD-Net as its authors' script saves it"
-        ) from error
-    except _DAMAGE as error:
-        raise HtmdsepError(
-            f"cannot import {path}: it is no whole .h5 file of Keras's Model.save ({error!r}); "
-            "save or download it again"
+            f"cannot import {path}: {error if isinstance(error, HtmdsepError) else cause}; give an "
+            "HTMD-Net as its authors' script saves it"
         ) from error
     return network.eval()
 

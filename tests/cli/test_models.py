@@ -83,7 +83,7 @@ def test_published_weights_are_fetched_once_by_name(
     keras_file: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetched = catalogue.PublishedWeights(
-        "htmdnet-mse-mae", keras_file.as_uri(), catalogue.hash_git_blob(keras_file)
+        "htmdnet-mse-mae", keras_file.as_uri(), catalogue.hash_git_blob(keras_file.read_bytes())
     )
     monkeypatch.setattr(catalogue, "PUBLISHED", (fetched,))
     located = find_weights("htmdnet-mse-mae")

@@ -11,7 +11,7 @@ import pytest
 from htmdsep.datasets.folders import Stem, Term
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.errors import HtmdsepError
-from tests.sounds import write_av
+from tests.sounds import write_av, write_stem_file
 
 RATE = 44_100
 
@@ -27,19 +27,7 @@ def packed_song(path: Path, seconds: float) -> Path:
     """Write an .stem.mp4 of five streams, its index before its samples, as MUSDB18's."""
     time = np.arange(round(seconds * RATE)) / RATE
     sweeps = [0.2 * np.sin(2 * np.pi * hertz * time * (1 + time)) for hertz in range(50, 300, 50)]
-    signal = np.array(sweeps, np.float32)[:, None]
-    options = {"movflags": "faststart"}
-    with av.open(str(path), "w", format="mp4", options=options) as container:
-        streams = [container.add_stream("aac", rate=RATE, layout="mono") for _ in range(5)]
-        for first in range(0, signal.shape[2], 1_024):
-            for stream, samples in zip(streams, signal, strict=True):
-                block = np.ascontiguousarray(samples[:, first : first + 1_024])
-                frame = av.AudioFrame.from_ndarray(block, "fltp", "mono")
-                frame.sample_rate, frame.pts = RATE, first
-                container.mux(stream.encode(frame))
-        for stream in streams:
-            container.mux(stream.encode(None))
-    return path
+    return write_stem_file(path, np.stack(sweeps), RATE)
 
 
 def packet_places(path: Path, stream: int) -> list[tuple[int, int]]:

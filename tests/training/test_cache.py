@@ -3,14 +3,14 @@ from __future__ import annotations
 import pickle
 from pathlib import Path
 
-import av
 import numpy as np
 import pytest
 import soundfile
 
-from htmdsep.datasets.folders import Stem, Term, find_library
+from htmdsep.datasets.folders import Song, Stem, Term, find_library
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import FULL_SCALE, CachedStem, cache_stems
+from tests.sounds import write_stem_file
 
 RATE = 22_050
 STEP = FULL_SCALE / 32_768
@@ -147,25 +147,16 @@ def test_an_error_ends_decoding_and_what_was_decoded_stays(tmp_path: Path) -> No
         np.testing.assert_allclose(found[name].read(0, RATE), tone(200 + number, RATE), atol=1e-3)
 
 
-def write_stem_file(path: Path, tones: list[float], rate: int = 44_100) -> None:
-    """Write tones of one second as the AAC streams of one MP4."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with av.open(str(path), "w", format="mp4") as container:
-        streams = [container.add_stream("aac", rate=rate, layout="stereo") for _ in tones]
-        for stream, hertz in zip(streams, tones, strict=True):
-            sound = np.tile(tone(hertz, rate), (2, 1))
-            for first in range(0, sound.shape[1], 1024):
-                frame = av.AudioFrame.from_ndarray(
-                    np.ascontiguousarray(sound[:, first : first + 1024]), "fltp", "stereo"
-                )
-                frame.sample_rate, frame.pts = rate, first
-                container.mux(stream.encode(frame))
-            container.mux(stream.encode(None))
+def musdb_song(folder: Path, *hertz: float) -> Song:
+    """Write tones of one second as a song of MUSDB18, a tone a stream, and find it."""
+    path = folder / "train" / "A - B.stem.mp4"
+    write_stem_file(path, np.stack([tone(one, 44_100) for one in hertz]), 44_100)
+    (song,) = find_library(folder).songs
+    return song
 
 
 def test_musdb_stem_files_are_read_by_stream(tmp_path: Path) -> None:
-    write_stem_file(tmp_path / "train" / "A - B.stem.mp4", [500, 100, 150, 200, 300])
-    (song,) = find_library(tmp_path).songs
+    song = musdb_song(tmp_path, 500, 100, 150, 200, 300)
     stems = cache_stems([song.vocals, song.accompaniment], tmp_path / "cache", RATE, progress=False)
     for stem, wanted in ((song.vocals, {300}), (song.accompaniment, {500, 300})):
         spectrum = np.abs(np.fft.rfft(stems[stem.name].read(2000, RATE // 2)))
@@ -174,7 +165,6 @@ def test_musdb_stem_files_are_read_by_stream(tmp_path: Path) -> None:
 
 
 def test_a_stem_file_with_too_few_streams_is_an_error(tmp_path: Path) -> None:
-    write_stem_file(tmp_path / "train" / "A - B.stem.mp4", [500, 100])
-    (song,) = find_library(tmp_path).songs
+    song = musdb_song(tmp_path, 500, 100)
     with pytest.raises(HtmdsepError, match=r"holds 2 audio streams; .* 5: mixture"):
         cache_stems([song.vocals], tmp_path / "cache", RATE, progress=False)

@@ -46,7 +46,7 @@ def go(
 ) -> RunState:
     told = TrainOptions(folder=Path("music"), out=out, **options)
     out.mkdir(exist_ok=True)
-    state, ended_by = fit(told, recipe, config, prepared, device=CPU, world=World())
+    state, ended_by = fit(told, recipe, config, prepared, CPU, World())
     assert ended_by is None
     return state
 

@@ -35,10 +35,7 @@ def balance(vocals: Tensor, music: Tensor, kinds: np.ndarray, draw: Draw) -> tup
 
 
 def play_faster_or_slower(signals: Tensor, draw: Draw, length: int) -> Tensor:
-    """Resample some rows of (rows, channels, longer time) to `length` by their transforms.
-
-    Of other rows the beginning is returned.
-    """
+    """Resample some rows (rows, channels, longer) to `length`; of others the beginning stays."""
     played = signals[:, :, :length].clone()
     for row in draw.rows(draw.settings.speeds, np.ones(len(signals), bool)):
         semitones = draw.rng.uniform(-SPEED_SEMITONES, SPEED_SEMITONES)
@@ -49,11 +46,7 @@ def play_faster_or_slower(signals: Tensor, draw: Draw, length: int) -> Tensor:
 
 
 def clip_softly(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Saturate some rows of a mixture (rows, channels, time).
-
-    The vocals get the gain that the mixture got at each instant, so that they remain the part
-    of it that they were.
-    """
+    """Saturate some rows (rows, channels, time); the vocals get the mixture's gain at any time."""
     clipped = draw.rows(draw.settings.clipped, np.ones(len(mixture), bool))
     rows, drives = (
         draw.on(clipped, mixture),

@@ -37,10 +37,7 @@ class MelodyRange:
 def draw_melodies(
     draw: Draw, length: int, melodic: np.ndarray, ranges: MelodyRange = MelodyRange()
 ) -> np.ndarray:
-    """Draw curves of semitones over `length` samples, one a row of `melodic` (rows,).
-
-    Returns their control points, (rows, points); rows not `melodic` keep one note a row.
-    """
+    """Draw curves' points in semitones, (rows, points); rows not `melodic` (rows,) keep a note."""
     rng, rows = draw.rng, len(melodic)
     seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / draw.sample_rate)
     curve = rng.uniform(-ranges.transposition, ranges.transposition, (rows, 1))
@@ -49,8 +46,7 @@ def draw_melodies(
     curve += _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12)) * (
         ranges.drift * 5  # a moving average over 25 points divides the deviation by five
     )
-    limited: np.ndarray = curve.clip(-ranges.limit, ranges.limit)
-    return limited
+    return np.asarray(curve.clip(-ranges.limit, ranges.limit))
 
 
 def fine_curves(points: Tensor, length: int) -> Tensor:
@@ -83,8 +79,7 @@ def _vibrato(
     hertz = rng.uniform(*ranges.vibrato_hertz, (rows, 1))
     phase = rng.uniform(0, 2 * np.pi, (rows, 1))
     swell = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.2, 1.0, (rows, 1)) * seconds + phase * 3)
-    vibrato: np.ndarray = depth * swell * np.sin(2 * np.pi * hertz * seconds + phase)
-    return vibrato
+    return np.asarray(depth * swell * np.sin(2 * np.pi * hertz * seconds + phase))
 
 
 def _smooth(curve: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
@@ -95,8 +90,7 @@ def _smooth(curve: np.ndarray, half_widths: np.ndarray) -> np.ndarray:
     centre = np.arange(curve.shape[1]) + widest + 1
     upper = np.take_along_axis(sums, centre + half_widths[:, None], axis=1)
     lower = np.take_along_axis(sums, centre - half_widths[:, None] - 1, axis=1)
-    mean: np.ndarray = (upper - lower) / (2 * half_widths[:, None] + 1)
-    return mean
+    return np.asarray((upper - lower) / (2 * half_widths[:, None] + 1))
 
 
 def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
@@ -125,10 +119,7 @@ def resample_along(signal: Tensor, semitones: Tensor) -> Tensor:
 
 
 def solo_leads(draw: Draw, rows: int, like: Tensor) -> Tensor:
-    """Play synthetic solo instruments, which a separator must not take for a voice.
-
-    Returns driven sines with notes and vibrato, (rows, 1, time) as long as `like`, RMS about 1.
-    """
+    """Play solo instruments that are no voice: driven sines (rows, 1, time), RMS about 1."""
     length = like.shape[2]
     curves = fine_curves(draw.on(draw_melodies(draw, length, np.ones(rows, bool)), like), length)
     notes = draw.on(draw.uniform((LOWEST_NOTE, HIGHEST_NOTE), rows), like)

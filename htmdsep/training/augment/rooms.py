@@ -31,10 +31,9 @@ EQUALISER_SECONDS = 0.2
 def place(
     signal: Tensor, draw: Draw, *, reverb: float, decibels: float, lowpassed: float = LOWPASSED
 ) -> Tensor:
-    """Put a share of the rows (rows, channels, time) into rooms, all through an equaliser.
+    """Put a share of (rows, channels, time) into rooms, all through an equaliser; tails are cut.
 
-    The equaliser's points lie within `decibels`, its tilt within twice as many; some rows pass a
-    low-pass. The result has the same shape; tails past it are dropped.
+    Its points lie within `decibels`, its tilt within twice as many; some rows pass a low-pass.
     """
     wanted = draw.rng.random((len(signal), 2)) < np.array([reverb, reverb / 3])  # tails, echoes
     placed, length = np.flatnonzero(wanted.any(axis=1)), signal.shape[2]
@@ -53,10 +52,9 @@ def place(
 
 
 def room_responses(draw: Draw, like: Tensor, wanted: np.ndarray, plates: np.ndarray) -> Tensor:
-    """Return impulse responses: a direct sound, a tail and echoes where `wanted`, (rows, 2).
+    """Return impulse responses like `like`: a direct sound, tails, echoes where `wanted` (rows, 2).
 
-    They have the shape of `like`. Each channel has a tail of its own, of which none knows the
-    others; those of `plates` (rows,) are long.
+    Each channel has a tail of its own; those of `plates` (rows,) are long.
     """
     rows, channels, length = like.shape
     decays = np.where(

@@ -24,10 +24,7 @@ def delayed(signal: Tensor, seconds: np.ndarray, draw: Draw) -> Tensor:
 
 
 def seat_voices(vocals: Tensor, mono: np.ndarray, draw: Draw) -> Tensor:
-    """Pan some voices that are `mono` (rows,) a little, and double some left and right.
-
-    Of one channel nothing is changed.
-    """
+    """Pan some `mono` voices (rows,) a little, double some left and right; in stereo only."""
     if vocals.shape[1] == 1:
         return vocals
     vocals = _pan(vocals, draw.rows(draw.settings.panned, mono), VOICE_PAN, draw)
@@ -39,10 +36,7 @@ def seat_voices(vocals: Tensor, mono: np.ndarray, draw: Draw) -> Tensor:
 
 
 def spread_music(music: Tensor, mono: np.ndarray, draw: Draw) -> Tensor:
-    """Widen music that is `mono` (rows,), or place it; the mean of its channels stays.
-
-    Of one channel nothing is changed.
-    """
+    """Widen `mono` music (rows,), or place it; the channels' mean stays. In stereo only."""
     if music.shape[1] == 1:
         return music
     widened = draw.rows(WIDENED, mono)

@@ -22,10 +22,9 @@ KEEP = (0.03, 0.4)  # share of the spectrum's bins that a codec keeps
 
 
 def spectra(signal: Tensor, hop: int) -> Tensor:
-    """Return the Hann-windowed spectra of (..., time): (..., frames, FRAME // 2 + 1).
+    """Return Hann-windowed spectra of (..., time), (..., frames, FRAME // 2 + 1).
 
-    `hop` divides FRAME. The signal is taken to be silent around itself, and every sample lies in
-    FRAME / hop frames.
+    Every sample lies in FRAME / hop frames, with silence around the signal.
     """
     length = signal.shape[-1]
     frames = -(-length // hop) + FRAME // hop - 1
@@ -68,9 +67,8 @@ def move_formants(signal: Tensor, free: np.ndarray, draw: Draw) -> Tensor:
 def shift_formants(signal: Tensor, ratios: Tensor) -> Tensor:
     """Scale spectral envelopes of (rows, channels, time) in frequency by ratios (rows, 1, 1).
 
-    A ratio of 1 returns the signal but for rounding; above 1 the voice sounds smaller. The
-    pitch stays. The envelope is the log magnitude with only its slow variation over frequency
-    (real cepstrum), a sum of cosines that can be read at any frequency.
+    The pitch stays. The envelope is the log magnitude's slow variation over frequency (real
+    cepstrum), a sum of cosines that can be read at any frequency.
     """
     spectrum = spectra(signal, FORMANT_HOP)  # (rows, channels, frames, bins)
     magnitude = spectrum.abs()
@@ -88,8 +86,8 @@ def shift_formants(signal: Tensor, ratios: Tensor) -> Tensor:
 def _cepstral_weights(cosines: Tensor) -> Tensor:
     """Return the matrix (quefrencies, bins) that takes log magnitudes to sums of `cosines`.
 
-    It is the inverse DFT of an even spectrum of FRAME bins, of which the inner half is stored:
-    inner bins count twice, and so do all coefficients but those at either end of what is kept.
+    It is the inverse DFT of an even spectrum, of which a half is stored: what lies inside counts
+    twice, in both dimensions.
     """
     weights = cosines * (2 / FRAME)
     weights[:, 1:-1] *= 2
@@ -99,10 +97,7 @@ def _cepstral_weights(cosines: Tensor) -> Tensor:
 
 
 def code_lossily(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
-    """Keep only the strongest time-frequency bins of some rows, as a lossy codec does.
-
-    One mask, found on the mixture, is put on both signals (rows, channels, time).
-    """
+    """Keep the strongest bins of some rows of the mixture, as a codec does, and of its vocals."""
     coded = draw.rows(draw.settings.coded, np.ones(len(mixture), bool))
     if not len(coded):
         return mixture, vocals

@@ -23,7 +23,7 @@ def sing_takes(
 ) -> Tensor:
     """Sing (rows, channels, source_time) along curves of semitones (rows, points).
 
-    Of the rows that are `free` (rows,) to change some are sung twice, and formants of either move.
+    Of rows that are `free` (rows,) some are sung twice, and formants of either move.
     """
     rng = draw.rng
     doubled = draw.rows(draw.settings.doubled, free)
