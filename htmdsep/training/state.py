@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import pickle
-from dataclasses import dataclass, field, fields
+import zipfile
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,13 @@ from htmdsep.networks.config import config_from_dict, config_to_dict
 from htmdsep.training.recipe import FREE_ON_RESUME, Recipe
 
 FORMAT = "htmdsep-checkpoint-1"
+COUNTERS = (
+    "step", "validated_step", "skipped_steps", "seconds", "waited_seconds", "audio_seconds",
+    "stale_validations",
+)  # fmt: skip
 # Devices with Adam in one piece: on a CPU, 5 ms a step of HTMD-Net instead of 16 (measured).
 FUSED_ON = ("cpu", "cuda")
+POINTER = b"version https://git-lfs"  # how a Git LFS pointer begins
 
 
 @dataclass
@@ -43,9 +49,6 @@ class RunState:
     means: dict[str, float] = field(default_factory=dict)  # running, of training figures
 
 
-COUNTERS = [one.name for one in fields(RunState) if isinstance(one.default, (int, float))]
-
-
 def fresh_state(network: Network, recipe: Recipe, settings: dict[str, Any]) -> RunState:
     """Return the state of a run that begins with a network, which is on its device."""
     fused = next(network.parameters()).device.type in FUSED_ON
@@ -56,7 +59,8 @@ def fresh_state(network: Network, recipe: Recipe, settings: dict[str, Any]) -> R
 def moving_average(network: Network, decay: float) -> AveragedModel:
     """Return the moving average of a network's weights and buffers, at first the network itself.
 
-    The decay starts low, (1 + n) / (10 + n) after n updates: the first weights are soon forgotten.
+    The decay starts low, (1 + n) / (10 + n) after n updates, so that the first weights are soon
+    forgotten.
     """
 
     def update(averages: list[Tensor], values: list[Tensor], _updates: Tensor | int) -> None:
@@ -72,7 +76,11 @@ def moving_average(network: Network, decay: float) -> AveragedModel:
 
 
 def save_state(path: Path, state: RunState) -> None:
-    """Write a checkpoint in one piece, or raise HtmdsepError and leave what was there."""
+    """Write a checkpoint in one piece.
+
+    Raises HtmdsepError, and leaves what was there, where weights are not finite or the disk has no
+    room.
+    """
     network, average = state.network.state_dict(), state.average.module.state_dict()
     if not all(bool(value.isfinite().all()) for value in (*network.values(), *average.values())):
         raise HtmdsepError(
@@ -107,20 +115,39 @@ def save_state(path: Path, state: RunState) -> None:
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's values on the CPU; raise HtmdsepError where it is not one."""
-    damage = (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError)
     try:
-        saved = torch.load(path, map_location="cpu", weights_only=True)
+        content = path.read_bytes()
     except OSError as error:
         raise HtmdsepError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    except damage:
-        saved = None
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train: {_what_it_is(content)}")
+    try:
+        saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
+        raise HtmdsepError(
+            f"{path} is no checkpoint of htmdsep-train: an archive that is damaged, or that "
+            "another program wrote"
+        ) from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise HtmdsepError(f"{path} is no whole checkpoint of htmdsep-train; fetch or name another")
+        raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train ({FORMAT})")
     return saved
 
 
+def _what_it_is(content: bytes) -> str:
+    if not content:
+        return "it is empty"
+    if content.startswith(POINTER):
+        return "it is a Git LFS pointer; fetch the file itself with git lfs pull"
+    if content.startswith(b"PK"):
+        return "it is cut off"
+    return f"it begins with {content[:16]!r}"
+
+
 def restore(state: RunState, saved: dict[str, Any]) -> None:
-    """Put a checkpoint's values into a fresh state; raise HtmdsepError for other settings."""
+    """Put a checkpoint's values into a fresh state, and into PyTorch's random generator.
+
+    Raises HtmdsepError where the checkpoint's run had other settings.
+    """
     theirs, ours = saved["settings"], state.settings
     odd = [
         f"{name} was {theirs.get(name)} and is {ours.get(name)}"

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from math import inf, isfinite, nan
+from math import inf, isfinite, isnan, nan
 from pathlib import Path
 from statistics import fmean
 
@@ -247,12 +248,11 @@ def validate(run: TrainingRun) -> dict[str, float]:
         scores = score_network(state.average.module, chosen, run.device, recipe.loss)  # type: ignore[arg-type]
         row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
         losses.append(scores["loss"])
-        if isfinite(scores["sdr"]):  # else no window has singing
-            ratios.append(scores["sdr"])
+        ratios.append(scores["sdr"])
     if not all(map(isfinite, [*state.means.values(), *losses])):
         raise _lost(state)
     if run.windows:
-        _keep_best(run, fmean(losses), fmean(ratios) if ratios else nan)
+        _keep_best(run, fmean(losses), _mean_ratio(run, ratios))
     return row
 
 
@@ -261,6 +261,17 @@ def _lost(state: RunState) -> HtmdsepError:
         f"the loss is no longer finite at step {state.step}; begin anew with a lower "
         "--learning-rate, into another --out"
     )
+
+
+def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
+    """Return the mean SDR of the sets that have one; tell once which have none."""
+    known = [ratio for ratio in ratios if isfinite(ratio)]
+    if len(known) < len(ratios) and not run.state.best:
+        silent = [one.name for one, ratio in zip(run.windows, ratios, strict=True) if isnan(ratio)]
+        text = f"no window of {', '.join(silent)} has singing: {BEST_SDR} is chosen "
+        end = "by the other sets" if known else "by none, and never written"
+        tqdm.write(text + end, file=sys.stderr)
+    return fmean(known) if known else nan
 
 
 def _validate_and_save(run: TrainingRun, clock: Clock) -> None:

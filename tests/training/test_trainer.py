@@ -253,14 +253,15 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     assert state.stale_validations == 2
 
 
-def test_a_set_without_singing_is_left_out_of_the_mean(
-    tmp_path: Path, tiny_config: HTMDNetConfig
+def test_a_set_without_singing_is_left_out_of_the_mean_and_told(
+    tmp_path: Path, tiny_config: HTMDNetConfig, capsys: pytest.CaptureFixture[str]
 ) -> None:
     silent = FixedWindows("hummed", (), 4096, None, sung=0.0)
     state = fresh(tiny_config)
     (row,) = go(state, tmp_path, Tones(), replace(RECIPE, steps=1), (WINDOWS, silent))
     assert state.best["sdr"] == row["tones_sdr"]
     assert (tmp_path / BEST_SDR).exists()
+    assert "no window of hummed has singing" in capsys.readouterr().err
 
 
 def test_steps_that_are_not_finite_are_skipped_and_counted(
