@@ -185,10 +185,10 @@ def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileForma
         given = " and ".join(map(str, targets.values()))
         raise ArgumentError(f"{given} cannot all be {asked}; end their names in .{asked}")
     file_format = formats.pop() if formats else asked
-    files = {os.path.realpath(path) for path in targets.values()}
-    if file_format == STEM_FILE and (len(files) > 1 or len(targets) < len(STEM_NAMES)):
-        raise ArgumentError(f"a {STEM_FILE} holds both stems; name one file for both")
-    if file_format != STEM_FILE and len(files) < len(targets):
+    if file_format == STEM_FILE:
+        if len(set(targets.values())) > 1 or len(targets) < len(STEM_NAMES):
+            raise ArgumentError(f"a {STEM_FILE} holds both stems; name one file for both")
+    elif len({os.path.realpath(path) for path in targets.values()}) < len(targets):
         raise ArgumentError(f"both stems would be written to {targets['vocals']}; name two files")
     return file_format
 

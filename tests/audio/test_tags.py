@@ -7,6 +7,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, get_args
 
 import mutagen
+import mutagen.id3
 import numpy as np
 import pytest
 from hypothesis import example, given, settings
@@ -118,3 +119,26 @@ def test_a_wav_of_odd_length_and_an_rf64_take_their_tag_too(
         with open_audio(tmp_path / "stem") as reader:
             assert np.concatenate(list(reader.blocks())).shape == (33, 1) and not reader.notes
             assert reader.header.tags == {"bpm": "99", "title": "a"}
+
+
+@pytest.mark.parametrize("file_format", ["mp3", "m4a", "flac", "ogg", "opus", "wav"])
+def test_what_another_library_has_written_is_read(tmp_path: Path, file_format: FileFormat) -> None:
+    path = tmp_path / f"song.{file_format}"
+    write(path, file_format, {"title": "old"})
+    song: Any = mutagen.File(path)
+    if file_format in ("mp3", "wav"):
+        frames: Any = mutagen.id3
+        song.tags.add(frames.USLT(encoding=1, lang="eng", desc="", text="la\nla"))
+        song.tags.add(frames.TBPM(encoding=0, text="128"))
+        song.tags.add(frames.TKEY(encoding=3, text="F#m"))
+        song.tags.add(frames.TXXX(encoding=3, desc="replaygain_track_gain", text="-7.10 dB"))
+    elif file_format == "m4a":
+        song["\xa9lyr"], song["tmpo"] = "la\nla", [128]
+        for name, text in (("initialkey", b"F#m"), ("REPLAYGAIN_TRACK_GAIN", b"-7.10 dB")):
+            song[f"----:com.apple.iTunes:{name}"] = text
+    else:
+        song["LYRICS"], song["bpm"], song["INITIALKEY"] = "la\nla", "128", "F#m"
+        song["REPLAYGAIN_TRACK_GAIN"] = "-7.10 dB"
+    song.save()
+    wanted = {"lyrics": "la\nla", "bpm": "128", "initialkey": "F#m", "title": "old"}
+    assert read(path) == wanted | {"replaygain_track_gain": "-7.10 dB"}
