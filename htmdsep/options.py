@@ -17,8 +17,9 @@ from htmdsep.files import is_safe_name
 
 STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
-FileFormat = Literal["wav", "flac", "mp3", "opus", "m4a", "ogg"]
-LOSSY: tuple[FileFormat, ...] = ("mp3", "opus", "m4a", "ogg")
+FileFormat = Literal["wav", "flac", "mp3", "opus", "m4a", "ogg", "stem.mp4"]
+STEM_FILE: FileFormat = "stem.mp4"  # one file with the mixture and both stems
+LOSSY: tuple[FileFormat, ...] = ("mp3", "opus", "m4a", "ogg", STEM_FILE)
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]
 ClipMode = Literal["clamp", "rescale", "none"]
 Precision = Literal["auto", "fp32", "bf16", "fp16"]
@@ -153,18 +154,18 @@ class RunOptions:
 
     file_format: FileFormat = option(
         "wav",
-        "Format of the stems, which add up exactly in wav and flac; opus runs at 48 kHz.",
+        "Format of the stems, which add up exactly in wav and flac; stem.mp4: one file for DJs.",
         names="-c --format",
         flags={"--flac": "flac", "--mp3": "mp3"},
     )
     bitrate: int | None = _output(
         None,
-        "Of mp3, opus, m4a or ogg, in kbit/s.",
+        "Of mp3, opus, m4a, ogg or a stream of stem.mp4, in kbit/s.",
         names="-b --bitrate",
         least=16,
         most=512,
         metavar="KBITS",
-        show_default="mp3 320, opus 192, m4a and ogg 256; mono half",
+        show_default="mp3 320, opus 192, others 256; mono half",
     )
     subtype: Subtype | None = _output(
         None,
@@ -192,6 +193,14 @@ class RunOptions:
         None,
         "Beyond full scale: clamp both stems, rescale both by one gain, or (floats) none.",
         show_default="clamp; none for floats",
+    )
+    loudness: float | None = _output(
+        None,
+        "Of the stems' sum, by one gain for both.",
+        least=-60,
+        most=0,
+        metavar="LUFS",
+        show_default="as input",
     )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
     shifts: int = _network(

@@ -31,6 +31,7 @@ OTHERS: dict[str, Any] = {
     "start_seconds": 1.5,
     "duration_seconds": 2.0,
     "clip_mode": "rescale",
+    "loudness": -14.0,
     "device": "cpu",
     "shifts": 1,
     "segment_seconds": 3.0,

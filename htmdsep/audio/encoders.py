@@ -1,13 +1,13 @@
-"""The lossy formats: at which rates they run, and an encoder's file, aligned to the sample.
+"""What is encoded: at which rates formats run, and an encoder's file, aligned to the sample.
 
-MP3, Opus and AAC are encoded by FFmpeg, whose containers tell of the encoder's delay and padding: a
-LAME header, Ogg's pre-skip and granule positions, an MP4's edit list. Vorbis, for which PyAV's
-FFmpeg has no encoder but an experimental one, is libsndfile's.
+FLAC, MP3, Opus and AAC are encoded by FFmpeg, whose containers tell of the encoder's delay and
+padding: a LAME header, Ogg's pre-skip and granule positions, an MP4's edit list. Vorbis, for which
+PyAV's FFmpeg has no encoder but an experimental one, is libsndfile's.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
@@ -16,14 +16,16 @@ from typing import IO, NamedTuple
 import av
 import numpy as np
 
-from htmdsep.audio.covers import Cover, attach_cover
 from htmdsep.audio.lame import lame_level, possible_kilobits, set_padding
-from htmdsep.audio.tags import ffmpeg_tags
+from htmdsep.audio.metadata import SongInfo, header_room, write_metadata
+from htmdsep.audio.stem_file import STREAMS
+from htmdsep.audio.tags import mp4_tags
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import FileFormat
+from htmdsep.options import LOSSY, STEM_FILE, FileFormat
 
-MAX_ENCODED_CHANNELS = 2
-LAYOUTS = ("mono", "stereo")
+MAX_LOSSY_CHANNELS = 2
+PCM = ("s16", "s32")  # sample formats, the second for 24 bits
+LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # as FLAC has them
 
 
 class Codec(NamedTuple):
@@ -31,15 +33,18 @@ class Codec(NamedTuple):
 
     encoder: str  # FFmpeg's name; empty for libsndfile
     container: str  # FFmpeg's name, libsndfile's for Vorbis
-    kilobits: int  # a second and channel, where no bit rate is asked for
-    rates: tuple[int, ...]  # Hz, ascending, that the encoder takes
+    kilobits: int  # a second and channel, where no bit rate is asked for; 0: it has none
+    rates: tuple[int, ...]  # Hz, ascending, that the encoder takes; empty: all
+    sample_format: str = "fltp"  # FFmpeg's name
 
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 CODECS: dict[FileFormat, Codec] = {
+    "flac": Codec("flac", "flac", 0, (), "s16"),
     "mp3": Codec("libmp3lame", "mp3", 160, MP3_RATES),
-    "opus": Codec("libopus", "opus", 96, (48_000,)),
+    "opus": Codec("libopus", "opus", 96, (48_000,), "flt"),
     "m4a": Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
+    STEM_FILE: Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
     "ogg": Codec("", "OGG", 128, (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)),
 }
 # Bit rates (kbit/s of stereo at 44.1 kHz) of Vorbis's qualities 0 to 10, by its encoder's table
@@ -49,7 +54,7 @@ VORBIS_KILOBITS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
 def encodable_rate(file_format: FileFormat, sample_rate: int) -> int:
     """Return the rate (Hz) at which a format holds a signal: its own, else the next above."""
     codec = CODECS.get(file_format)
-    if codec is None or sample_rate in codec.rates:
+    if codec is None or not codec.rates or sample_rate in codec.rates:
         return sample_rate
     return next((rate for rate in codec.rates if rate > sample_rate), codec.rates[-1])
 
@@ -66,30 +71,41 @@ def vorbis_compression(kilobits: int | None) -> float:
 
 
 class EncodedWriter:
-    """An open lossy file: write float32 blocks of shape (frames, channels), full scale at 1."""
+    """An open encoded file: write blocks of shape (frames, channels of all its streams).
+
+    They are float32 with full scale at 1, or for FLAC int32 in units of the least significant bit.
+    """
 
     def __init__(
-        self, container: av.container.OutputContainer, stream: av.AudioStream, level: float
+        self, container: av.container.OutputContainer, streams: list[av.AudioStream], level: float
     ) -> None:
         """`level` is the factor by which the encoder turns sound down."""
         self.notes: list[str] = []
-        self._container, self._stream = container, stream
+        self._container, self._streams = container, streams
         self._gain = np.float32(1 / level)
         self.frames = 0  # written
 
     def write(self, values: np.ndarray) -> None:
         """Append a block."""
-        rate = self._stream.codec_context.sample_rate
-        planes = np.ascontiguousarray(values.T) * self._gain
-        frame = av.AudioFrame.from_ndarray(planes, "fltp", LAYOUTS[values.shape[1] - 1])
-        frame.sample_rate, frame.time_base = rate, Fraction(1, rate)
-        frame.pts = self.frames
+        for stream, part in zip(self._streams, np.hsplit(values, len(self._streams)), strict=True):
+            frame = self._frame(part, stream.format.name)
+            rate = stream.codec_context.sample_rate
+            frame.sample_rate, frame.time_base, frame.pts = rate, Fraction(1, rate), self.frames
+            self._container.mux(stream.encode(frame))
         self.frames += len(values)
-        self._container.mux(self._stream.encode(frame))
+
+    def _frame(self, values: np.ndarray, kind: str) -> av.AudioFrame:
+        layout = LAYOUTS[values.shape[1] - 1]
+        if kind not in PCM:
+            planes = np.ascontiguousarray(values.T) * self._gain
+            return av.AudioFrame.from_ndarray(planes, "fltp", layout)
+        whole: np.ndarray = values.astype(np.int16) if kind == "s16" else values << 8
+        return av.AudioFrame.from_ndarray(whole.reshape(1, -1), kind, layout)
 
     def finish(self) -> None:
-        """Encode what the encoder still holds."""
-        self._container.mux(self._stream.encode(None))
+        """Encode what the encoders still hold."""
+        for stream in self._streams:
+            self._container.mux(stream.encode(None))
 
 
 @contextmanager
@@ -98,15 +114,16 @@ def open_encoded(
     file_format: FileFormat,
     sample_rate: int,
     channels: int,
+    info: SongInfo,
     *,
-    kilobits: int | None,
-    tags: Mapping[str, str],
-    cover: Cover | None = None,
+    kilobits: int | None = None,
+    sample_format: str | None = None,
 ) -> Iterator[EncodedWriter]:
-    """Open an MP3, Opus or M4A file for writing.
+    """Open a FLAC, MP3, Opus, M4A or stem file for writing.
 
-    `sample_rate` is one of the format's, `kilobits` a second those of all channels. Raises
-    HtmdsepError for what the encoder does not take; OSErrors are the disk's.
+    `sample_rate` is one of the format's, `kilobits` a second those of all channels, and
+    `sample_format` FFmpeg's name of another than is usual. Raises HtmdsepError for what the
+    encoder does not take; OSErrors are the disk's.
     """
     check_channels(file_format, channels)
     codec = CODECS[file_format]
@@ -116,20 +133,20 @@ def open_encoded(
         level, bit_rate = lame_level(possible), 1_000 * possible
     try:
         with path.open("w+b") as file:
-            with _container(file, codec, sample_rate) as container:
-                container.metadata.update(ffmpeg_tags(tags))
-                layout = LAYOUTS[channels - 1]
-                stream = container.add_stream(codec.encoder, rate=sample_rate, layout=layout)
-                assert isinstance(stream, av.AudioStream)
-                stream.bit_rate = bit_rate
-                stream.format = "flt" if codec.encoder == "libopus" else "fltp"
-                if cover is not None:
-                    attach_cover(container, cover)
-                writer = EncodedWriter(container, stream, level)
+            with _container(file, codec, sample_rate, info) as container:
+                streams = [
+                    _add_stream(container, codec, (sample_rate, channels), name)
+                    for name in (STREAMS if file_format == STEM_FILE else ("",))
+                ]
+                for stream in streams:
+                    stream.bit_rate = bit_rate
+                    stream.format = sample_format or codec.sample_format
+                writer = EncodedWriter(container, streams, level)
                 yield writer
                 writer.finish()
             if file_format == "mp3":
-                set_padding(file, writer.frames, stream.codec_context.frame_size)
+                set_padding(file, writer.frames, streams[0].codec_context.frame_size)
+            write_metadata(file, file_format, info)
     except (av.ArgumentError, av.EncoderNotFoundError, av.ExternalError) as error:
         raise HtmdsepError(
             f"the encoder of {file_format} refuses {bit_rate // 1_000} kbit/s at {sample_rate} Hz "
@@ -137,18 +154,35 @@ def open_encoded(
         ) from error
 
 
+def _add_stream(
+    container: av.container.OutputContainer, codec: Codec, form: tuple[int, int], name: str
+) -> av.AudioStream:
+    """Add a stream; `form` is its sample rate in Hz and its number of channels."""
+    stream = container.add_stream(codec.encoder, rate=form[0], layout=LAYOUTS[form[1] - 1])
+    assert isinstance(stream, av.AudioStream)
+    if name:
+        stream.metadata["handler_name"] = name
+    return stream
+
+
 def check_channels(file_format: FileFormat, channels: int) -> None:
     """Raise HtmdsepError for more channels than lossy files are written with."""
-    if file_format in CODECS and channels > MAX_ENCODED_CHANNELS:
+    if file_format in LOSSY and channels > MAX_LOSSY_CHANNELS:
         raise HtmdsepError(
             f"{file_format} is written with 1 or 2 channels, not {channels}; use --format flac"
         )
 
 
-def _container(file: IO[bytes], codec: Codec, sample_rate: int) -> av.container.OutputContainer:
+def _container(
+    file: IO[bytes], codec: Codec, sample_rate: int, info: SongInfo
+) -> av.container.OutputContainer:
     # Without times and random numbers, so that the same input gives the same bytes; an edit list
     # is as exact as the time scale of the whole file, which is milliseconds else.
     options = {"fflags": "+bitexact"}
+    options["metadata_header_padding"] = str(header_room(codec.container, info))
     if codec.container == "mp4":
         options |= {"movie_timescale": str(sample_rate), "brand": "M4A "}
-    return av.open(file, "w", format=codec.container, options=options)
+    container = av.open(file, "w", format=codec.container, options=options)
+    if codec.container == "mp4":
+        container.metadata.update(mp4_tags(info.tags))
+    return container

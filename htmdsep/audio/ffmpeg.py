@@ -27,6 +27,7 @@ from htmdsep.options import Subtype
 
 # No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
 NO_PROTOCOL = {"protocol_whitelist": "none"}
+ALL_TAGS = {"export_all": "1"}  # of an MP4, beats a minute among them
 CHECKSUMS = {"err_detect": "crccheck+explode"}  # which FFmpeg else reads and passes over
 LOSSLESS_CODECS = ("flac", "alac", "tta", "wavpack", "ape", "truehd", "mlp", "tak")
 # With as many planes PyAV 18.1 looks for one more, beyond the end of FFmpeg's list of them.
@@ -52,7 +53,7 @@ def open_container(
                 file,
                 "r",
                 format=container_format,
-                options=NO_PROTOCOL,
+                options=NO_PROTOCOL | ALL_TAGS,
                 metadata_errors="surrogateescape",
             )
         )

@@ -1,12 +1,42 @@
-"""The tags of audio files: which are kept, and in which letters they are written."""
+"""The tags of audio files: which are kept, and what each format calls them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
+from typing import NamedTuple
 
-TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "copyright", "comment")
+FREEFORM = "----"  # what tags in an MP4 begin with here that have no box of their own
+REPLAYGAIN = "replaygain_"
+
+
+class TagNames(NamedTuple):
+    """What a tag is called besides its own name, which Vorbis comments have in capitals."""
+
+    id3: str  # a frame of ID3v2.4
+    mp4: str  # FFmpeg's name for its box
+
+
+TAGS: dict[str, TagNames] = {name: TagNames(*names) for name, *names in (
+    ("title", "TIT2", "title"), ("artist", "TPE1", "artist"), ("album", "TALB", "album"),
+    ("albumartist", "TPE2", "album_artist"), ("composer", "TCOM", "composer"),
+    ("date", "TDRC", "date"), ("tracknumber", "TRCK", "track"), ("discnumber", "TPOS", "disc"),
+    ("genre", "TCON", "genre"), ("copyright", "TCOP", "copyright"),
+    ("comment", "COMM", "comment"), ("lyrics", "USLT", "lyrics"), ("bpm", "TBPM", "tmpo"),
+    ("initialkey", "TKEY", "----initialkey"), ("isrc", "TSRC", "----ISRC"),
+    ("label", "TPUB", "----LABEL"),
+    *((f"{REPLAYGAIN}{name}", "TXXX", f"{FREEFORM}{REPLAYGAIN}{name}")
+      for name in ("track_gain", "track_peak", "album_gain", "album_peak")),
+)}  # fmt: skip
 # What FFmpeg and taggers call some of them
-SYNONYMS = {"track": "tracknumber", "year": "date"}
+SYNONYMS = {
+    "track": "tracknumber", "year": "date", "album_artist": "albumartist", "disc": "discnumber",
+    "tbpm": "bpm", "tmpo": "bpm", "tempo": "bpm", "tkey": "initialkey", "key": "initialkey",
+    "tsrc": "isrc", "publisher": "label", "organization": "label", "unsyncedlyrics": "lyrics",
+    "uslt": "lyrics",
+}  # fmt: skip
+LONGEST = 16_384  # letters of a tag: all of them and a cover have to fit into 16 MiB in a FLAC
+LYRICS = "lyrics-"  # with a language behind it, as FFmpeg calls those of an ID3 tag
 ID3_HEADER_LENGTH = 10
 
 
@@ -18,17 +48,30 @@ def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
     """
     tags: dict[str, str] = {}
     for name, text in metadata.items():
-        name = name.lower()
+        name = "lyrics" if name.lower().startswith(LYRICS) else name.lower()
         text = legible(text).replace("\0", "").strip()
         if text:
             tags.setdefault(SYNONYMS.get(name, name), text)
     return tags
 
 
-def ffmpeg_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Return those tags that are kept, as FFmpeg calls them."""
-    kept = {name: tags[name] for name in TAGS if tags.get(name)}
-    return {"track" if name == "tracknumber" else name: text for name, text in kept.items()}
+def kept_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags that are kept, as text that can be written, of 16 384 letters at most."""
+    kept = {name: tags[name][:LONGEST] for name in TAGS if tags.get(name)}
+    return {name: text.encode("utf-8", "replace").decode() for name, text in kept.items()}
+
+
+def without_replaygain(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return tags without those that tell a song's level."""
+    return {name: text for name, text in tags.items() if not name.startswith(REPLAYGAIN)}
+
+
+def mp4_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Return those tags that are kept, as FFmpeg calls them in an MP4; freeform ones, too."""
+    kept = {TAGS[name].mp4: text for name, text in kept_tags(tags).items()}
+    with suppress(ValueError):  # what is no number is kept, and FFmpeg makes 0 of it
+        kept["tmpo"] = str(round(float(kept.get("tmpo", ""))))
+    return kept
 
 
 def legible(text: str) -> str:

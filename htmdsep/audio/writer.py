@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
-from htmdsep.audio.covers import COVERED, Cover, insert_cover
+from htmdsep.audio.covers import Cover
 from htmdsep.audio.encoders import (
     CODECS,
     EncodedWriter,
@@ -24,13 +24,18 @@ from htmdsep.audio.encoders import (
     vorbis_compression,
 )
 from htmdsep.audio.lengths import AudioHeader
+from htmdsep.audio.metadata import SongInfo, write_metadata
 from htmdsep.audio.reader import open_audio
-from htmdsep.audio.tags import TAGS
+from htmdsep.audio.stem_file import CHANNELS as STEM_CHANNELS
+from htmdsep.audio.stem_file import STREAMS
+from htmdsep.audio.tags import kept_tags
 from htmdsep.dsp.quantise import BITS
 from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import (
+    LOSSY,
     MAX_SAMPLE_RATE,
     MIN_SAMPLE_RATE,
+    STEM_FILE,
     ClipMode,
     FileFormat,
     RunOptions,
@@ -38,6 +43,8 @@ from htmdsep.options import (
 )
 
 FLAC_MAX_SAMPLE_RATE = 655_350  # Hz
+# What libsndfile writes into a WAV
+INFO_TAGS = ("title", "artist", "album", "date", "tracknumber", "genre", "copyright", "comment")
 BYTES = {"PCM_16": 2, "PCM_24": 3, "FLOAT": 4}
 WAV_LIMIT = 2**32 - 2**20  # bytes: RIFF's sizes have 32 bits; a MiB for headers and tags
 # Formats with an estimated length must fit RIFF even if the estimate is off by this factor.
@@ -61,6 +68,7 @@ class OutputFormat:
     tags: Mapping[str, str]
     cover: Cover | None = None
     bitrate: int | None = None  # kbit/s of a lossy file; None for what suits the format
+    loudness: float | None = None  # LUFS of the stems' sum; None for the mixture's
 
     @property
     def seconds(self) -> float | None:
@@ -75,7 +83,7 @@ class OutputFormat:
     @property
     def is_lossy(self) -> bool:
         """Whether the files hold something like what is written, and not that itself."""
-        return self.file_format in CODECS
+        return self.file_format in LOSSY
 
     @property
     def container(self) -> str:
@@ -93,7 +101,7 @@ def plan_output(header: AudioHeader, frames: int | None, options: RunOptions) ->
 
     Raises HtmdsepError for what cannot be.
     """
-    is_lossy = options.file_format in CODECS
+    is_lossy = options.file_format in LOSSY
     subtype = "FLOAT" if is_lossy else options.subtype or header.subtype
     if options.file_format == "flac" and options.subtype is None and subtype == "FLOAT":
         subtype = "PCM_24"  # as much of it as FLAC can hold
@@ -126,6 +134,7 @@ def plan_output(header: AudioHeader, frames: int | None, options: RunOptions) ->
         clip_mode=clip_mode,
         tags=header.tags,
         bitrate=options.bitrate,
+        loudness=options.loudness,
     )
 
 
@@ -133,6 +142,7 @@ def check_space(output: OutputFormat, folder: Path, stems: int) -> None:
     """Raise HtmdsepError, early, for what the disk cannot hold, where the length is known."""
     needed = (output.frames or 0) * output.channels * BYTES[output.subtype] * stems
     if output.is_lossy:
+        stems = 3 if output.file_format == STEM_FILE else stems  # the other streams are silent
         bits = bits_a_second(output.file_format, output.channels, output.bitrate)
         needed = round((output.seconds or 0) * bits / 8) * stems
     elif output.file_format == "flac":
@@ -154,15 +164,13 @@ class StemWriter:
         self._subtype = output.subtype
         self._room = WAV_LIMIT // BYTES[output.subtype]
         self._is_riff = output.container in ("WAV", "WAVEX")
-        for name in (name for name in TAGS if output.tags.get(name)):
-            self._write_tag(name, output.tags[name])
+        tags = kept_tags(output.tags)
+        for name in (name for name in INFO_TAGS if name in tags):
+            self._write_tag(name, tags[name].encode()[:TAG_BYTES].decode("utf-8", "ignore"))
 
     def _write_tag(self, name: str, text: str) -> None:
-        encoded = text.encode("utf-8", "replace")
-        if self._sound.format != "FLAC":
-            encoded = encoded[:TAG_BYTES]
         try:
-            setattr(self._sound, name, encoded.decode("utf-8", "ignore"))
+            setattr(self._sound, name, text)
         except soundfile.LibsndfileError as error:
             self.notes.append(f"its tag {name} was not kept ({error.error_string.rstrip('.')})")
 
@@ -182,22 +190,27 @@ class StemWriter:
 
 @contextmanager
 def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | EncodedWriter]:
-    """Open a stem file for writing; a WAV is RF64 in the end only if it has passed 4 GiB.
+    """Open a file for a stem, or for all (see `stem_streams`).
+
+    A WAV is RF64 in the end only if it has passed 4 GiB.
 
     Raises HtmdsepError where the format cannot hold the subtype, rate or channels, where the
     folder cannot be written, and where the disk is full.
     """
     if output.file_format == "flac" and output.subtype == "FLOAT":
         raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
-    if output.is_lossy and output.file_format != "ogg":
-        form = (output.file_format, output.sample_rate, output.channels)
-        cover = output.cover if output.file_format in COVERED else None
+    is_vorbis = output.file_format == "ogg"
+    info = SongInfo(output.tags, output.cover)
+    if output.file_format in CODECS and not is_vorbis:
+        is_stem_file = output.file_format == STEM_FILE
+        channels = STEM_CHANNELS if is_stem_file else output.channels
+        form = (output.file_format, output.sample_rate, channels)
+        depth = "s32" if output.subtype == "PCM_24" else None
         with open_encoded(
-            path, *form, kilobits=output.bitrate, tags=output.tags, cover=cover
+            path, *form, info, kilobits=output.bitrate, sample_format=depth
         ) as writer:
             yield writer
         return
-    is_vorbis = output.file_format == "ogg"
     try:
         with soundfile.SoundFile(
             _native_path(path),
@@ -209,10 +222,10 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
             compression_level=vorbis_compression(output.bitrate) if is_vorbis else None,
         ) as sound:
             yield StemWriter(sound, output)
-        if output.file_format == "flac" and output.cover is not None:
-            insert_cover(path, output.cover)
         if output.container == "RF64":
             _shrink_header(path, output.channels)
+        with path.open("r+b") as file:
+            write_metadata(file, output.file_format, info)
     except soundfile.LibsndfileError as error:
         # 2 is libsndfile's "System error", whose errno it does not hand on
         kind = DiskError if error.code == 2 else HtmdsepError
@@ -255,12 +268,21 @@ def _shrink_header(path: Path, channels: int) -> None:
 
 
 def frame_count(path: Path, output: OutputFormat) -> int:
-    """Return how many frames a finished stem file holds; lossy ones are decoded."""
+    """Return how many frames a finished file holds; lossy ones are decoded.
+
+    Streams of different lengths count as none.
+    """
     if output.is_lossy:
-        with open_audio(path) as reader:
-            return sum(map(len, reader.blocks()))
+        number = len(STREAMS) if output.file_format == STEM_FILE else 1
+        lengths = {_decoded_length(path, stream) for stream in range(number)}
+        return max(lengths) if len(lengths) == 1 else 0
     with soundfile.SoundFile(_native_path(path)) as sound:
         return int(sound.frames)
+
+
+def _decoded_length(path: Path, stream: int) -> int:
+    with open_audio(path, stream=stream) as reader:
+        return sum(map(len, reader.blocks()))
 
 
 def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from htmdsep.batch import storage
 from htmdsep.errors import PlanError
 from htmdsep.files import AUDIO_ENDINGS
-from htmdsep.options import STANDARD_STREAM, FileFormat, StemName
+from htmdsep.options import STANDARD_STREAM, STEM_FILE, BatchOptions, FileFormat, StemName
 
 # Names in a template that users of other separators know: for track, stem and ext.
 SYNONYMS = ("filename", "instrument", "codec")
@@ -126,19 +126,23 @@ def plan_jobs(
     at one path, and for an output that would replace an input.
     """
     suffix = os.path.splitext(template)[1].lower()  # noqa: PTH122
-    if suffix in AUDIO_ENDINGS and suffix != f".{file_format}":
+    if suffix in AUDIO_ENDINGS and not template.lower().endswith(f".{file_format}"):
         raise PlanError(
             f"--filename {template!r} ends in {suffix}, and the stems' format is {file_format}; "
             "end it in {ext}, or give --format"
         )
+    if file_format == STEM_FILE:  # both into one
+        stems = dict.fromkeys(stems, "stems")
+        template = "{track}.{ext}" if template == BatchOptions.filename else template
     plan = Plan(sources, out, template, stems, file_format)
     # Hashes, as names of a million songs' stems need 300 MB, and these 24.
     hashes = array("q", (hash(_key(source.name)) for source in sources))
-    for job in replace(plan, out=storage.absolute(out)):
+    checked = replace(plan, stems={"vocals": "stems"}) if file_format == STEM_FILE else plan
+    for job in replace(checked, out=storage.absolute(out)):
         hashes.extend(hash(_key(target)) for target in job.targets.values())
     doubtful = _repeated(hashes)
     if doubtful:
-        _check_doubtful(plan, doubtful, ignores_case=_ignores_case(storage.absolute(out)))
+        _check_doubtful(checked, doubtful, ignores_case=_ignores_case(storage.absolute(out)))
     return plan
 
 

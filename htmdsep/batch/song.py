@@ -197,13 +197,15 @@ def _as_targets(job: Job) -> Iterator[dict[StemName, Path]]:
         yield {stem: Path(target) for stem, target in job.targets.items()}
         return
     with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-        paths = {stem: Path(folder) / f"{stem}{Path(job.names[stem]).suffix}" for stem in job.names}
+        names = list(job.names.values())  # one for both, if they go into one file
+        places = [f"{names.index(name)}{''.join(Path(name).suffixes[-2:])}" for name in names]
+        paths = {stem: Path(folder) / place for stem, place in zip(job.names, places, strict=True)}
         yield paths
         with ExitStack() as undo:
-            for stem, target in job.targets.items():
+            for target, path in {job.targets[stem]: path for stem, path in paths.items()}.items():
                 if storage.stamp(target) is None:
                     undo.callback(storage.remove, target)
-                storage.store(paths[stem], target)
+                storage.store(path, target)
             undo.pop_all()
 
 

@@ -25,6 +25,7 @@ from htmdsep.options import (
     DEFAULT_WEIGHTS,
     NETWORK,
     STANDARD_STREAM,
+    STEM_FILE,
     STEM_NAMES,
     BatchOptions,
     ClusterOptions,
@@ -168,6 +169,8 @@ def _check(values: dict[str, Any]) -> None:
     inputs = (*values["inputs"], *values["more_inputs"])
     if not inputs and values["list_file"] is None:
         raise click.UsageError("nothing to separate; name files or folders (see --help)")
+    if values["file_format"] == STEM_FILE and values["stems"] != "both":
+        raise click.UsageError(f"a {STEM_FILE} holds both stems; leave --stems out")
     if values["file_format"] == "flac" and values["subtype"] == "FLOAT":
         raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
     if values["clip_mode"] == "none" and values["subtype"] in ("PCM_16", "PCM_24"):

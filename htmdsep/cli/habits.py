@@ -36,7 +36,7 @@ ADVICE = {
     "--adapter": "audio is read and written here; leave it out",
     "--mp3-preset": "how good an MP3 is, is set by --bitrate",
     "--other-method": "the other stem is the mixture minus this one; leave it out",
-    "--normalization": "stems add up to the mixture; --clip-mode rescale keeps them in range",
+    "--normalization": "both stems get one gain by --loudness LUFS, or by --clip-mode rescale",
     "--use-autocast": "the arithmetic is set by --precision",
     "--model-file-dir": "where weights are kept, is set by HTMDSEP_CACHE",
     "--no-split": "pieces are as long as --segment says, in seconds",

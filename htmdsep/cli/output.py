@@ -133,7 +133,8 @@ def print_outcome(outcome: Outcome, talk: Talk) -> None:
         for note in report.notes:
             print_line(f"htmdsep: {label}: {note}")
         if talk.names:
-            print_line(f"{label}: {', '.join(stem.path for stem in report.stems.values())}")
+            paths = dict.fromkeys(stem.path for stem in report.stems.values())
+            print_line(f"{label}: {', '.join(paths)}")
         if talk.verbose:
             print_line(_speed(report, outcome.wall_seconds))
     if talk.as_json:

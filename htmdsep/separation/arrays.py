@@ -11,9 +11,9 @@ import numpy as np
 from htmdsep.audio.lengths import AudioHeader
 from htmdsep.audio.writer import plan_output
 from htmdsep.dsp.blocks import resample_blocks
-from htmdsep.options import STEM_NAMES, RunOptions
+from htmdsep.options import RunOptions
 from htmdsep.separation.pairs import Pair
-from htmdsep.separation.stems import FileReport, write_pairs
+from htmdsep.separation.stems import FileReport, targets_in, write_pairs
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,5 +47,4 @@ class Stems:
         both = np.hstack([vocals + accompaniment, vocals]).astype(np.float32)
         blocks = resample_blocks([both], 2 * channels, self.sample_rate, output.sample_rate)
         pairs = (Pair(block[:, :channels], block[:, channels:]) for block in blocks)
-        targets = {stem: Path(folder) / f"{stem}.{options.file_format}" for stem in STEM_NAMES}
-        return write_pairs(targets, pairs, output)
+        return write_pairs(targets_in(Path(folder), options.file_format), pairs, output)

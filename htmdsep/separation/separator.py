@@ -32,7 +32,7 @@ from htmdsep.options import (
 )
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.pairs import Pair
-from htmdsep.separation.stems import Check, FileReport, Progress, write_stems
+from htmdsep.separation.stems import Check, FileReport, Progress, targets_in, write_stems
 from htmdsep.separation.streaming import StreamEstimator, separate_stream
 from htmdsep.weights.catalogue import find_weights
 
@@ -244,12 +244,12 @@ def separate_file(
 ) -> FileReport:
     """Separate an audio or video file into `<out>/<its name>/vocals.wav` and accompaniment.wav.
 
+    A stem file is `<out>/<its name>.stem.mp4`.
+
     Files that are there are replaced. `changes` are fields of RunOptions, as in
     separate_file("song.mp3", file_format="flac", shifts=1). See `Separator.separate_file`, and keep
     a `Separator` for more than one file: the weights are loaded at each call.
     """
     separator = Separator(weights, **changes)
-    folder = Path(out) / Path(source).stem
-    ending = separator.options.file_format
-    targets = {stem: folder / f"{stem}.{ending}" for stem in STEM_NAMES}
+    targets = targets_in(Path(out) / Path(source).stem, separator.options.file_format)
     return separator.separate_file(source, targets, progress=progress)

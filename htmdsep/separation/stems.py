@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import tempfile
 import zlib
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field, replace
@@ -13,8 +15,11 @@ from typing import get_args
 
 import numpy as np
 
-from htmdsep.audio.covers import COVERED, read_cover
+from htmdsep.audio.covers import read_cover
+from htmdsep.audio.loudness import integrated_loudness
 from htmdsep.audio.reader import open_audio
+from htmdsep.audio.stem_file import stem_streams
+from htmdsep.audio.tags import without_replaygain
 from htmdsep.audio.writer import (
     OutputFormat,
     check_space,
@@ -28,7 +33,7 @@ from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
 from htmdsep.errors import ArgumentError, DiskError, HtmdsepError
 from htmdsep.files import AUDIO_ENDINGS, atomic_paths
-from htmdsep.options import STEM_NAMES, FileFormat, RunOptions, StemName, Subtype
+from htmdsep.options import STEM_FILE, STEM_NAMES, FileFormat, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.streaming import BLOCK_LENGTH
 
@@ -62,7 +67,7 @@ class FileReport:
     stems: dict[str, StemReport]
     clipped_samples: int  # of the mixture, beyond full scale
     clipped_stem_samples: int  # where a stem would be beyond it, and the other took the rest
-    gain: float  # applied to both stems by clip mode "rescale"
+    gain: float  # applied to both stems, for a loudness and by clip mode "rescale"
     closure: bool | None  # whether the files read back add up to the mixture; None for one stem
     # and for lossy formats
     vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
@@ -72,6 +77,7 @@ class FileReport:
     precision: str | None = None  # of the network's arithmetic
     engine: str | None = None  # what computed it on the CPU
     shifts: int = 0  # further passes at other pitches
+    loudness: float | None = None  # LUFS of the mixture before the gain, where one is asked for
     notes: list[str] = field(default_factory=list)
 
 
@@ -90,15 +96,13 @@ def write_stems(
     for target in targets.values():
         if target.exists() and source.exists() and target.samefile(source):
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
-    with ExitStack() as stack:
-        excerpt = open_audio(
-            source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
-        )
-        reader = stack.enter_context(excerpt)
+    excerpt = open_audio(
+        source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
+    )
+    with excerpt as reader:
         header = replace(reader.header, tags={**reader.header.tags, **(tags or {})})
         output = plan_output(header, reader.frames, options)
-        if output.file_format in COVERED:
-            output = replace(output, cover=read_cover(source))
+        output = replace(output, cover=read_cover(source))
         blocks = resample_blocks(
             reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )
@@ -119,23 +123,41 @@ def write_pairs(
 ) -> FileReport:
     """Write pairs at the output's rate into stem files that appear once they are checked."""
     with ExitStack() as stack:
-        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
+        files = list(dict.fromkeys(targets.values()))
+        temporaries = stack.enter_context(atomic_paths(files))
         folder = temporaries[0].parent
         check_space(output, folder, len(targets))
-        gain = 1.0
-        if output.clip_mode == "rescale":
+        gain, loudness = 1.0, None
+        if output.clip_mode == "rescale" or output.loudness is not None:
             spool = stack.enter_context(Spool(folder, output.channels))
-            gain = spool.fill(pairs, output.full_scale)
+            gain, loudness = spool.fill(pairs, output)
             pairs = spool.scaled(gain)
-        written = dict(zip(targets, temporaries, strict=True))
+            if gain != 1:
+                output = replace(output, tags=without_replaygain(output.tags))
+        written = {stem: temporaries[files.index(target)] for stem, target in targets.items()}
         report = _write(written, pairs, output)
         if check is not None:
             check(written)
     for name, target in targets.items():
         report.stems[name].path = str(target)
-    report.gain = gain
-    report.notes.extend(_clip_notes(report))
+    report.gain, report.loudness = gain, loudness
+    report.notes.extend([*_loudness_notes(report, output.loudness), *_clip_notes(report)])
     return report
+
+
+def _loudness_notes(report: FileReport, wanted: float | None) -> list[str]:
+    if wanted is None:
+        return []
+    if report.loudness is None:
+        return ["it is too quiet or too short to have a loudness; its level is kept"]
+    decibels = 20 * math.log10(report.gain)
+    reached = report.loudness + decibels
+    told = (
+        f"its loudness is {report.loudness:.1f} LUFS; both stems have a gain of {decibels:+.1f} dB"
+    )
+    if wanted - reached > 0.05:
+        return [f"{told}, for {reached:.1f} LUFS: more would pass full scale"]
+    return [told]
 
 
 def _clip_notes(report: FileReport) -> list[str]:
@@ -153,9 +175,7 @@ def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileForma
 
     Raises ArgumentError for other formats' endings, for two formats, and for two stems in one file.
     """
-    if len({os.path.realpath(path) for path in targets.values()}) < len(targets):
-        raise ArgumentError(f"both stems would be written to {targets['vocals']}; name two files")
-    endings = {path.suffix.lower() for path in targets.values()} & AUDIO_ENDINGS
+    endings = {_ending(path) for path in targets.values()} & (AUDIO_ENDINGS | set(FORMATS))
     unknown = endings - set(FORMATS)
     if unknown:
         known = ", ".join(FORMATS)
@@ -164,7 +184,25 @@ def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileForma
     if len(formats) > 1 or (asked != RunOptions.file_format and formats - {asked}):
         given = " and ".join(map(str, targets.values()))
         raise ArgumentError(f"{given} cannot all be {asked}; end their names in .{asked}")
-    return formats.pop() if formats else asked
+    file_format = formats.pop() if formats else asked
+    if file_format == STEM_FILE:
+        if len(set(targets.values())) > 1 or len(targets) < len(STEM_NAMES):
+            raise ArgumentError(f"a {STEM_FILE} holds both stems; name one file for both")
+    elif len({os.path.realpath(path) for path in targets.values()}) < len(targets):
+        raise ArgumentError(f"both stems would be written to {targets['vocals']}; name two files")
+    return file_format
+
+
+def _ending(path: Path) -> str:
+    is_stem_file = path.name.lower().endswith(f".{STEM_FILE}")
+    return f".{STEM_FILE}" if is_stem_file else path.suffix.lower()
+
+
+def targets_in(folder: Path, file_format: FileFormat) -> dict[StemName, Path]:
+    """Return where both stems go by default: into a folder, or into one file of its name."""
+    if file_format == STEM_FILE:
+        return dict.fromkeys(STEM_NAMES, folder.with_name(f"{folder.name}.{file_format}"))
+    return {stem: folder / f"{stem}.{file_format}" for stem in STEM_NAMES}
 
 
 def _reported(
@@ -186,15 +224,18 @@ def _write(
     meters = {name: LevelMeter(output.sample_rate) for name in ("mixture", *STEM_NAMES)}
     frames = clipped = clipped_stem = checksum = 0
     with ExitStack() as stack:
+        is_one = output.file_format == STEM_FILE
         writers = {
-            name: stack.enter_context(open_stem(path, output)) for name, path in paths.items()
+            name: stack.enter_context(open_stem(path, output))
+            for name, path in paths.items()
+            if not (is_one and name == "accompaniment")
         }
         for mixture, vocals in pairs:
             block = quantise(mixture, vocals, output.subtype, clamp=output.clip_mode != "none")
             for name, meter in meters.items():
                 meter.add(dequantise(getattr(block, name), output.subtype))
             for name, writer in writers.items():
-                writer.write(getattr(block, name))
+                writer.write(stem_streams(block) if is_one else getattr(block, name))
             frames += len(mixture)
             clipped += block.clipped_samples
             clipped_stem += block.clipped_stem_samples
@@ -229,7 +270,7 @@ def _closed(
     One stem alone and lossy stems, of which that cannot be told (None), must have all frames.
     """
     if output.is_lossy or len(paths) < len(STEM_NAMES):
-        if any(frame_count(path, output) != frames for path in paths.values()):
+        if any(frame_count(path, output) != frames for path in set(paths.values())):
             raise HtmdsepError("the file read back lacks frames; the disk may be faulty")
         return None
     if _sum_checksum(paths, output.subtype) != checksum:
@@ -265,27 +306,42 @@ class Spool(AbstractContextManager["Spool"]):
     def __init__(self, folder: Path, channels: int) -> None:
         self._channels = channels
         self._folder = folder
+        self._peak = 0.0  # of the mixture and both stems
         self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def fill(self, pairs: Iterable[Pair], full_scale: float) -> float:
-        """Store pairs; return the gain, at most 1, that brings both stems within full scale."""
-        peak = 0.0
+    def fill(self, pairs: Iterable[Pair], output: OutputFormat) -> tuple[float, float | None]:
+        """Store pairs; return the gain that they need, and the mixture's loudness in LUFS.
+
+        The gain brings the mixture to the output's loudness, of which nothing is measured where
+        none is wanted, and with clip mode "rescale" is no higher than full scale allows.
+        """
+        mixtures, loudness, gain = self._stored(pairs), None, 1.0
+        if output.loudness is not None:
+            loudness = integrated_loudness(mixtures, output.sample_rate)
+        deque(mixtures, 0)  # what is left
+        if loudness is not None and output.loudness is not None:
+            gain = 10 ** ((output.loudness - loudness) / 20)
+        if output.clip_mode == "rescale" and self._peak:
+            gain = min(gain, output.full_scale / self._peak)
+        return gain, loudness
+
+    def _stored(self, pairs: Iterable[Pair]) -> Iterator[np.ndarray]:
         for mixture, vocals in pairs:
-            accompaniment = mixture - vocals
-            peak = max(peak, *(float(np.abs(x).max()) for x in (mixture, vocals, accompaniment)))
+            signals = (mixture, vocals, mixture - vocals)
+            self._peak = max(self._peak, *(float(np.abs(one).max()) for one in signals))
             self._store(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
-        return min(1.0, full_scale / peak) if peak else 1.0
+            yield mixture
 
     def _store(self, data: bytes) -> None:
         try:
             self._file.write(data)
         except OSError as error:
             raise DiskError(
-                f"cannot write into {self._folder}: {error.strerror}; --clip-mode rescale needs "
-                "room for 32-bit floats there, so make room or choose another --out"
+                f"cannot write into {self._folder}: {error.strerror}; --loudness and --clip-mode "
+                "rescale need room for 32-bit floats there: make room or choose another --out"
             ) from error
 
     def scaled(self, gain: float) -> Iterator[Pair]:

@@ -82,7 +82,7 @@ def test_the_keys_of_what_is_written(batch: list[str]) -> None:
         *("channels", "subtype", "mixture_peak", "stems", "clipped_samples"),
         *("clipped_stem_samples", "gain", "closure", "vocals_share", "weights"),
         *("weights_sha256", "device", "precision", "engine"),
-        *("shifts", "notes"),
+        *("shifts", "loudness", "notes"),
     ]
     assert [list(stem) for stem in record["stems"].values()] == [STEM, STEM]
     started, done = rows_of(Path("out"))

@@ -12,14 +12,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import soundfile
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
-from htmdsep.audio.covers import insert_cover, read_cover
+from htmdsep.audio.covers import read_cover
 from htmdsep.audio.reader import open_audio
+from htmdsep.audio.writer import OutputFormat, open_stem
 from htmdsep.cli.command import command
 from htmdsep.cli.output import Bars
 from htmdsep.console import BitrateRange
@@ -261,17 +263,22 @@ def test_lossy_stems_say_that_they_are(run: Run, file_format: str) -> None:
     resampled = ["opus holds no 44100 Hz: the stems are resampled to 48000 Hz"]
     lossy = f"{file_format} is lossy: the stems add up but for what coding loses"
     assert record["notes"] == [*(resampled if file_format == "opus" else []), lossy]
-    for stem in ("vocals", "accompaniment"):
-        assert frames(f"separated/song/{stem}.{file_format}") == 2 * rate
+    for stem in record["stems"].values():
+        assert frames(stem["path"]) == 2 * rate
 
 
-def test_the_cover_goes_along(run: Run) -> None:
-    song, _ = soundfile.read("song.wav")
-    soundfile.write("song.flac", song, RATE)
-    insert_cover(Path("song.flac"), png(16))
-    for file_format in ("flac", "mp3", "m4a"):
+def test_the_cover_and_the_tags_go_along(run: Run) -> None:
+    tags = {"title": "A song", "bpm": "128", "initialkey": "Am", "lyrics": "la\nla"}
+    tags["replaygain_track_gain"] = "-7.10 dB"
+    output = OutputFormat("flac", "PCM_16", RATE, 1, None, "clamp", tags, png(16))
+    with open_stem(Path("song.flac"), output) as writer:
+        writer.write(np.ones((RATE, 1), np.int32))
+    for file_format in ("flac", "mp3", "m4a", "wav"):
         assert run("song.flac", "-c", file_format).exit_code == 0
-        assert read_cover(Path(f"separated/song/accompaniment.{file_format}")) == png(16)
+        stem = Path(f"separated/song/accompaniment.{file_format}")
+        assert read_cover(stem) == png(16)
+        with open_audio(stem) as reader:
+            assert reader.header.tags.items() >= tags.items()
 
 
 def test_help_by_a_word() -> None:
