@@ -17,7 +17,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions
 
 PATH = click.Path(path_type=Path)
-EXTRAS = ("scipy", "pandas", "webrtcvad", "matplotlib")
+EXTRAS = ("scipy", "pandas", "webrtcvad", "matplotlib", "librosa")
 
 
 @contextmanager
