@@ -164,6 +164,7 @@ class RunOptions:
         names="-c --format",
         flags={"--flac": "flac", "--mp3": "mp3"},
     )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
     bitrate: int | None = _output(
         None,
         "Of mp3, opus, m4a or ogg, in kbit/s.",
@@ -200,7 +201,6 @@ class RunOptions:
         "Beyond full scale: clamp both stems, rescale both by one gain, or (floats) none.",
         show_default="clamp; none for floats",
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
     shifts: int = _network(
         0, "Further passes at other pitches: better, slower.", least=0, most=MAX_SHIFTS, metavar="N"
     )
