@@ -245,8 +245,8 @@ def separate_file(
     """Separate an audio or video file into `<out>/<its name>/vocals.wav` and accompaniment.wav.
 
     Files that are there are replaced. `changes` are fields of RunOptions, as in
-    separate_file("song.mp3", file_format="flac", shifts=1). See `Separator.separate_file`, and keep
-    a `Separator` for more than one file: the weights are loaded at each call.
+    separate_file("song.mp3", file_format="flac", start_seconds=62). See `Separator.separate_file`,
+    and keep a `Separator` for more than one file: the weights are loaded at each call.
     """
     separator = Separator(weights, **changes)
     folder = Path(out) / Path(source).stem
