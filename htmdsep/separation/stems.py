@@ -84,6 +84,7 @@ def write_stems(
     check: Check | None = None,
     *,
     tags: Mapping[str, str] | None = None,
+    overwrite: bool = True,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
     options = replace(options, file_format=_format_of(targets, options.file_format))
@@ -103,7 +104,7 @@ def write_stems(
             reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )
         pairs = _reported(separate(blocks, output.sample_rate), output, progress)
-        report = write_pairs(targets, pairs, output, check)
+        report = write_pairs(targets, pairs, output, check, overwrite=overwrite)
     report.notes[:0] = [
         *reader.notes,
         *_rate_notes(output, options.sample_rate or reader.header.sample_rate),
@@ -116,10 +117,13 @@ def write_pairs(
     pairs: Iterable[Pair],
     output: OutputFormat,
     check: Check | None = None,
+    *,
+    overwrite: bool = True,
 ) -> FileReport:
     """Write pairs at the output's rate into stem files that appear once they are checked."""
     with ExitStack() as stack:
-        temporaries = stack.enter_context(atomic_paths(list(targets.values())))
+        paths = atomic_paths(list(targets.values()), overwrite=overwrite)
+        temporaries = stack.enter_context(paths)
         folder = temporaries[0].parent
         check_space(output, folder, len(targets))
         gain = 1.0

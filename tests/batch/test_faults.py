@@ -136,6 +136,23 @@ def test_a_process_a_song_by_xargs(tmp_path: Path, tiny_weights: Path, how: str)
     assert found == [f"{number}.wav" for number in range(8)] * bool(how)
 
 
+def test_of_runs_that_write_one_name_at_the_same_time_one_succeeds(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    """As discs of an album have songs of one name; all processes pass the first look at --out."""
+    out, discs = tmp_path / "out", [tmp_path / f"disc {number}" for number in range(4)]
+    for number, disc in enumerate(discs):
+        write_songs(disc, 1, seconds=0.3 + number / 100)
+    processes = [start(disc / "0.wav", "-o", out, "--weights", tiny_weights) for disc in discs]
+    found = [finish(process) for process in processes]
+    assert sorted(status for status, _ in found) == [0, 1, 1, 1]
+    for status, told in found:
+        assert status == 0 or "another run has just written" in told or "exists already" in told
+    length = round((0.3 + found.index(next(one for one in found if not one[0])) / 100) * RATE)
+    assert soundfile.info(out / "0" / "vocals.wav").frames == length
+    assert is_whole(out, ["0"])
+
+
 def test_two_batches_without_a_lock_are_safe(
     tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
