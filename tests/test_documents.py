@@ -72,6 +72,7 @@ SMALLER = {  # what commands hold, and what stands there here
     "| ...": "| cat > vocals.wav",
     "--start 1:02 --duration 30": "--start 0:01 --duration 1",
     "--start 20": "--start 1",
+    "--base . -f ...": "--base . -f '{foldername}/{track}-{stem}.{ext}'",
     "WEIGHTS OUT.onnx": "weights.safetensors out.onnx",
     "--files 10000": "--files 5",
     "--max-minutes 120": SHORT,
@@ -146,6 +147,13 @@ def _write_songs(folder: Path) -> None:
     for name in ("song.wav", "take.flac", "music/one.flac", "music/album/two.flac"):
         soundfile.write(folder / name, song[:22_050], 44_100)
     shutil.copytree(folder / "music", folder / "songs-without-stems")
+    for album in ("a", "b"):
+        (folder / album).mkdir()
+        shutil.copy(folder / "song.mp3", folder / album)
+    (folder / "list.m3u").write_text("song.mp3\n")
+    (folder / "album.cue").write_text(
+        'FILE "take.flac" WAVE\n  TRACK 01 AUDIO\n    TITLE "One"\n    INDEX 01 00:00:00\n'
+    )
 
 
 def _write_stems(folder: Path) -> None:
@@ -196,6 +204,7 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("SLURM_ARRAY_TASK_ID", "3")
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(sys, "argv", ["example.py", "song.mp3", "--overwrite"])
     monkeypatch.setattr("htmdsep.training.run.network_config", tiny_config)
     monkeypatch.setattr("htmdsep.evaluation.run.run_tasks", evaluate_here)
     monkeypatch.setattr(measure_runtime, "__defaults__", (1, CONFIGS[-2:]))
@@ -254,7 +263,7 @@ def clear_the_way(command: str) -> None:
     out = Path(named[1] if named else "separated")
     if command.startswith("htmdsep-evaluate") or "--resume" in command:
         return
-    if out.is_dir():
+    if out.is_dir() and out not in (Path(), Path("music")):  # where the songs are
         shutil.rmtree(out)
 
 
