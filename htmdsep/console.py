@@ -203,7 +203,7 @@ class BitrateRange(click.IntRange):
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         if isinstance(value, str):
             value = value.strip().lower().removesuffix("k")
-            if len(value) > 3:
+            if len(value) > 4:
                 value = value.removesuffix("000")
         return super().convert(value, param, ctx)
 

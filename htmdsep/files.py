@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
-from htmdsep.errors import DiskError
+from htmdsep.errors import DiskError, HtmdsepError
 
 try:
     import fcntl
@@ -42,13 +42,14 @@ ANY_BYTES = "surrogateescape"  # how text is written that holds names of files, 
 
 
 @contextmanager
-def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
+def atomic_paths(targets: Sequence[Path], *, overwrite: bool = True) -> Iterator[list[Path]]:
     """Yield a temporary path beside each target; on a clean exit rename them all into place.
 
     Folders are made as needed, and links of targets followed. On an error every temporary file is
     removed, and so is every folder made here; what a killed process leaves, `remove_abandoned`
-    finds. Raises HtmdsepError where a folder or a file cannot be made, and for a target that is
-    there and no plain file, as pipes and devices are.
+    finds. Raises HtmdsepError where a folder or a file cannot be made, for a target that is there
+    and no plain file, as pipes and devices are, and, unless they may be overwritten, for targets
+    that are there in the end.
     """
     targets = [_plain_file(target) for target in targets]
     with ExitStack() as cleanup, ExitStack() as locks:
@@ -71,7 +72,7 @@ def atomic_paths(targets: Sequence[Path]) -> Iterator[list[Path]]:
             raise
         if fcntl is None:
             locks.close()  # Windows renames no open file
-        _rename_all(temporaries, targets)
+        _rename_all(temporaries, targets, overwrite)
         cleanup.pop_all()
 
 
@@ -192,18 +193,39 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path]) -> None:
+def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path], overwrite: bool) -> None:
     """Rename every temporary file, or undo: a target that was not there before is removed."""
-    new = [target for target in targets if not target.exists()]
+    new: list[Path] = []
     try:
         for temporary, target in zip(temporaries, targets, strict=True):
-            temporary.replace(target)
+            is_new = not target.exists()
+            (Path.replace if overwrite else _rename)(temporary, target)
+            new += [target] * is_new
     except OSError as error:
         for target in new:
             target.unlink(missing_ok=True)
+        if isinstance(error, FileExistsError):
+            raise HtmdsepError(
+                f"another run has just written {error.filename2}; give other names, by --out or "
+                "--filename, or --overwrite"
+            ) from error
         raise DiskError(f"cannot write {error.filename2}: {error.strerror}") from error
     for folder in {target.parent for target in targets}:
         _flush_to_disk(folder)
+
+
+def _rename(temporary: Path, target: Path) -> None:
+    """Rename a file; raise FileExistsError where there is one of that name."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links: what is there now has to tell
+        if target.exists():
+            raise FileExistsError(errno.EEXIST, "", str(temporary), None, str(target)) from None
+        temporary.replace(target)
+    else:
+        temporary.unlink()
 
 
 def make_folder(folder: Path) -> list[Path]:

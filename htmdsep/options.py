@@ -158,6 +158,7 @@ class RunOptions:
         names="-c --format",
         flags={"--flac": "flac", "--mp3": "mp3"},
     )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
     bitrate: int | None = _output(
         None,
         "Of mp3, opus, m4a, ogg or a stream of stem.mp4, in kbit/s.",
@@ -202,7 +203,6 @@ class RunOptions:
         metavar="LUFS",
         show_default="as input",
     )
-    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", names="-d --device")
     shifts: int = _network(
         0, "Further passes at other pitches: better, slower.", least=0, most=MAX_SHIFTS, metavar="N"
     )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
@@ -50,6 +51,29 @@ def test_all_or_none_are_renamed(tmp_path: Path) -> None:
             temporary.write_text("new")
         (tmp_path / "b").mkdir()  # no file can take its place
     assert files_below(tmp_path) == {"b"}
+
+
+@pytest.mark.parametrize("has_links", [True, False])
+@pytest.mark.parametrize("taken", ["a", "b"])
+def test_what_another_has_written_meanwhile_stays(
+    tmp_path: Path, taken: str, has_links: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    if not has_links:
+        monkeypatch.setattr(os, "link", fail)
+    targets = [tmp_path / "a", tmp_path / "b"]
+    with (
+        pytest.raises(HtmdsepError, match=rf"another run has just written .*{taken}; give other"),
+        atomic_paths(targets, overwrite=False) as temporaries,
+    ):
+        for temporary in temporaries:
+            temporary.write_text("ours")
+        with atomic_paths([tmp_path / taken], overwrite=False) as (other,):
+            other.write_text("theirs")
+    assert files_below(tmp_path) == {taken}
+    assert (tmp_path / taken).read_text() == "theirs"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes with names")

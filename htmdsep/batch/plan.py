@@ -54,6 +54,7 @@ class Job:
     source: Source
     out: str  # a path or a URL
     names: Mapping[StemName, str]
+    overwrite: bool = True  # what is there when the stems are whole
 
     @property
     def targets(self) -> dict[StemName, str]:

@@ -141,7 +141,7 @@ def _items(
         elif decision.action == "skip":
             yield Outcome(source, 0.0, reason=decision.reason)
         else:
-            job = plan.job(source)
+            job = replace(plan.job(source), overwrite=recorder.rules.existing != "refuse")
             if not storage.is_url(plan.out):
                 for folder in {Path(target).parent for target in job.targets.values()}:
                     tidy(folder)

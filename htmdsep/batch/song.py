@@ -132,9 +132,14 @@ def separate_job(separator: Separator, job: Job, progress: Progress | None = Non
 
         targets = stack.enter_context(_as_targets(job))
         track = job.source.track
-        tags, options = dict(track.tags if track else ()), _of_track(separator.options, track)
         report = separator.separate_file(
-            path, targets, options=options, tags=tags, progress=progress, check=check
+            path,
+            targets,
+            options=_of_track(separator.options, track),
+            tags=dict(track.tags if track else ()),
+            progress=progress,
+            check=check,
+            overwrite=job.overwrite,
         )
     if before is not None and _stamp(job.source.name) is None:
         report.notes.append("it has vanished since it was opened; the stems are whole")

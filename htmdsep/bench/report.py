@@ -71,10 +71,10 @@ def run_benchmark(options: BenchOptions) -> Findings:
                     for word in words
                 ]
             programs = time_commands(commands, options.runs, folder)
-    machine = platform.processor() or platform.machine()
+    machine, threads = platform.processor() or platform.machine(), thread_count()
     versions = f"NumPy {np.__version__}, PyTorch {torch.__version__}"
     return Findings(
-        machine=f"{machine}, {thread_count()} threads, {versions}",
+        machine=f"{machine}, {threads} thread{'s' * (threads > 1)}, {versions}",
         peaks=peaks,
         timings=[] if options.only == "program" else timings,
         song=song,

@@ -178,7 +178,7 @@ def _check(values: dict[str, Any]) -> None:
     if values["verify"] and values["existing"] != "resume":
         raise click.UsageError("--verify needs --resume")
     if values["device"].replace(".", "").isdecimal():
-        raise click.UsageError("--device is cpu, cuda or mps; of seconds speaks --duration")
+        raise click.UsageError("--device is cpu, cuda or mps; seconds are given with --duration")
     if values["run_on"] == "ray" and STANDARD_STREAM in (values["out"], *inputs):
         raise click.UsageError("--on ray takes files and folders, not standard input or output")
     if values["run_on"] == "ray" and values["progress"] == "json":

@@ -26,6 +26,8 @@ NAMES: dict[str, str] = {
     "output-bitrate": "bitrate",
     "Vocals": "vocals",
     "Instrumental": "accompaniment",
+    "aac": "m4a",
+    "AAC": "m4a",
     **{one.upper(): one for one in get_args(FileFormat)},
 }
 # What to use in place of options that have no counterpart
@@ -39,6 +41,7 @@ ADVICE = {
     "--normalization": "both stems get one gain by --loudness LUFS, or by --clip-mode rescale",
     "--use-autocast": "the arithmetic is set by --precision",
     "--model-file-dir": "where weights are kept, is set by HTMDSEP_CACHE",
+    "--log-level": "how much is told is set by -v and -q",
     "--no-split": "pieces are as long as --segment says, in seconds",
     "--split": "songs are always cut into pieces; their length is --segment, in seconds",
     "--repo": "weights of one's own are given with --weights FILE",
@@ -83,10 +86,10 @@ class SeparateCommand(GroupedCommand):
 
 
 def _refuse_contradictions(given: list[Any]) -> None:
-    """Raise click.UsageError where two flags set one option to two values."""
+    """Raise click.UsageError where two flags, or a flag and an option, set one value."""
     chosen: dict[str, click.Option] = {}
     for one in given:
-        if isinstance(one, click.Option) and one.is_flag and not one.is_bool_flag and one.name:
+        if isinstance(one, click.Option) and one.name:
             other = chosen.setdefault(one.name, one)
             if other is not one:
                 raise click.UsageError(f"give {other.opts[0]} or {one.opts[0]}, not both")

@@ -6,15 +6,17 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import librosa
 import matplotlib as mpl
 import numpy as np
+from librosa.display import specshow
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
-from scipy.signal import stft
 
 from htmdsep.datasets.folders import Song
 from htmdsep.dsp.levels import INAUDIBLE_DBFS, power_of
@@ -39,7 +41,7 @@ SILENCE_COLOUR = "#f3d9a4"
 TRUTH_COLOUR = "#2f6d4f"
 WAVE_COLOUR = "#3b5b92"
 COLUMNS_DRAWN = 1600  # pixels across; a waveform is drawn as the range within each
-FLOOR_DB = -60.0
+SCALE_DB = 60.0  # of a spectrogram's colours
 # What may have the characters that matplotlib's own font lacks, of Linux, macOS and Windows.
 OTHER_FONTS = (
     "Noto Sans CJK JP", "Noto Sans CJK SC", "Source Han Sans", "WenQuanYi Zen Hei", "IPAGothic",
@@ -182,6 +184,7 @@ def _panels(
         for panel, name in zip(panels, drawn.signals, strict=True):
             panel.set_title(_readable(name), loc="left", fontsize=9, pad=2)
             panel.tick_params(labelsize=8)
+            panel.label_outer()
         panels[-1].set_xlabel(f"seconds of “{_readable(drawn.excerpt.title)}”", fontsize=9)
         panels[-1].set_xlim(start, start + duration)
 
@@ -205,15 +208,13 @@ def draw_waveforms(drawn: ExcerptSignals, path: Path) -> None:
 
 def draw_spectrograms(drawn: ExcerptSignals, path: Path) -> None:
     """Draw the spectrograms of an excerpt's signals below each other, on one scale of 60 dB."""
-    spectra = [stft(signal, nperseg=1024)[2] for signal in drawn.signals.values()]
-    levels = [20 * np.log10(np.abs(spectrum) + 1e-9) for spectrum in spectra]
+    spectra = [np.abs(librosa.stft(signal)) for signal in drawn.signals.values()]
     # A few loud bins would leave the rest in the dark.
-    top = max(float(np.quantile(level, 0.999)) for level in levels)
-    first, last = drawn.excerpt.start, drawn.excerpt.start + drawn.excerpt.duration
-    place = (first, last, 0, drawn.sample_rate / 2000)  # kHz
-    scale = {"vmin": top + FLOOR_DB, "vmax": top, "cmap": "magma"}
+    top = max(float(np.quantile(spectrum, 0.999)) for spectrum in spectra) or 1.0
+    show = partial(specshow, x_axis="s", y_axis="hz", sr=drawn.sample_rate, vmin=-SCALE_DB, vmax=0)
+    times = drawn.excerpt.start + librosa.times_like(spectra[0], sr=drawn.sample_rate)
     with _panels(drawn, path, 1.42, "Vocals") as (figure, panels):
-        for panel, level in zip(panels, levels, strict=True):
-            image = panel.imshow(level, aspect="auto", origin="lower", extent=place, **scale)
+        for panel, spectrum in zip(panels, spectra, strict=True):
+            level = librosa.amplitude_to_db(spectrum, ref=top, top_db=None)
+            image = show(level, x_coords=times, ax=panel, cmap="magma")
         figure.colorbar(image, ax=list(panels), label="dB", shrink=0.4, pad=0.01)
-        figure.supylabel("kHz", fontsize=9)

@@ -92,12 +92,13 @@ def runtime_markdown(costs: Sequence[RuntimeCost]) -> str:
         base = zip(times, RUNTIMES["waveunet"][1:], strict=True)
         ratios = italic(f"{time} [{time / least:.1f}]" for time, least in base)
         rows.append([*italic(["slides", f"{million} M"]), "", *ratios])
+    threads = torch.get_num_threads()
     return titled(
         "Results III: cost",
         "Times are milliseconds a second of audio: median (quartiles) of "
         f"{costs[0].rounds} rounds in which the networks took turns, random weights, the paper's "
-        f"sizes, {torch.get_num_threads()} CPU threads. In brackets, times over Wave-U-Net's: the "
-        "slides give no unit, so these compare.",
+        f"sizes, {threads} CPU thread{'s' * (threads > 1)}. In brackets, times over Wave-U-Net's: "
+        "the slides give no unit, so these compare.",
         ["network", "parameters", "multiply-adds a second", "CPU", "GPU"],
         rows,
     )

@@ -140,6 +140,7 @@ class Separator:
         tags: Mapping[str, str] | None = None,
         progress: Progress | None = None,
         check: Check | None = None,
+        overwrite: bool = True,
     ) -> FileReport:
         """Separate an audio file into the stem files of `targets`, all of them or none.
 
@@ -147,9 +148,11 @@ class Separator:
         are written, if not as the separator's do; a target that ends in .flac is FLAC. `tags`, such
         as {"title": "..."}, replace those that the source has of the same name. `progress`
         is called with the seconds done and in all (None where unknown), `check` with the finished
-        files before they get their names. Raises HtmdsepError, naming the cause and the remedy, for
-        files that cannot be read or written, and ArgumentError, a ValueError, too, for targets that
-        cannot be and for options of another network than is loaded.
+        files before they get their names. Without `overwrite` no file is replaced that is there in
+        the end, as another process may have written it meanwhile. Raises HtmdsepError, naming the
+        cause and the remedy, for files that cannot be read or written, and ArgumentError, a
+        ValueError, too, for targets that cannot be and for options of another network than is
+        loaded.
         """
         if not targets or not set(targets) <= set(STEM_NAMES):
             given = ", ".join(map(repr, targets)) or "none"
@@ -162,7 +165,9 @@ class Separator:
         paths = {stem: Path(target) for stem, target in targets.items()}
         pairs = partial(self.pairs, note=notes.append)
         with _as_path(source) as path:
-            report = write_stems(path, paths, pairs, options, progress, check, tags=tags)
+            report = write_stems(
+                path, paths, pairs, options, progress, check, tags=tags, overwrite=overwrite
+            )
         report.notes.extend(notes)
         report.weights, report.weights_sha256 = self.weights_name, self.weights_sha256
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
@@ -247,8 +252,8 @@ def separate_file(
     A stem file is `<out>/<its name>.stem.mp4`.
 
     Files that are there are replaced. `changes` are fields of RunOptions, as in
-    separate_file("song.mp3", file_format="flac", shifts=1). See `Separator.separate_file`, and keep
-    a `Separator` for more than one file: the weights are loaded at each call.
+    separate_file("song.mp3", file_format="flac", start_seconds=62). See `Separator.separate_file`,
+    and keep a `Separator` for more than one file: the weights are loaded at each call.
     """
     separator = Separator(weights, **changes)
     targets = targets_in(Path(out) / Path(source).stem, separator.options.file_format)

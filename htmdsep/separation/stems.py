@@ -90,6 +90,7 @@ def write_stems(
     check: Check | None = None,
     *,
     tags: Mapping[str, str] | None = None,
+    overwrite: bool = True,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
     options = replace(options, file_format=_format_of(targets, options.file_format))
@@ -107,7 +108,7 @@ def write_stems(
             reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
         )
         pairs = _reported(separate(blocks, output.sample_rate), output, progress)
-        report = write_pairs(targets, pairs, output, check)
+        report = write_pairs(targets, pairs, output, check, overwrite=overwrite)
     report.notes[:0] = [
         *reader.notes,
         *_rate_notes(output, options.sample_rate or reader.header.sample_rate),
@@ -120,11 +121,13 @@ def write_pairs(
     pairs: Iterable[Pair],
     output: OutputFormat,
     check: Check | None = None,
+    *,
+    overwrite: bool = True,
 ) -> FileReport:
     """Write pairs at the output's rate into stem files that appear once they are checked."""
     with ExitStack() as stack:
         files = list(dict.fromkeys(targets.values()))
-        temporaries = stack.enter_context(atomic_paths(files))
+        temporaries = stack.enter_context(atomic_paths(files, overwrite=overwrite))
         folder = temporaries[0].parent
         check_space(output, folder, len(targets))
         gain, loudness = 1.0, None

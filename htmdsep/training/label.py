@@ -33,7 +33,7 @@ def label_songs(songs: Path, out: Path, weights: str | None, options: RunOptions
             )
         folders[folder] = path
     separator = Separator(weights, replace(options, file_format="flac"))
-    for folder, path in tqdm(folders.items(), desc="label", unit="song"):
+    for folder, path in tqdm(folders.items(), desc="label", unit="song", disable=None):
         targets = {stem: folder / f"{stem}.flac" for stem in STEM_NAMES}
         if not all(target.exists() for target in targets.values()):
             separator.separate_file(path, targets)

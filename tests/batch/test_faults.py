@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 from collections import Counter
@@ -21,6 +22,7 @@ from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
 from tests.batch.songs import (
+    COMMAND,
     RATE,
     done_inputs,
     finish,
@@ -110,7 +112,7 @@ def test_runs_share_a_folder_and_only_merging_wants_it_for_itself(tmp_path: Path
 
 
 def test_processes_over_one_folder_lose_no_row(tmp_path: Path, tiny_weights: Path) -> None:
-    """As xargs -P and GNU parallel start them."""
+    """As GNU parallel starts them."""
     music, out = write_songs(tmp_path / "music", 8), tmp_path / "out"
     songs = sorted(music.iterdir())
     processes = [
@@ -119,6 +121,36 @@ def test_processes_over_one_folder_lose_no_row(tmp_path: Path, tiny_weights: Pat
     ]
     assert [finish(process)[0] for process in processes] == [0] * 4
     assert sorted(done_inputs(out)) == [f"{number}.wav" for number in range(8)]
+    assert is_whole(out, [str(number) for number in range(8)])
+
+
+@pytest.mark.parametrize("how", ["", "--resume"])
+def test_a_process_a_song_by_xargs(tmp_path: Path, tiny_weights: Path, how: str) -> None:
+    music, out = write_songs(tmp_path / "music", 8), tmp_path / "out"
+    each = shlex.join([*COMMAND, "-q", "-o", str(out), "--weights", str(tiny_weights)])
+    shell = f"ls {shlex.quote(str(music))}/*.wav | xargs -P4 -n1 {each} {how}"
+    done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert is_whole(out, [str(number) for number in range(8)])
+    found = sorted(done_inputs(out)) if how else []
+    assert found == [f"{number}.wav" for number in range(8)] * bool(how)
+
+
+def test_of_runs_that_write_one_name_at_the_same_time_one_succeeds(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    """As discs of an album have songs of one name; all processes pass the first look at --out."""
+    out, discs = tmp_path / "out", [tmp_path / f"disc {number}" for number in range(4)]
+    for number, disc in enumerate(discs):
+        write_songs(disc, 1, seconds=0.3 + number / 100)
+    processes = [start(disc / "0.wav", "-o", out, "--weights", tiny_weights) for disc in discs]
+    found = [finish(process) for process in processes]
+    assert sorted(status for status, _ in found) == [0, 1, 1, 1]
+    for status, told in found:
+        assert status == 0 or "another run has just written" in told or "exists already" in told
+    length = round((0.3 + found.index(next(one for one in found if not one[0])) / 100) * RATE)
+    assert soundfile.info(out / "0" / "vocals.wav").frames == length
+    assert is_whole(out, ["0"])
 
 
 def test_two_batches_without_a_lock_are_safe(

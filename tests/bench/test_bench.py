@@ -62,6 +62,7 @@ def wait_until(condition) -> None:  # type: ignore[no-untyped-def]
 
 def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tiny_weights.parent)  # the command itself runs elsewhere
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     rival = shlex.join([sys.executable, "-c", "import sys; open(sys.argv[1])", "{song}"])
     arguments = ["--weights", tiny_weights.name, "--runs", "1", "--seconds", "1"]
     arguments += ["--engine", "onnx", "--engine", "auto", "--engine", "torch"]
@@ -77,7 +78,7 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
     assert list(found["programs"]) == [*ours, rival]
     assert found["song"]["seconds"] == pytest.approx(1, abs=0.1)
     assert all(found["song"]["network_seconds"][one] > 0 for one in ours)
-    assert found["peaks"]["fp32"] > 0
+    assert found["peaks"]["fp32"] > 0 and ", 1 thread, " in found["machine"]
 
 
 @pytest.mark.parametrize(

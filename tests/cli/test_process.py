@@ -7,6 +7,7 @@ import shlex
 import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -109,6 +110,38 @@ def test_a_named_pipe_is_a_file_like_any_other(tmp_path: Path, tiny_weights: Pat
             [*COMMAND, "pipe.wav", "-q", "--weights", str(tiny_weights)], cwd=tmp_path, check=True
         )
     assert soundfile.info(tmp_path / "separated" / "pipe" / "vocals.wav").frames == RATE
+
+
+def on_a_terminal(words: list[str], folder: Path) -> str:
+    """Run a command whose standard error is a terminal, and return what it shows there."""
+    import pty
+
+    ours, terminal = pty.openpty()
+    with subprocess.Popen(["stty", "rows", "24", "cols", "80"], stdin=terminal) as size:
+        assert size.wait() == 0
+    shown = b""
+    with subprocess.Popen(words, cwd=folder, stderr=terminal) as process, suppress(OSError):
+        os.close(terminal)
+        while part := os.read(ours, 1024):  # Linux ends it with an error
+            shown += part
+    os.close(ours)
+    assert process.returncode == 0, shown
+    return shown.decode()
+
+
+def test_bars_are_for_terminals_and_a_single_file_has_one(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    write_songs(tmp_path, 2)
+    command = [*COMMAND, "--weights", str(tiny_weights)]
+    shown = on_a_terminal([*command, "0.wav"], tmp_path)
+    assert shown.startswith("\r0.wav") and "files:" not in shown
+    assert shown.count("\n") == 2  # its own line, and the count
+    assert "files:" in on_a_terminal([*command, "0.wav", "1.wav", "--overwrite"], tmp_path)
+    assert "0.wav" not in on_a_terminal([*command, "0.wav", "--overwrite", "-q"], tmp_path)
+    piped = [*command, "0.wav", "1.wav", "--overwrite"]
+    done = subprocess.run(piped, cwd=tmp_path, capture_output=True, check=True)
+    assert len(done.stderr.splitlines()) == 3 and b"\r" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [["--json"], ["-o", "-", "--stems", "vocals"]])

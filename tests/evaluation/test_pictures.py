@@ -6,11 +6,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.image import imread
 
 from htmdsep.datasets.folders import find_test_songs
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Excerpt
-from htmdsep.evaluation.pictures import choose_excerpt, read_excerpt, silent_stretches
+from htmdsep.evaluation.pictures import (
+    ExcerptSignals,
+    choose_excerpt,
+    draw_spectrograms,
+    read_excerpt,
+    silent_stretches,
+)
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import FolderSystem, MixtureSystem
 from tests.evaluation.signals import RATE
@@ -45,3 +52,18 @@ def test_silent_stretches_are_of_the_true_vocals() -> None:
     vocals[9 * RATE :] = 0
     found = silent_stretches(vocals, RATE, start=100.0)
     np.testing.assert_allclose(found, [(102, 105), (109, 110)], atol=1e-6)
+
+
+def test_a_spectrogram_is_bright_when_a_tone_sounds_and_at_its_height(tmp_path: Path) -> None:
+    times = np.arange(4 * RATE) / RATE
+    later = (times >= 2).astype(np.float32)
+    pictures = []
+    for height in (0.0, 0.25, 0.75):  # of the band; 0: silence
+        signals = {"mixture": later * np.sin(np.pi * height * RATE * times, dtype=np.float32)}
+        path = tmp_path / f"{height}.png"
+        draw_spectrograms(ExcerptSignals(Excerpt("a", 60, 4), RATE, signals, []), path)
+        pictures.append(imread(path))
+    low, high = (np.argwhere((one != pictures[0]).any(axis=2)) for one in pictures[1:])
+    middle = pictures[0].shape[1] * 0.45  # the colours' scale stands at the right
+    assert low[:, 1].min() > middle and high[:, 1].min() > middle
+    assert np.median(high[:, 0]) < np.median(low[:, 0])  # rows are counted from above

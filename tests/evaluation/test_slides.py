@@ -66,11 +66,13 @@ def test_the_runtime_command_writes_its_table(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(runtime.measure_runtime, "__defaults__", (1, SMALL))
+    monkeypatch.setattr("torch.get_num_threads", lambda: 1)
     result = CliRunner().invoke(
         cli.command, ["runtime", "--out", str(tmp_path), "--device", "cpu", "--rounds", "1"]
     )
     assert result.exit_code == 0, result.output
     assert (tmp_path / "runtime.md").read_text() == result.stdout.rstrip("\n")
+    assert "sizes, 1 CPU thread. " in result.stdout
     (first, _) = json.loads((tmp_path / "runtime.json").read_text())
     assert [*first] == [
         *("architecture", "device", "parameters", "multiply_adds", "median", "quartiles", "rounds")
