@@ -144,7 +144,7 @@ def _write_songs(folder: Path) -> None:
     write_av(folder / "song.mp3", song, 44_100, "libmp3lame")
     write_av(folder / "clip.mp4", song, 44_100, "aac")
     (folder / "music" / "album").mkdir(parents=True)
-    for name in ("song.wav", "take.flac", "music/one.flac", "music/album/two.flac"):
+    for name in ("song.wav", "song.flac", "take.flac", "music/one.flac", "music/album/two.flac"):
         soundfile.write(folder / name, song[:22_050], 44_100)
     shutil.copytree(folder / "music", folder / "songs-without-stems")
     for album in ("a", "b"):
