@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import librosa
-import librosa.display
 import matplotlib as mpl
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -207,21 +206,15 @@ def draw_waveforms(drawn: ExcerptSignals, path: Path) -> None:
 def draw_spectrograms(drawn: ExcerptSignals, path: Path) -> None:
     """Draw the spectrograms of an excerpt's signals below each other, on one scale of 60 dB."""
     spectra = [np.abs(librosa.stft(signal, n_fft=1024)) for signal in drawn.signals.values()]
-    levels = [librosa.amplitude_to_db(one, amin=1e-9, top_db=None) for one in spectra]
+    # The window's sum stands for full scale
+    levels = [librosa.amplitude_to_db(one, ref=512, amin=1e-9, top_db=None) for one in spectra]
     # A few loud bins would leave the rest in the dark.
     top = max(float(np.quantile(level, 0.999)) for level in levels)
-    times = librosa.times_like(levels[0], sr=drawn.sample_rate, hop_length=256)
-    frequencies = librosa.fft_frequencies(sr=drawn.sample_rate, n_fft=1024)
+    first, last = drawn.excerpt.start, drawn.excerpt.start + drawn.excerpt.duration
+    place = (first, last, 0, drawn.sample_rate / 2000)  # kHz
+    scale = {"vmin": top + FLOOR_DB, "vmax": top, "cmap": "magma"}
     with _panels(drawn, path, 1.42, "Vocals") as (figure, panels):
         for panel, level in zip(panels, levels, strict=True):
-            image = librosa.display.specshow(
-                level,
-                x_coords=drawn.excerpt.start + times,
-                y_coords=frequencies / 1000,  # kHz
-                ax=panel,
-                vmin=top + FLOOR_DB,
-                vmax=top,
-                cmap="magma",
-            )
+            image = panel.imshow(level, aspect="auto", origin="lower", extent=place, **scale)
         figure.colorbar(image, ax=list(panels), label="dB", shrink=0.4, pad=0.01)
         figure.supylabel("kHz", fontsize=9)
