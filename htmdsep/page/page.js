@@ -180,13 +180,21 @@ function find(text) {
     const name = `${one.folder}/${one.name} ${one.status}`.toLowerCase();
     row.hidden = !words.every((word) => name.includes(word));
   }
+  stopAtOne();
+}
+
+const shown = () => rows.filter(({ row }) => !row.hidden);
+
+function stopAtOne() { // of Tab, in the whole list
+  const stop = shown().find(({ one }) => one === song) ?? shown()[0];
+  for (const { button } of rows) button.tabIndex = button === stop?.button ? 0 : -1;
 }
 
 function step(by) {
-  const shown = rows.filter(({ row }) => !row.hidden);
-  const next = shown[shown.findIndex(({ one }) => one === song) + by];
+  const inList = document.activeElement.closest("tbody button");
+  const from = shown().findIndex(({ one, button }) => (inList ? button === inList : one === song));
+  const next = shown()[from + by];
   if (!next) return;
-  const inList = document.activeElement?.closest("tbody");
   choose(next.one);
   if (inList) next.button.focus();
   next.row.scrollIntoView({ block: "nearest" });
@@ -198,10 +206,10 @@ function choose(one) {
   if (detail) transport.load({}, 0);
   [song, detail, range, looping] = [one, null, null, false];
   for (const { one: other, button } of rows) {
-    button.tabIndex = other === one ? 0 : -1;
     if (other === one) button.setAttribute("aria-current", "true");
     else button.removeAttribute("aria-current");
   }
+  stopAtOne();
   $("title").textContent = document.title = one.name;
   $("about").textContent = one.folder;
   $("notes").replaceChildren(...one.notes.map((note) => element("li", note)));
@@ -465,6 +473,6 @@ setInterval(() => detail && transport.playing && tick(), 250); // where the page
 const failed = SONGS.filter((one) => one.status !== "done").length;
 $("summary").textContent = `${SONGS.length} song${SONGS.length > 1 ? "s" : ""}${failed ? `, ${failed} without stems` : ""}`;
 $("songs").append(...rows.map(({ row }) => row));
-rows[0].button.tabIndex = 0;
+stopAtOne();
 const asked = rows.find(({ one }) => `#${one.id}` === location.hash) ?? rows.find(({ one }) => one.seconds !== undefined);
 if (asked) choose(asked.one);
