@@ -149,15 +149,14 @@ def run_action(values: dict[str, Any]) -> int:
     from htmdsep.cli.output import Talk
     from htmdsep.cli.separate import separate_batch
 
-    with_page = values["with_page"]
-    if with_page:
+    if values["with_page"]:
         from htmdsep.cli.page import check_place, print_page
 
         check_place(batch.out)
     told = {name: values[name] for name in ("as_json", "quiet", "verbose")}
     talk = Talk(**told, progress_as_json=values["progress"] == "json")
     status = separate_batch(batch, options, name or weights, talk)
-    return max(status, print_page(batch.out, quiet=talk.quiet)) if with_page else status
+    return max(status, print_page(batch.out, quiet=talk.quiet)) if values["with_page"] else status
 
 
 def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:
@@ -172,8 +171,12 @@ def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:
     cluster = options_from(ClusterOptions, values)
     if cluster.ray_address and not on_ray:
         raise click.UsageError("--ray-address needs --on ray")
-    batch = options_from(BatchOptions, values)
-    return replace(batch, cluster=cluster if on_ray else None), options_from(RunOptions, values)
+    batch = replace(
+        options_from(BatchOptions, values),
+        cluster=cluster if on_ray else None,
+        always_manifest=values["with_page"],  # which tells the page where the song came from
+    )
+    return batch, options_from(RunOptions, values)
 
 
 def _check(values: dict[str, Any]) -> None:

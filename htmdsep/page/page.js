@@ -218,7 +218,7 @@ function choose(one) {
     $("notes").prepend(element("li", error, { className: "bad" }));
   }
   $("player").hidden = true;
-  history.replaceState(null, "", `#${one.id}`);
+  location.replace(`#${one.id}`);
   if (one.seconds !== undefined) {
     document.head.append(element("script", "", { src: `${FOLDER}${one.id}.js` })); // calls `show`
   }

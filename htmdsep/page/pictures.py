@@ -16,7 +16,7 @@ BANDS = 64  # mel, up to
 HIGHEST = 16_000.0  # Hz
 RANGE_DB = 75.0  # from the loudest column of all down to what is transparent
 SHADES = 24  # levels in a picture, of which the first is transparent
-# Red, green, blue of each signal on the page, in dark and in light; page.css has the same.
+# Red, green, blue of each signal: half-way between what page.css has for it in dark and in light
 COLOURS = {
     "mixture": (124, 134, 156),
     "vocals": (222, 108, 74),

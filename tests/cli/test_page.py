@@ -39,6 +39,13 @@ def test_a_batch_ends_with_its_page(tmp_path: Path, tiny_weights: Path) -> None:
     assert '"mixture": "../music/0.wav"' in details
 
 
+def test_of_one_song_the_original_is_known_too(tmp_path: Path, tiny_weights: Path) -> None:
+    song = write_songs(tmp_path / "music", 1) / "0.wav"
+    assert run(song, "-o", tmp_path / "out", "--weights", tiny_weights, "--page").exit_code == 0
+    (details,) = (tmp_path / "out" / "index_files").glob(16 * "?" + ".js")
+    assert '"mixture": "../music/0.wav"' in details.read_text()
+
+
 def test_stems_that_exist_get_a_page(tmp_path: Path, tiny_weights: Path) -> None:
     song = write_songs(tmp_path / "music", 1) / "0.wav"
     run(song, "-o", tmp_path / "out", "--weights", tiny_weights)  # keeps no manifest
