@@ -9,6 +9,7 @@ from pathlib import Path
 import librosa
 import numpy as np
 from PIL import Image
+from scipy.sparse import csr_array
 
 COLUMN_SECONDS = 1024 / 44_100  # of the finest columns
 MOST_COLUMNS = 2048  # more are joined in pairs
@@ -66,12 +67,14 @@ class Drawing:
         self._window, self._before = 2 * self._hop, self._hop // 2
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Empty filters")  # at low rates bands lie close
-            self._filters = librosa.filters.mel(
+            filters = librosa.filters.mel(
                 sr=sample_rate,
                 n_fft=self._window,
                 n_mels=BANDS,
                 fmax=min(HIGHEST, sample_rate / 2),
             )
+        # Mostly zeros; and products this small cost NumPy's waiting threads more than they save
+        self._filters = csr_array(filters)
         self._held = np.zeros((channels, self._before), np.float32)  # from a frame's start on
         self._powers, self._peaks = Columns(BANDS + 1, np.mean), Columns(1, np.max)
         self._rate = sample_rate

@@ -48,6 +48,9 @@ def find_songs(out: Path) -> list[ListedSong]:
 def _recorded(row: ManifestRow) -> ListedSong:
     is_file = row.input != STANDARD_STREAM and not is_url(row.input)
     name = row.input.replace(os.sep, "/").rpartition("/")[2]
+    parts = next(iter(row.outputs.values())).path.rpartition(".")[0].split("/")[-2:]
+    if not any(name.rpartition(".")[0] in part for part in parts):
+        name = parts[0]  # a track of an album in one file
     return ListedSong(
         row.id,
         "standard input" if row.input == STANDARD_STREAM else name,
@@ -70,8 +73,8 @@ def _pairs(out: Path) -> Iterator[ListedSong]:
             accompaniment = _counterpart(out, vocals)
             if accompaniment is not None:
                 stems: dict[StemName, str] = {"vocals": vocals, "accompaniment": accompaniment}
-                place = vocals.rpartition(".")[0].replace("vocals", "").strip("/_- .") or "stems"
-                where, _, name = place.rpartition("/")
+                place = vocals.rpartition(".")[0].replace("vocals", "").strip("/_- .()[]")
+                where, _, name = (place or "stems").rpartition("/")
                 yield ListedSong(row_id(stems.values()), name, where, stems)
 
 

@@ -42,6 +42,7 @@ def row(status: str, source: str, below: str = "", **known: object) -> bytes:
         ("song_vocals.mp3", "song_accompaniment.mp3", "", "song"),
         ("vocals/b/song.opus", "accompaniment/b/song.opus", "b", "song"),
         ("vocals.wav", "accompaniment.wav", "", "stems"),
+        ("song (vocals).wav", "song (accompaniment).wav", "", "song"),
         ("best vocals/vocals.m4a", "best vocals/accompaniment.m4a", "", "best"),
         ("vocals/vocals.wav", "accompaniment/vocals.wav", "", "stems"),
     ],
@@ -62,10 +63,12 @@ def test_a_manifest_tells_what_became_of_its_songs(tmp_path: Path) -> None:
         file.write(row("started", "/music/c.mp3"))
         file.write(row("done", "s3://bucket/d.mp3"))
         file.write(row("done", "-"))
+        track = {"vocals": OutputRecord("album/01 Title/Voice.wav")}
+        file.write(row("done", "/music/album.flac", id="0" * 16, outputs=track))
     touch(tmp_path, "b/vocals.wav", "b/accompaniment.wav", "more/vocals.wav")
     touch(tmp_path, "more/accompaniment.wav")
     songs = {song.name: song for song in find_songs(tmp_path)}
-    assert [*songs] == ["c.mp3", "d.mp3", "more", "standard input", "a.mp3", "b.mp3"]
+    assert [*songs] == ["01 Title", "c.mp3", "d.mp3", "more", "standard input", "a.mp3", "b.mp3"]
     done = songs["b.mp3"]
     assert (done.status, done.notes, done.folder) == ("done", ("odd",), "album")
     assert done.original == Path("/music/b.mp3") and songs["d.mp3"].original is None
