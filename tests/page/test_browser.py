@@ -238,6 +238,7 @@ def test_names_are_text_whatever_they_hold(page: Page) -> None:
     for number in (1, 2):
         page.keyboard.press("ArrowDown")
         expect(page.get_by_role("heading", level=2)).to_have_text(found[number])
+        expect(page.get_by_role("region", name="Player")).to_be_visible()  # its file is loaded
         page.keyboard.press("Space")
         wait_until(page, "sounding() === 'accompaniment vocals'")
         page.wait_for_function("players.filter((one) => one.src).every((one) => one.currentTime)")
