@@ -13,6 +13,7 @@ works through folders and lists of songs as the command does:
 The rooms, each of which imports only what stands below it (tests/test_arrows.py):
 
     cli, training, evaluation, bench, onnx    the programs
+    page         a page to listen on, written beside stems
     batch        many songs: find, plan, resume, run, record
     separation   one song: blocks or a file in, stems out
     engines      run a network, and choose how

@@ -327,6 +327,7 @@ class BatchOptions:
         None, "Do one of N parts of about equal duration, as array jobs do.", metavar="I/N"
     )
     cluster: ClusterOptions | None = None  # None: in this process
+    always_manifest: bool = False  # also for one named file
 
     def __post_init__(self) -> None:
         check_limits(self)

@@ -87,7 +87,8 @@ def test_files_of_the_wheel(wheel: Path) -> None:
     assert {name for name in names if name.endswith(".py")} == here
     bundled = {f"htmdsep/bundled/{path.name}" for path in (ROOT / "weights").iterdir()}
     assert {name for name in names if name.startswith("htmdsep/bundled/")} == bundled
-    assert "htmdsep/py.typed" in names
+    page = {f"htmdsep/page/page.{ending}" for ending in ("html", "css", "js")}
+    assert {"htmdsep/py.typed", *page} <= names
     texts = {name.partition(".dist-info/")[2] for name in names if ".dist-info/" in name}
     assert {"licenses/LICENSE", "licenses/weights/LICENSE"} <= texts
 

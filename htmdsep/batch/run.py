@@ -120,7 +120,12 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     their song are told from songs by it.
     """
     named = batch.list_file is None and batch.shard is None and len(batch.inputs) == 1
-    if not named or len(plan) != 1 or plan.sources[0].name != batch.inputs[0]:
+    if (
+        batch.always_manifest
+        or not named
+        or len(plan) != 1
+        or plan.sources[0].name != batch.inputs[0]
+    ):
         return True
     folder = storage.resolved(storage.parent(storage.absolute(plan.sources[0].name)))
     is_beside = storage.is_below(f"{folder}/", storage.resolved(plan.out))

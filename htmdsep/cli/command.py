@@ -40,6 +40,7 @@ PROGRESS = click.Choice(["bar", "json"])
 PLACES = click.Choice(["local", "ray"])
 NAMED = f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]"
 IMPORT = "Convert published Keras weights for use by --name, and exit."
+PAGE = "Write index.html beside the stems: a page to listen to them, compare and find faults."
 FIRST = ("out", "stems", "recursive")  # in the help
 STEM_ENDINGS = tuple(f".{one}" for one in get_args(FileFormat))
 REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
@@ -69,6 +70,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("--end", "end_seconds", group="Options", type=LATER, metavar="TIME", help="Where to stop.")
 @own("--weights", group=NETWORK, type=PATH, metavar="FILE", help="Weights from a file.")
 @flags(BatchOptions, only=REST)
+@own("--page", "with_page", group="Output", is_flag=True, help=PAGE)
 @own("--on", "run_on", group=CLUSTER, type=PLACES, default="local", help="Run here, or on Ray.")
 @flags(ClusterOptions)
 @own("--json", "as_json", is_flag=True, help="Print one JSON object a file on standard output.")
@@ -76,6 +78,7 @@ def own(*names: str, group: str = INFORMATION, **settings: Any) -> Callable[[F],
 @own("-q", "--quiet", group="Options", is_flag=True, help="Print errors only.")
 @own("-v", "--verbose", is_flag=True, help="Say more; errors with their traceback.")
 @own("--report", "report_on", metavar="DIR", help="Sum up the manifests of a folder, and exit.")
+@own("--page-only", "page_of", metavar="DIR", help="Write the page of stems that exist, and exit.")
 @own("--merge-manifests", "merge_in", metavar="DIR", help="Make one manifest of all, and exit.")
 @own("-l", "--list-models", is_flag=True, help="Show the weights there are, and exit.")
 @own("--import-weights", "keras_file", type=PATH, metavar="FILE.h5", help=IMPORT)
@@ -131,6 +134,10 @@ def run_action(values: dict[str, Any]) -> int:
         from htmdsep.cli.summary import print_summary
 
         return print_summary(values["report_on"], as_json=values["as_json"])
+    if values["page_of"] is not None:
+        from htmdsep.cli.page import print_page
+
+        return print_page(values["page_of"], quiet=values["quiet"])
     if values["merge_in"] is not None:
         from htmdsep.cli.summary import merge
 
@@ -143,9 +150,14 @@ def run_action(values: dict[str, Any]) -> int:
     from htmdsep.cli.output import Talk
     from htmdsep.cli.separate import separate_batch
 
+    if values["with_page"]:
+        from htmdsep.cli.page import check_place, print_page
+
+        check_place(batch.out)
     told = {name: values[name] for name in ("as_json", "quiet", "verbose")}
     talk = Talk(**told, progress_as_json=values["progress"] == "json")
-    return separate_batch(batch, options, name or weights, talk)
+    status = separate_batch(batch, options, name or weights, talk)
+    return max(status, print_page(batch.out, quiet=talk.quiet)) if values["with_page"] else status
 
 
 def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:
@@ -160,8 +172,12 @@ def _options(values: dict[str, Any]) -> tuple[BatchOptions, RunOptions]:
     cluster = options_from(ClusterOptions, values)
     if cluster.ray_address and not on_ray:
         raise click.UsageError("--ray-address needs --on ray")
-    batch = options_from(BatchOptions, values)
-    return replace(batch, cluster=cluster if on_ray else None), options_from(RunOptions, values)
+    batch = replace(
+        options_from(BatchOptions, values),
+        cluster=cluster if on_ray else None,
+        always_manifest=values["with_page"],  # which tells the page where the song came from
+    )
+    return batch, options_from(RunOptions, values)
 
 
 def _check(values: dict[str, Any]) -> None:
