@@ -15,7 +15,7 @@ from torch import nn
 
 from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import make_folder, remove_empty
+from htmdsep.files import make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import PLAIN
@@ -130,9 +130,7 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
                 ) from error
             except OSError:
                 pass  # a file system without locks
-            else:
-                for leaving in folder.glob(".*.part"):
-                    leaving.unlink(missing_ok=True)
+        remove_abandoned(folder)
         yield
 
 
