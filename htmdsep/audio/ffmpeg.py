@@ -19,6 +19,7 @@ from htmdsep.audio.stamps import (
     announced_frames,
     announces_duration,
     flac_start,
+    matroska_notes,
     start_seconds,
 )
 from htmdsep.audio.tags import clean_tags
@@ -90,7 +91,7 @@ def open_stream(
         subtype=_subtype(codec),
         tags=stream_tags(container, stream),
     )
-    notes += _stream_notes(container, stream)
+    notes += _stream_notes(container, stream) + matroska_notes(container, file)
     if number is None and len(container.streams.audio) > 1:
         notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
     return header, equal_blocks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import deque
 
 import av
@@ -20,10 +21,13 @@ GUESSED = frozenset({
 })  # fmt: skip
 FIRST_FRAME = 4_096  # bytes behind an MP3's tag in which its first frame lies
 AVI_HEADER = 1 << 16  # bytes in which the header of an AVI lies
+MATROSKA_HEADER = 1 << 16
 EXACT = frozenset({"flac", "tta", "wv"})  # containers whose header counts frames
 COUNTED = frozenset({"aac", "ac3", "avi", "eac3", "mp3"})  # whose timestamps only count the packets
 SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
 MOST_LOST = 16  # packets, 0.4 s of MP3
+MATROSKA_HEADERS = (b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b")  # Info, Tracks
+MATROSKA_CRC = b"\xbf\x84"  # an element of 4 bytes, of all that follows it in its parent
 DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
 
 
@@ -63,6 +67,30 @@ def announces_duration(container: av.container.InputContainer) -> bool:
 def start_seconds(stream: av.AudioStream) -> float:
     """Return the timestamp that a stream begins with; 0 where it has none."""
     return float((stream.start_time or 0) * (stream.time_base or 0))
+
+
+def matroska_notes(container: av.container.InputContainer, file: Part) -> list[str]:
+    """Tell of a Matroska header that does not fit its checksum, which FFmpeg passes over."""
+    if not container.format.name.startswith("matroska"):
+        return []
+    data = _peek(file, 0, MATROSKA_HEADER)
+    for name in MATROSKA_HEADERS:
+        place = data.find(name)
+        while place >= 0:
+            content = _ebml_content(data, place + len(name))
+            told = int.from_bytes(content[2:6], "little")
+            if content.startswith(MATROSKA_CRC) and zlib.crc32(content[6:]) != told:
+                return ["its header is damaged: it does not fit its checksum; times may be off"]
+            place = data.find(name, place + 1)
+    return []
+
+
+def _ebml_content(data: bytes, place: int) -> bytes:
+    """Return what an element holds whose size stands at a place; nothing where that is cut."""
+    width = 9 - data[place].bit_length() if place < len(data) else 9  # bytes of the size
+    size = int.from_bytes(data[place : place + width], "big") & (1 << 7 * width) - 1
+    content = data[place + width : place + width + size]
+    return content if len(content) == size else b""
 
 
 class PacketCounter:

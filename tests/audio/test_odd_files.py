@@ -351,3 +351,13 @@ def test_a_wild_timestamp_of_a_broadcast_is_no_hole_of_hours(tmp_path: Path) -> 
     (tmp_path / "a.ts").write_bytes(data)
     found, reader = read(tmp_path / "a.ts")
     assert packets > 4 and len(found) < 5 * RATE and "begin anew" in reader.notes[0]
+
+
+def test_a_matroska_header_that_does_not_fit_its_checksum_is_told(tmp_path: Path) -> None:
+    data = write_av(tmp_path / "a.mka", tone(RATE, RATE, 2), RATE, "aac").read_bytes()
+    assert read(tmp_path / "a.mka")[1].notes == []
+    place = data.index(b"\x56\xaa") + 4  # CodecDelay: its name, its size, nanoseconds
+    torn = bytearray(data)
+    torn[place] ^= 0x10
+    (tmp_path / "a.mka").write_bytes(torn)
+    assert any("does not fit its checksum" in note for note in read(tmp_path / "a.mka")[1].notes)
