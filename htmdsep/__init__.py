@@ -29,11 +29,13 @@ The rooms, each of which imports only what stands below it (tests/test_arrows.py
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 __version__ = "0.1.0"
 
+# Of the module typing, which is not imported here: an interrupt meanwhile would not be ours to tell
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from htmdsep.batch.run import run_batch as run_batch
     from htmdsep.errors import HtmdsepError as HtmdsepError
     from htmdsep.options import BatchOptions as BatchOptions

@@ -28,8 +28,10 @@ def test_a_whole_file_is_read_whole_and_without_a_note(tmp_path: Path, kind: Kin
     assert np.corrcoef(samples[:length], signal[:length])[0, 1] > ALIKE
 
 
-def test_nothing_is_silently_wrong(tmp_path: Path) -> None:
-    wrong = [one for one in fuzz(300, 2_022, tmp_path) if one.outcome in WRONG]
+@pytest.mark.parametrize("within", [None, 1_500])
+def test_nothing_is_silently_wrong(tmp_path: Path, within: int | None) -> None:
+    found = fuzz(300, 2_022, tmp_path, within=within)
+    wrong = [one for one in found if one.outcome in WRONG]
     assert not wrong, wrong
 
 

@@ -14,10 +14,12 @@ from htmdsep.audio.lengths import LONGEST_HOLE_SECONDS, AudioHeader, Timeline
 from htmdsep.audio.parts import Part
 from htmdsep.audio.stamps import (
     COUNTED,
+    GUESSED,
     PacketCounter,
     announced_frames,
     announces_duration,
     flac_start,
+    matroska_notes,
     start_seconds,
 )
 from htmdsep.audio.tags import clean_tags
@@ -76,6 +78,8 @@ def open_stream(
     stream = _pick_stream(container, number or 0)
     codec = stream.codec_context
     frames, exact = announced_frames(container, stream, file)
+    if container.format.name == "flv" and len(container.streams) == 1:
+        begin = 0.0  # by its specification
     if begin is not None and start_seconds(stream) > LONGEST_HOLE_SECONDS:
         begin = None  # of a recording that did not begin with the broadcast
     elif begin is not None and frames is not None:
@@ -88,10 +92,12 @@ def open_stream(
         subtype=_subtype(codec),
         tags=stream_tags(container, stream),
     )
-    notes += _stream_notes(container, stream)
+    notes += _stream_notes(container, stream) + matroska_notes(container, file)
     if number is None and len(container.streams.audio) > 1:
         notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
-    return header, equal_blocks(_blocks(container, stream, header, notes, begin), BLOCK_LENGTH)
+    return header, equal_blocks(
+        _blocks(container, stream, header, notes, begin, file), BLOCK_LENGTH
+    )
 
 
 def _pick_stream(container: av.container.InputContainer, number: int) -> av.AudioStream:
@@ -156,13 +162,14 @@ def _blocks(
     header: AudioHeader,
     notes: list[str],
     begin: float | None,
+    file: Part,
 ) -> Iterator[np.ndarray]:
     """Yield every frame as float32, at its own time."""
     timeline = Timeline(header, _longest(container, stream, header, begin), begin)
     to_float = av.AudioResampler(format="flt")
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     is_counted = container.format.name in COUNTED and len(container.streams) == 1
-    counter = PacketCounter() if is_counted else None
+    counter = PacketCounter(file, notes) if is_counted else None
     is_mp4 = container.format.name.startswith("mov,")
     packets = _packets(container, stream)
     if header.frames is None and len(container.streams) > 1 and announces_duration(container):
@@ -209,7 +216,7 @@ def _longest(
     begin: float | None,
 ) -> int | None:
     """Return how many frames a file can hold, by the container's duration."""
-    if container.duration is None:
+    if container.duration is None or container.format.name in GUESSED:
         return None
     seconds = container.duration / av.time_base
     seconds += 0.0 if begin is None else start_seconds(stream) - begin
@@ -246,7 +253,8 @@ def _packets_among_others(
     end = 0.0
     try:
         for packet in container.demux():
-            if packet.pts is not None and packet.time_base is not None:
+            is_timed = packet.stream.type in ("audio", "video")  # damage makes others, of any time
+            if is_timed and packet.pts is not None and packet.time_base is not None:
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
                 yield cast("av.Packet[av.AudioStream]", packet)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 import struct
+import zlib
 from collections import deque
 
 import av
 
+from htmdsep.audio.lame import MOST_FRAMES_OFF, holds_header, is_whole_header
 from htmdsep.audio.parts import Part
 from htmdsep.audio.tags import ID3_HEADER_LENGTH, id3_length
 
@@ -19,10 +21,13 @@ GUESSED = frozenset({
 })  # fmt: skip
 FIRST_FRAME = 4_096  # bytes behind an MP3's tag in which its first frame lies
 AVI_HEADER = 1 << 16  # bytes in which the header of an AVI lies
+MATROSKA_HEADER = 1 << 16
 EXACT = frozenset({"flac", "tta", "wv"})  # containers whose header counts frames
 COUNTED = frozenset({"aac", "ac3", "avi", "eac3", "mp3"})  # whose timestamps only count the packets
 SIZES_KEPT = 32  # packets, whose mean tells how many a damaged stretch was
 MOST_LOST = 16  # packets, 0.4 s of MP3
+MATROSKA_HEADERS = (b"\x15\x49\xa9\x66", b"\x16\x54\xae\x6b")  # Info, Tracks
+MATROSKA_CRC = b"\xbf\x84"  # an element of 4 bytes, of all that follows it in its parent
 DURATION_TAG = re.compile(r"(\d+):(\d+):(\d+\.?\d*)")  # of a Matroska track
 
 
@@ -64,10 +69,37 @@ def start_seconds(stream: av.AudioStream) -> float:
     return float((stream.start_time or 0) * (stream.time_base or 0))
 
 
+def matroska_notes(container: av.container.InputContainer, file: Part) -> list[str]:
+    """Tell of a Matroska header that does not fit its checksum, which FFmpeg passes over."""
+    if not container.format.name.startswith("matroska"):
+        return []
+    data = _peek(file, 0, MATROSKA_HEADER)
+    for name in MATROSKA_HEADERS:
+        place = data.find(name)
+        while place >= 0:
+            content = _ebml_content(data, place + len(name))
+            told = int.from_bytes(content[2:6], "little")
+            if content.startswith(MATROSKA_CRC) and zlib.crc32(content[6:]) != told:
+                return ["its header is damaged: it does not fit its checksum; times may be off"]
+            place = data.find(name, place + 1)
+    return []
+
+
+def _ebml_content(data: bytes, place: int) -> bytes:
+    """Return what an element holds whose size stands at a place; nothing where that is cut."""
+    width = 9 - data[place].bit_length() if place < len(data) else 9  # bytes of the size
+    size = int.from_bytes(data[place : place + width], "big") & (1 << 7 * width) - 1
+    content = data[place + width : place + width + size]
+    return content if len(content) == size else b""
+
+
 class PacketCounter:
     """Tells how long damaged stretches are in files whose timestamps only count the packets."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Part, notes: list[str]) -> None:
+        """`notes` get what is to be told of the beginning of the file."""
+        self._file = file
+        self._notes = notes
         self._sizes = deque[int](maxlen=SIZES_KEPT)
         self._next: int | None = None  # byte at which the next packet should begin
 
@@ -82,6 +114,8 @@ class PacketCounter:
         if packet.pos is None:
             return 0
         self._next = packet.pos + packet.size
+        if before is None and not self._sizes:
+            self._notes += _beginning_notes(self._file, packet, packet.pos)
         gap = 0 if before is None else packet.pos - before
         return gap if self._sizes and 2 * gap * len(self._sizes) > sum(self._sizes) else 0
 
@@ -97,6 +131,27 @@ class PacketCounter:
         if packets > MOST_LOST:
             return 0.0
         return max(0, packets - counted) * (packet.duration or 0) * ticks
+
+
+def _beginning_notes(file: Part, packet: av.Packet[av.AudioStream], position: int) -> list[str]:
+    """Tell of what stands before the first packet, at a byte, and is neither tag nor header."""
+    codec = packet.stream.codec_context
+    is_mp3 = codec.name.startswith("mp3")
+    start = _tags_length(file)
+    before = _peek(file, start, max(0, position - start))
+    if is_mp3:
+        is_right = is_whole_header(before) if before else not holds_header(bytes(packet))
+        is_right &= not holds_header(_peek(file, 0, start))  # of a tag that is too long
+    else:
+        is_right = not before
+    if is_right or packet.stream.container.format.name == "avi":
+        return []
+    off = float(MOST_FRAMES_OFF if is_mp3 else 0)
+    off += len(before) / packet.size * codec.frame_size
+    return [
+        f"its beginning is damaged ({len(before)} bytes before the first whole packet): all may be "
+        f"early or late by up to {off / codec.sample_rate:.2f} s"
+    ]
 
 
 def flac_start(packet: av.Packet[av.AudioStream]) -> float | None:
@@ -136,7 +191,7 @@ def _mp3_frames(stream: av.AudioStream, file: Part) -> int | None:
 
     FFmpeg takes its own guess where the file's size does not fit the header.
     """
-    data = _peek(file, id3_length(_peek(file, 0, ID3_HEADER_LENGTH)), FIRST_FRAME)
+    data = _peek(file, _tags_length(file), FIRST_FRAME)
     packet_length = stream.codec_context.frame_size or 1_152
     if (place := data.find(b"VBRI")) >= 0:
         return int.from_bytes(data[place + 14 : place + 18], "big") * packet_length
@@ -161,6 +216,14 @@ def _avi_seconds(file: Part) -> tuple[float, bool] | None:
             return (length * scale / rate, scale > 1) if rate else None
         place = data.find(b"strh", place + 4)
     return None
+
+
+def _tags_length(file: Part) -> int:
+    """Return how many bytes the ID3v2 tags take up that a file begins with."""
+    length = 0
+    while more := id3_length(_peek(file, length, ID3_HEADER_LENGTH)):
+        length += more
+    return length
 
 
 def _peek(file: Part, start: int, size: int) -> bytes:

@@ -84,9 +84,10 @@ def legible(text: str) -> str:
 
 def id3_length(head: bytes) -> int:
     """Return how many bytes an ID3v2 tag takes up, by the first ten of a file; 0 without one."""
-    if len(head) < ID3_HEADER_LENGTH or head[:3] != b"ID3":
+    numbers = head[6:ID3_HEADER_LENGTH]
+    if len(numbers) < 4 or head[:3] != b"ID3" or 0xFF in head[3:5] or max(numbers) > 0x7F:
         return 0
     size = 0
-    for byte in head[6:ID3_HEADER_LENGTH]:
-        size = size << 7 | byte & 0x7F
-    return ID3_HEADER_LENGTH + size
+    for number in numbers:
+        size = size << 7 | number
+    return ID3_HEADER_LENGTH + size + (ID3_HEADER_LENGTH if head[5] & 0x10 else 0)  # once more

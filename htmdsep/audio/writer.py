@@ -224,6 +224,8 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
             yield StemWriter(sound, output)
         if output.container == "RF64":
             _shrink_header(path, output.channels)
+        if output.subtype == "FLOAT" and output.file_format == "wav":
+            _remove_time(path)
         with path.open("r+b") as file:
             write_metadata(file, output.file_format, info)
     except soundfile.LibsndfileError as error:
@@ -265,6 +267,18 @@ def _shrink_header(path: Path, channels: int) -> None:
             file.seek(int.from_bytes(chunk[4:], "little"), os.SEEK_CUR)
         file.seek(-4, os.SEEK_CUR)
         file.write(struct.pack("<I", data_bytes))
+
+
+def _remove_time(path: Path) -> None:
+    """Take the time of writing out of a float file's PEAK chunk: same input, same bytes."""
+    with path.open("r+b") as file:
+        file.seek(12)
+        while (chunk := file.read(8))[:4] not in (b"PEAK", b"data", b""):
+            size = int.from_bytes(chunk[4:], "little")
+            file.seek(size + size % 2, os.SEEK_CUR)
+        if chunk[:4] == b"PEAK":
+            file.seek(4, os.SEEK_CUR)
+            file.write(bytes(4))
 
 
 def frame_count(path: Path, output: OutputFormat) -> int:

@@ -19,7 +19,7 @@ from htmdsep.datasets.folders import Stem
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.levels import EMPTY_DBFS, WORTH_READING_DBFS, power_of
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path, make_folder
+from htmdsep.files import atomic_path, make_folder, remove_abandoned
 
 VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
@@ -84,6 +84,7 @@ def cache_stems(
     """
     wanted = list(stems)
     make_folder(folder)
+    remove_abandoned(folder)
     cached = {}
     pool = ThreadPoolExecutor(os.cpu_count())
     try:

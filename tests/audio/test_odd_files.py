@@ -309,3 +309,55 @@ def test_a_video_that_was_cut_is_told(tmp_path: Path, share: float) -> None:
         assert notes == []
     else:
         assert any(note.startswith("it may be cut: its header announces") for note in notes)
+
+
+def flv_tags(data: bytes) -> list[tuple[int, int]]:
+    """Return where each tag of an FLV begins and ends, with the length of it that follows."""
+    tags, start = [], 13
+    while start < len(data):
+        end = start + 11 + int.from_bytes(data[start + 1 : start + 4], "big") + 4
+        tags.append((start, end))
+        start = end
+    return tags
+
+
+def test_an_flv_begins_at_zero(tmp_path: Path) -> None:
+    rate = 48_000  # of whose packets timestamps in milliseconds are exact
+    data = write_av(tmp_path / "a.flv", tone(rate, rate, 2), rate, "libmp3lame").read_bytes()
+    whole = read(tmp_path / "a.flv")[0]
+    start, end = next(tag for tag in flv_tags(data) if data[tag[0]] == 8)  # audio
+    (tmp_path / "a.flv").write_bytes(data[:start] + data[end:])
+    found, reader = read(tmp_path / "a.flv")
+    assert "silence stands for what is lost" in reader.notes[0]
+    np.testing.assert_allclose(found[5_000:40_000], whole[5_000:40_000], atol=0.02)
+
+
+def test_a_stream_that_damage_made_does_not_hide_a_cut(tmp_path: Path) -> None:
+    data = write_av(tmp_path / "a.flv", tone(5 * RATE, RATE, 2), RATE, "libmp3lame").read_bytes()
+    torn = bytearray(data)
+    start, _ = [tag for tag in flv_tags(data) if data[tag[0]] == 8][3]
+    torn[start : start + 8] = bytes([18, 1, 3, 85, 2, 96, 246, 7])  # text of a later day
+    (tmp_path / "a.flv").write_bytes(torn[: len(torn) // 3])
+    assert read(tmp_path / "a.flv")[1].notes
+
+
+def test_a_wild_timestamp_of_a_broadcast_is_no_hole_of_hours(tmp_path: Path) -> None:
+    data = bytearray(write_av(tmp_path / "a.ts", tone(4 * RATE, RATE, 2), RATE, "mp2").read_bytes())
+    place, packets = -1, 0
+    while (place := data.find(b"\0\0\1\xc0", place + 1)) >= 0:
+        packets += 1
+        if packets > 3:
+            data[place + 9] |= 0x04  # of its 33 bits the second: 6.6 hours
+    (tmp_path / "a.ts").write_bytes(data)
+    found, reader = read(tmp_path / "a.ts")
+    assert packets > 4 and len(found) < 5 * RATE and "begin anew" in reader.notes[0]
+
+
+def test_a_matroska_header_that_does_not_fit_its_checksum_is_told(tmp_path: Path) -> None:
+    data = write_av(tmp_path / "a.mka", tone(RATE, RATE, 2), RATE, "aac").read_bytes()
+    assert read(tmp_path / "a.mka")[1].notes == []
+    place = data.index(b"\x56\xaa") + 4  # CodecDelay: its name, its size, nanoseconds
+    torn = bytearray(data)
+    torn[place] ^= 0x10
+    (tmp_path / "a.mka").write_bytes(torn)
+    assert any("does not fit its checksum" in note for note in read(tmp_path / "a.mka")[1].notes)

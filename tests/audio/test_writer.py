@@ -175,3 +175,17 @@ def test_a_full_disk_is_an_error(subtype: Subtype) -> None:
     ):
         for _ in range(100):
             writer.write(np.ones((10_000, 2), np.float32 if subtype == "FLOAT" else np.int32))
+
+
+@pytest.mark.parametrize("channels", [1, 2, 8])
+def test_a_float_file_does_not_tell_when_it_was_written(tmp_path: Path, channels: int) -> None:
+    """The same input gives the same bytes, at any second."""
+    path = tmp_path / "stem.part"
+    tags = {"title": "PEAK"}
+    with open_stem(path, output(subtype="FLOAT", channels=channels, tags=tags)) as writer:
+        writer.write(np.full((1_000, channels), 0.5, np.float32))
+    data = path.read_bytes()
+    place = data.rindex(b"PEAK")  # behind the title
+    size, version, written = np.frombuffer(data[place + 4 : place + 16], "<u4")
+    assert (size, version, written) == (8 + 8 * channels, 1, 0)
+    assert soundfile.info(path).frames == 1_000

@@ -264,6 +264,7 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 wanted = sys.argv.pop(1)
+sys.modules.pop("typing", None)
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.meta_path.insert(0, Interrupt())
 runpy.run_module("htmdsep", run_name="__main__", alter_sys=True)
@@ -271,7 +272,8 @@ runpy.run_module("htmdsep", run_name="__main__", alter_sys=True)
 
 
 @pytest.mark.parametrize(
-    "module", ["htmdsep.options", "click", "htmdsep.batch.run", "numpy", "av", "onnxruntime"]
+    "module",
+    ["typing", "htmdsep.options", "click", "htmdsep.batch.run", "numpy", "av", "onnxruntime"],
 )
 def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, module: str) -> None:
     write_songs(tmp_path, 1)

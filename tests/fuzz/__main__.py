@@ -15,11 +15,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.fuzz", description=__doc__)
     parser.add_argument("--files", type=int, default=10_000)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--within", type=int, help="bytes of the beginning that are damaged")
     parser.add_argument("--keep", type=Path, help="folder for the files that are judged wrong")
     arguments = parser.parse_args()
     table: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
-        for one in fuzz(arguments.files, arguments.seed, Path(folder), arguments.keep):
+        for one in fuzz(
+            arguments.files,
+            arguments.seed,
+            Path(folder),
+            within=arguments.within,
+            keep=arguments.keep,
+        ):
             table.setdefault(one.kind.ending + " " + one.kind.codec, Counter())[one.outcome] += 1
             if one.outcome in WRONG:
                 print(f"{one.number}: {one.kind.ending} {one.damage}: {one.outcome} {one.told}")

@@ -36,15 +36,20 @@ def whole_file(kind: Kind, folder: Path) -> tuple[bytes, np.ndarray]:
     return data, found.samples
 
 
-def fuzz(files: int, seed: int, folder: Path, keep: Path | None = None) -> Iterator[Result]:
-    """Yield the outcome of each damaged file; file number n of a seed is always the same."""
+def fuzz(
+    files: int, seed: int, folder: Path, *, within: int | None = None, keep: Path | None = None
+) -> Iterator[Result]:
+    """Yield the outcome of each damaged file; file number n of a seed is always the same.
+
+    `within` is how many bytes of the beginning are damaged, None for any.
+    """
     for number in range(files):
         rng = np.random.default_rng((seed, number))
         kind = KINDS[number % len(KINDS)]
         damage = list(DAMAGES)[int(rng.integers(len(DAMAGES)))]
         data, whole = whole_file(kind, folder)
         path = folder / f"{number}.{kind.ending}"
-        path.write_bytes(DAMAGES[damage](data, rng))
+        path.write_bytes(DAMAGES[damage](data[:within], rng) + data[within or len(data) :])
         try:
             found = read(path)
         except Exception:  # whatever it is, it is what this looks for

@@ -87,6 +87,15 @@ def test_what_is_cached_is_not_decoded_again_until_the_file_changes(tmp_path: Pa
     np.testing.assert_allclose(stem.read(0, RATE), tone(300, RATE), atol=2 * STEP)
 
 
+def test_what_a_killed_run_was_decoding_is_removed(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", tone(200, RATE), RATE)
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / ".0123456789abcdef.0a1b2c3d.part").touch()
+    cached(tmp_path, Term(tmp_path / "a.wav"))
+    (entry,) = (tmp_path / "cache").iterdir()
+    assert entry.suffix == ".i16"
+
+
 def broken(kind: str) -> np.ndarray:
     sound = tone(200, RATE)
     if kind == "nan":
