@@ -72,6 +72,7 @@ SMALLER = {  # what commands hold, and what stands there here
     "| ...": "| cat > vocals.wav",
     "--start 1:02 --duration 30": "--start 0:01 --duration 1",
     "--start 20": "--start 1",
+    "--page-only DIR": "--page-only stems",
     "--base . -f ...": "--base . -f '{foldername}/{track}-{stem}.{ext}'",
     "WEIGHTS OUT.onnx": "weights.safetensors out.onnx",
     "--files 10000": "--files 5",

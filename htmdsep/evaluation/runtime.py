@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from htmdsep.evaluation.slides import ARCHITECTURES, RUNTIMES
@@ -43,9 +43,7 @@ def measure_runtime(
         for network, taken in zip(networks, timings, strict=True):
             audio_seconds = SEGMENTS * network.config.segment_length / network.config.sample_rate
             seconds = [one / audio_seconds for one in taken]
-            lower, median, upper = statistics.quantiles(
-                seconds * 2 if rounds == 1 else seconds, n=4
-            )
+            lower, median, upper = np.quantile(seconds, [0.25, 0.5, 0.75]).tolist()
             costs.append(
                 RuntimeCost(
                     architecture=network.config.architecture,
