@@ -30,7 +30,7 @@ def integrated_loudness(blocks: Iterable[np.ndarray], sample_rate: int) -> float
 def _measured(blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[av.AudioFrame]:
     """Yield what FFmpeg's meter makes of blocks: frames of 0.1 s with what was found up to each."""
     graph: av.filter.Graph | None = None
-    for block in blocks:
+    for block in filter(len, blocks):  # FFmpeg takes no empty ones
         layout = LAYOUTS[block.shape[1] - 1]
         if graph is None:
             graph = av.filter.Graph()
