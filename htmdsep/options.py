@@ -331,7 +331,7 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         check_limits(self)
-        names = [name.strip() for name in self.stem_names.split(",")]
+        names = self._stem_names()
         folded = {unicodedata.normalize("NFC", name).casefold() for name in names}
         if len(names) != len(STEM_NAMES) or len(folded) < len(names) or not all(names):
             raise ArgumentError(
@@ -342,8 +342,10 @@ class BatchOptions:
             if not is_safe_name(name):
                 raise ArgumentError(f"{name!r} in stem_names is not safe in a file's name")
 
+    def _stem_names(self) -> list[str]:
+        return [name.strip() for name in self.stem_names.split(",")]
+
     def called_stems(self) -> dict[StemName, str]:
         """Return what is to be written, and what the names of files hold for it."""
-        names = (name.strip() for name in self.stem_names.split(","))
-        called = dict(zip(STEM_NAMES, names, strict=True))
+        called = dict(zip(STEM_NAMES, self._stem_names(), strict=True))
         return called if self.stems == "both" else {self.stems: called[self.stems]}

@@ -39,12 +39,13 @@ class Codec(NamedTuple):
 
 
 MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+AAC = Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000))
 CODECS: dict[FileFormat, Codec] = {
     "flac": Codec("flac", "flac", 0, (), "s16"),
     "mp3": Codec("libmp3lame", "mp3", 160, MP3_RATES),
     "opus": Codec("libopus", "opus", 96, (48_000,), "flt"),
-    "m4a": Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
-    STEM_FILE: Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000)),
+    "m4a": AAC,
+    STEM_FILE: AAC,
     "ogg": Codec("", "OGG", 128, (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)),
 }
 # Bit rates (kbit/s of stereo at 44.1 kHz) of Vorbis's qualities 0 to 10, by its encoder's table
@@ -178,8 +179,8 @@ def _container(
 ) -> av.container.OutputContainer:
     # Without times and random numbers, so that the same input gives the same bytes; an edit list
     # is as exact as the time scale of the whole file, which is milliseconds else.
-    options = {"fflags": "+bitexact"}
-    options["metadata_header_padding"] = str(header_room(codec.container, info))
+    padding = str(header_room(codec.container, info))
+    options = {"fflags": "+bitexact", "metadata_header_padding": padding}
     if codec.container == "mp4":
         options |= {"movie_timescale": str(sample_rate), "brand": "M4A "}
     container = av.open(file, "w", format=codec.container, options=options)
