@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 MIXTURE, VOCALS = "mixture", "vocals"  # (batch, 1, time) each
 MAGNITUDES, MASKS = "magnitudes", "masks"  # (batch, channels, frames, bins) each
 WEIGHTS_KEY = "weights_sha256"  # of a graph's metadata
-VERSION = 1  # of the form of graphs, in the names of cached ones
+VERSION = 2  # of the form of graphs, in the names of cached ones
 OPSET = 17  # of ONNX 1.12 (2022), which every runtime of today reads
 EXAMPLE_BATCH = 2  # one would be taken for a constant
 _TYPES = {"F32": "FLOAT", "F16": "FLOAT16", "BF16": "BFLOAT16"}  # safetensors' and ONNX's names
@@ -81,6 +81,7 @@ def _traced(network: Network) -> nn.Module:
 
     from htmdsep.networks.htmdnet import AveragedBiLSTM
     from htmdsep.networks.spectral import SpectralMasking
+    from htmdsep.weights.lowering import lower
 
     class Traced(nn.Module):
         def __init__(self) -> None:
@@ -95,6 +96,7 @@ def _traced(network: Network) -> nn.Module:
             return vocals
 
     traced = Traced()
+    lower(traced)
     for module in traced.modules():
         if isinstance(module, AveragedBiLSTM):  # other functions come back in _tidy
             module.activation, module.recurrent_activation = "tanh", "sigmoid"
