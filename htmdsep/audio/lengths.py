@@ -7,7 +7,7 @@ do not agree on is an error or a note.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
 
@@ -72,8 +72,8 @@ class Timeline:
         """Let all that follows begin later than its timestamps say."""
         self._late += frames
 
-    def place(self, samples: np.ndarray, start: float | None) -> Iterator[np.ndarray]:
-        """Yield (frames, channels) samples that start at a timestamp in frames, None if unknown.
+    def place(self, samples: np.ndarray, start: float | None) -> Iterable[np.ndarray]:
+        """Return (frames, channels) samples that start at a timestamp in frames, None if unknown.
 
         Silence comes before them where something is missing, and what was there already is cut
         off. A piece whose timestamp jumps waits for the next: where that is as if nothing had
@@ -83,6 +83,11 @@ class Timeline:
         start = self._expected if start is None else start + self._late
         if self._offset is None:
             self._offset = self._expected = start
+        if self._doubtful is None and not self._jumps(start, self._expected, len(samples)):
+            return self._passed_on(samples, start + len(samples))  # nearly always
+        return self._placed_by_jumps(samples, start)
+
+    def _placed_by_jumps(self, samples: np.ndarray, start: float) -> Iterator[np.ndarray]:
         if self._doubtful is not None:
             waiting, jumped = self._doubtful
             self._doubtful = None
@@ -110,11 +115,15 @@ class Timeline:
             shift = round(start - (self._offset or 0.0)) - self._position
             yield from self._silence(shift, start)
             samples = samples[self._repeated(shift, start, len(samples)) :]
-        self._expected = end if len(samples) else self._expected
+        yield from self._passed_on(samples, end)
+
+    def _passed_on(self, samples: np.ndarray, end: float) -> tuple[np.ndarray, ...]:
         self._last_length = len(samples)
-        self._position += len(samples)
-        if len(samples):
-            yield samples
+        if not self._last_length:
+            return ()
+        self._expected = end
+        self._position += self._last_length
+        return (samples,)
 
     def _silence(self, shift: int, start: float) -> Iterator[np.ndarray]:
         if shift <= 0:

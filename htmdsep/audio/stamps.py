@@ -117,7 +117,9 @@ class PacketCounter:
         if before is None and not self._sizes:
             self._notes += _beginning_notes(self._file, packet, packet.pos)
         gap = 0 if before is None else packet.pos - before
-        return gap if self._sizes and 2 * gap * len(self._sizes) > sum(self._sizes) else 0
+        if gap <= 0 or not self._sizes or 2 * gap * len(self._sizes) <= sum(self._sizes):
+            return 0
+        return gap
 
     def frames(
         self, size: int, packet: av.Packet[av.AudioStream], ticks: float, counted: int = 0

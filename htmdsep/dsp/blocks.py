@@ -13,6 +13,9 @@ def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np
     pending: list[np.ndarray] = []
     held = 0
     for block in blocks:
+        if not held and len(block) == block_length:
+            yield block
+            continue
         pending.append(block)
         held += len(block)
         if held >= block_length:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 
 import numpy as np
@@ -29,43 +30,38 @@ class LevelMeter:
     def __init__(self, sample_rate: int) -> None:
         self.peak = 0.0
         self._window_length = max(1, round(WINDOW_SECONDS * sample_rate))
-        self._squares = 0.0
-        self._samples = 0
-        self._channels = 1
-        self._pending = np.zeros(0, np.float32)  # powers of an unfinished window
-        self._windows = self._active = 0
+        self._pending = np.zeros((0, 0), np.float32)  # the beginning of a window
+        self._squares = 0.0  # of whole windows
+        self._samples = self._windows = self._active = 0
 
     def add(self, block: np.ndarray) -> None:
         """Take in a (frames, channels) block, full scale at 1."""
         if not block.size:
             return
-        powers = np.square(block) @ np.ones(block.shape[1], block.dtype)  # (frames,)
         self.peak = max(self.peak, float(block.max()), -float(block.min()))
-        self._squares += float(powers @ np.ones_like(powers))
-        self._samples += block.size
-        self._channels = block.shape[1]
-        self._pending = np.concatenate([self._pending, powers])
-        whole = len(self._pending) - len(self._pending) % self._window_length
-        self._count(self._pending[:whole].reshape(-1, self._window_length))
-        self._pending = self._pending[whole:]
+        held = np.concatenate([self._pending, block]) if len(self._pending) else block
+        windows, rest = divmod(len(held), self._window_length)
+        whole = held[: len(held) - rest].reshape(windows, self._window_length * held.shape[1])
+        squares = np.einsum("ij,ij->i", whole, whole)
+        self._squares += float(squares.sum())
+        self._samples += whole.size
+        self._windows += windows
+        self._active += int(np.count_nonzero(squares > power_of(SOUNDING_DBFS) * whole.shape[1]))
+        self._pending = held[len(held) - rest :]
 
     @property
     def rms(self) -> float:
         """Root mean square over all samples."""
-        return float(np.sqrt(self._squares / max(1, self._samples)))
+        squares = self._squares + float(np.square(self._pending).sum())
+        return math.sqrt(squares / max(1, self._samples + self._pending.size))
 
+    @property
     def active_share(self) -> float:
-        """Return the share of windows in which something sounds; call it once, at the end."""
-        if len(self._pending):
-            self._count(self._pending[None])
-            self._pending = self._pending[:0]
-        return self._active / max(1, self._windows)
-
-    def _count(self, windows: np.ndarray) -> None:
-        self._windows += len(windows)
-        least = power_of(SOUNDING_DBFS) * self._channels * windows.shape[1]
-        sums = windows @ np.ones(windows.shape[1], windows.dtype)  # ten times as fast as sum()
-        self._active += int(np.count_nonzero(sums > least))
+        """Share of windows in which something sounds; what is left at the end is a window, too."""
+        if not len(self._pending):
+            return self._active / max(1, self._windows)
+        is_active = float(np.square(self._pending).mean()) > power_of(SOUNDING_DBFS)
+        return (self._active + is_active) / (self._windows + 1)
 
 
 # Of the gain, so that a noise floor stays one: dither of 16 bits, -98 dBFS, goes in at -38 dBFS.

@@ -64,12 +64,12 @@ def overlap_add(
     valid = 0
     for segment in segments:
         if valid:
-            yield total[: segment.advance] / weight_sum[: segment.advance]
+            yield _mean(total[: segment.advance], weight_sum[: segment.advance])
         total = _add_shifted(total[segment.advance :], segment.samples * weights)
-        weight_sum = _add_shifted(weight_sum[segment.advance :], weights)
+        weight_sum = _add_shifted(weight_sum[segment.advance :], weights.copy())
         valid = segment.valid
     if valid:
-        yield total[:valid] / weight_sum[:valid]
+        yield _mean(total[:valid], weight_sum[:valid])
 
 
 def fade_weights(segment_length: int, hop_length: int) -> np.ndarray:
@@ -81,6 +81,13 @@ def fade_weights(segment_length: int, hop_length: int) -> np.ndarray:
 
 
 def _add_shifted(carried: np.ndarray, added: np.ndarray) -> np.ndarray:
-    result = added.copy()
-    result[: len(carried)] += carried
-    return result
+    """Add what is carried to the beginning of what comes, in place."""
+    added[: len(carried)] += carried
+    return added
+
+
+def _mean(total: np.ndarray, weight_sum: np.ndarray) -> np.ndarray:
+    """Divide by the sum of the weights, in place and where it is not 1: in overlaps and at ends."""
+    faded = np.flatnonzero(weight_sum != 1)
+    total[faded] /= weight_sum[faded]
+    return total

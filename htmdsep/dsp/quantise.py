@@ -39,14 +39,20 @@ def quantise(
         return _quantise_float(mixture.astype(np.float64), vocals.astype(np.float64), clamp)
     scale = np.float32(2.0 ** (BITS[subtype] - 1))
     low, high = -scale, scale - 1
-    clipped = int(np.count_nonzero(np.abs(mixture) > 1))
-    whole = np.rint(mixture * scale).clip(low, high)
-    part = np.rint(vocals * scale)
+
+    def fits(values: np.ndarray) -> bool:
+        return bool(values.min(initial=0) >= low and values.max(initial=0) <= high)
+
+    whole, part = (np.rint(signal * scale) for signal in (mixture, vocals))
+    clipped = beyond = 0
+    if not fits(whole):
+        clipped = int(np.count_nonzero(np.abs(mixture) > 1))
+        whole = whole.clip(low, high)
     rest = whole - part
-    if any(one.min(initial=0) < low or one.max(initial=0) > high for one in (part, rest)):
+    if not (fits(part) and fits(rest)):
+        beyond = _count_beyond(mixture, vocals)
         part = part.clip(np.maximum(low, whole - high), np.minimum(high, whole - low))
         rest = whole - part
-    beyond = _count_beyond(mixture, vocals)
     whole, part, rest = (one.astype(np.int32) for one in (whole, part, rest))
     return Quantised(whole, part, rest, clipped, beyond)
 
@@ -55,8 +61,6 @@ def _count_beyond(mixture: np.ndarray, vocals: np.ndarray) -> int:
     """Count the samples at which a stem of the clamped mixture is beyond full scale."""
     rest = np.clip(mixture, -1, 1) - vocals
     most = 1 + 2.0**-23  # but for rounding
-    if max(np.abs(vocals).max(initial=0), np.abs(rest).max(initial=0)) <= 1:
-        return 0
     return int(np.count_nonzero((np.abs(vocals) > 1) | (np.abs(rest) > most)))
 
 

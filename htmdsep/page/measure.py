@@ -70,7 +70,7 @@ def measure_stems(
         "sample_rate": rate,
         "channels": channels,
         "levels": {name: _level(signal.meter) for name, signal in signals.items()},
-        "share": signals["vocals"].meter.active_share() if "vocals" in signals else None,
+        "share": signals["vocals"].meter.active_share if "vocals" in signals else None,
         "column_seconds": drawing.column_seconds,
         "waves": _waves({name: one.drawing.wave() for name, one in signals.items()}),
         **_compared(original, seconds, signals.get("mixture")),

@@ -260,7 +260,7 @@ def _write(
         clipped_stem_samples=clipped_stem,
         gain=1.0,
         closure=_closed(paths, output, checksum, frames),
-        vocals_share=meters["vocals"].active_share(),
+        vocals_share=meters["vocals"].active_share,
         notes=notes,
     )
 
