@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
-from urllib.request import url2pathname
 
 from htmdsep.errors import HtmdsepError, PlanError
 
@@ -36,6 +35,8 @@ def without_scheme(name: str) -> str:
     """Return the path that a file:// URL stands for, any other name as it is."""
     if not name.startswith("file://"):
         return name
+    from urllib.request import url2pathname  # brings http, email and ssl
+
     return url2pathname(name.removeprefix("file://").removeprefix("localhost"))
 
 
