@@ -70,7 +70,7 @@ def decode(path: Path) -> np.ndarray:
 
 def sdr_db(signal: np.ndarray, found: np.ndarray) -> float:
     error = signal.astype(np.float64) - found
-    return float(10 * np.log10(np.sum(signal.astype(np.float64) ** 2) / np.sum(error**2)))
+    return float(10 * np.log10(np.sum(signal.astype(np.float64) ** 2) / (np.sum(error**2) + 1e-30)))
 
 
 @pytest.mark.parametrize("file_format", LOSSY)
