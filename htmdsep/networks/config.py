@@ -16,8 +16,9 @@ _CHOICES = {
     "recurrent_activation": ("sigmoid", "hard_sigmoid"),
     "input_channels": (1, 2),
 }
-_MAY_BE_ZERO = ("denoiser_levels",)
+_MAY_BE_ZERO = ("denoiser_levels", "least_share")
 HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
+VOICE_BAND_HERTZ = (200, 4_000)  # in which it is told whether anybody sings
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,9 @@ class SpectralConfig(_Denoising):
     bins: int = 1_024  # that have a mask of their own; those above have the last one's
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # channels of the levels
     magnitude_scale: float = 2.0  # brings the windows' magnitudes to those of twice the length
+    # Of the energy that a voice could be in. Where the masks keep less of it, over half a second,
+    # nobody sings, and they fall by as much as that is less; 0: they never do.
+    least_share: float = 0.0
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -139,8 +143,16 @@ class SpectralConfig(_Denoising):
     @property
     def high_band_bins(self) -> tuple[int, int]:
         """The first bin whose mask speaks for what lies above the band, and the one after."""
+        return self._bins_of(HIGH_BAND_HERTZ)
+
+    @property
+    def voice_band_bins(self) -> tuple[int, int]:
+        """The first bin in which it is told whether anybody sings, and the one after the last."""
+        return self._bins_of(VOICE_BAND_HERTZ)
+
+    def _bins_of(self, band_hertz: tuple[int, int]) -> tuple[int, int]:
         hertz = self.sample_rate / self.window_length  # from bin to bin
-        first, last = (min(self.bins, round(edge / hertz)) for edge in HIGH_BAND_HERTZ)
+        first, last = (min(self.bins, round(edge / hertz)) for edge in band_hertz)
         return min(first, self.bins - 1), max(last, first + 1)
 
     @property

@@ -29,6 +29,7 @@ CONFIGS: dict[str, NetworkConfig] = {
     "hard": replace(TINY, activation="linear", recurrent_activation="hard_sigmoid"),
     "spectral": TINY_SPECTRAL,
     "mono spectral": replace(TINY_SPECTRAL, input_channels=1),
+    "spectral, where hardly any is a voice": replace(TINY_SPECTRAL, least_share=0.9),
     "convtasnet": ConvTasNetConfig(
         segment_length=512, encoder_channels=8, bottleneck_channels=4, block_channels=8, blocks=2
     ),

@@ -1,0 +1,52 @@
+"""Masks fall where they keep next to nothing of what a voice could be in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from htmdsep.networks.spectral import PRESENCE_SECONDS, SpectralMasking
+from tests.tiny import TINY_SPECTRAL
+
+CONFIG = replace(TINY_SPECTRAL, least_share=0.02)
+FRAMES = 512  # of 64 samples: 1.5 s
+
+
+def presence(masks: torch.Tensor, level: float = 1.0) -> torch.Tensor:
+    torch.manual_seed(0)
+    magnitudes = level * torch.rand(masks.shape)
+    factors = SpectralMasking(CONFIG)._presence(magnitudes, masks)
+    assert factors.shape == (len(masks), 1, FRAMES, 1)
+    return factors[:, 0, :, 0]
+
+
+def test_what_keeps_enough_is_left_alone() -> None:
+    assert (presence(torch.full((2, 2, FRAMES, CONFIG.bins), 0.03)) == 1).all()
+
+
+@pytest.mark.parametrize("level", [1e-3, 1.0, 1e3])
+def test_what_keeps_less_falls_by_as_much_at_any_level(level: float) -> None:
+    found = presence(torch.full((1, 2, FRAMES, CONFIG.bins), 0.002), level)
+    torch.testing.assert_close(found, torch.full_like(found, 0.1), rtol=1e-3, atol=0)
+
+
+def test_a_pause_begins_and_ends_within_half_a_second_of_the_voice() -> None:
+    masks = torch.full((1, 1, FRAMES, CONFIG.bins), 0.5)
+    masks[:, :, FRAMES // 2 :] = 0.001
+    found = presence(masks)[0]
+    around = round(PRESENCE_SECONDS / 2 * CONFIG.sample_rate / CONFIG.hop_length)
+    assert (found[: FRAMES // 2 + around - 10] == 1).all()
+    torch.testing.assert_close(found[FRAMES // 2 + around + 1 :].max(), torch.tensor(0.05))
+
+
+def test_silence_stays_finite() -> None:
+    assert presence(torch.full((1, 2, FRAMES, CONFIG.bins), 0.5), level=0.0).isfinite().all()
+
+
+def test_voices_of_one_song_do_not_matter_to_another() -> None:
+    masks = torch.full((2, 2, FRAMES, CONFIG.bins), 0.5)
+    masks[1] = 0.002
+    found = presence(masks)
+    assert (found[0] == 1).all() and (found[1] < 0.11).all()
