@@ -43,6 +43,11 @@ class Stem:
     loose: bool = False  # unpaired or labelled: left out, not an error, where it is silent
 
     @property
+    def title(self) -> str:
+        """The name without the folder of its kind."""
+        return self.name.partition("/")[2]
+
+    @property
     def paths(self) -> str:
         """The stem's files, for messages."""
         return " and ".join(str(term.path) for term in self.terms)

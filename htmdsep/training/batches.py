@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +29,8 @@ from htmdsep.training.augment.rooms import place
 from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spread_music
 from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
-from htmdsep.training.cache import UNIT
-from htmdsep.training.places import Place, Sources, StemPair, choose_places
+from htmdsep.training.cache import UNIT, StemPair
+from htmdsep.training.places import Place, Sources, choose_places
 from htmdsep.training.processes import Batch
 
 KEY = 4.0  # semitones that the music is transposed by, either way
@@ -44,7 +45,7 @@ VOICE_EQUALISER, MUSIC_EQUALISER = 4.0, 5.0  # dB, at most, of its points and of
 class SongSegments:
     """Segments of aligned pairs, shuffled every epoch; `world_size` processes share each step's."""
 
-    pairs: tuple[StemPair, ...]
+    pairs: Sequence[StemPair]
     segment_length: int
     batch_size: int
     seed: int
@@ -54,39 +55,36 @@ class SongSegments:
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
             raise HtmdsepError(
-                f"the songs hold {len(self._places())} segments of {self.segment_length} samples, "
+                f"the songs hold {len(self._segments)} segments of {self.segment_length} samples, "
                 f"too few for one batch of {self.batch_size * self.world_size}"
             )
+
+    @cached_property
+    def _segments(self) -> list[tuple[StemPair, int]]:
+        """Every segment's song, and where it begins."""
+        length = self.segment_length
+        return [
+            (pair, start)
+            for pair in self.pairs
+            for start in range(0, len(pair[0].samples) - length + 1, length)
+        ]
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches that all segments make."""
-        return len(self._places()) // (self.batch_size * self.world_size)
+        return len(self._segments) // (self.batch_size * self.world_size)
 
     def batch(self, step: int) -> Batch:
         """Return mixtures and their vocals, both (batch, channels, time)."""
-        places = self._places()
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(places))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._segments))
         first = (position * self.world_size + self.rank) * self.batch_size
-        chosen = places[order[first : first + self.batch_size]]
+        chosen = [self._segments[number] for number in order[first : first + self.batch_size]]
         vocals, music = (
-            np.stack([self._read(song, segment, part) for song, segment in chosen])
+            np.stack([pair[part].read(start, self.segment_length) for pair, start in chosen])
             for part in (0, 1)
         )
         return torch.from_numpy(vocals + music), torch.from_numpy(vocals)
-
-    def _places(self) -> np.ndarray:
-        """Return (song, segment) for every segment, (segments, 2)."""
-        counts = [len(vocals.samples) // self.segment_length for vocals, _ in self.pairs]
-        songs = np.repeat(np.arange(len(counts)), counts)
-        segments = np.concatenate([np.arange(count) for count in counts] or [np.zeros(0, int)])
-        return np.stack([songs, segments], axis=1)
-
-    def _read(self, song: int, segment: int, part: int) -> np.ndarray:
-        start = segment * self.segment_length
-        integers = self.pairs[song][part].read_integers(start, self.segment_length)
-        return integers.T.astype(np.float32) * np.float32(UNIT)  # (channels, time)
 
 
 class Excerpts(NamedTuple):

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import torch
 
 from htmdsep.dsp.levels import SUNG_DBFS, power_of
-from htmdsep.training.cache import UNIT, CachedStem
+from htmdsep.training.cache import Cached, known_stems
 from htmdsep.training.holdout import WINDOW_SECONDS, HeldOut
 from htmdsep.training.places import Place
 from htmdsep.training.validation import WindowEstimator
@@ -18,16 +18,13 @@ LOUD_LEAK = -20.0  # dB under the music: a tenth of its amplitude
 FLOOR = 1e-10  # of the music's power, -100 dB
 
 
-def music_places(
-    held_out: Iterable[HeldOut], cached: Mapping[str, CachedStem], sample_rate: int
-) -> list[Place]:
+def music_places(held_out: Iterable[HeldOut], cached: Cached, sample_rate: int) -> list[Place]:
     """Return where windows begin in the held-out accompaniments that belong to no song."""
-    names = dict.fromkeys(stem.name for one in held_out for stem in one.accompaniments)
-    stems = [cached[name] for name in names if name in cached]
+    stems = dict.fromkeys(stem for one in held_out for stem in one.accompaniments)
     length = WINDOW_SECONDS * sample_rate
     return [
         Place(stem, start)
-        for stem in stems
+        for stem in known_stems(stems, cached)
         for start in range(0, max(1, len(stem.samples) - length + 1), EVERY * length)
     ]
 
@@ -42,8 +39,7 @@ def score_leak(
     """
     levels = []
     for stem, start in places:
-        integers = stem.read_integers(start, WINDOW_SECONDS * sample_rate).T
-        music = torch.from_numpy(integers.astype(np.float32) * np.float32(UNIT))[None]
+        music = torch.from_numpy(stem.read(start, WINDOW_SECONDS * sample_rate))[None]
         power = float(music.square().mean())
         if power > power_of(SUNG_DBFS):
             vocals = estimator(music, torch.zeros_like(music)).estimate

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from htmdsep.dsp.levels import WORTH_READING_DBFS, power_of
 from htmdsep.training.augment.draw import LABEL, PAIR, SONG_VOICE, VOICE, VOICELESS, MixSettings
-from htmdsep.training.cache import CachedStem, random_active_start
+from htmdsep.training.cache import CachedStem, StemPair
 
-StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
+ATTEMPTS = 5  # at an excerpt that is not silent
 
 
 class Place(NamedTuple):
@@ -21,6 +22,18 @@ class Place(NamedTuple):
 
     stem: CachedStem
     start: int
+
+
+def active_place(rng: np.random.Generator, stem: CachedStem, length: int) -> Place:
+    """Draw a place that is not silent, in five attempts; it begins below 0 in short stems."""
+    spare = len(stem.samples) - length
+    least = power_of(WORTH_READING_DBFS) * length
+    for _ in range(ATTEMPTS):
+        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+        excerpt = stem.read(start, length).mean(axis=0)
+        if float(np.dot(excerpt, excerpt)) > least:
+            break
+    return Place(stem, start)
 
 
 @dataclass(frozen=True)
@@ -32,8 +45,7 @@ class StemPool:
 
     def draw(self, rng: np.random.Generator, length: int) -> Place:
         """Return a random place of a random stem, where it is silent only if unlucky."""
-        stem = self.stems[rng.choice(len(self.stems), p=self.odds)]
-        return Place(stem, random_active_start(rng, stem, length))
+        return active_place(rng, self.stems[rng.choice(len(self.stems), p=self.odds)], length)
 
 
 def make_pool(stems: Sequence[CachedStem]) -> StemPool | None:
@@ -61,8 +73,8 @@ def _source(stem: CachedStem) -> str:
 class Sources:
     """What random mixing draws from; a pool may be None where the folder has none."""
 
-    pairs: tuple[StemPair, ...]
-    labels: tuple[StemPair, ...]
+    pairs: list[StemPair]
+    labels: list[StemPair]
     song_voices: StemPool | None
     voices: StemPool | None
     accompaniments: StemPool
@@ -89,9 +101,9 @@ def choose_places(
         joined = rng.random() < settings.second_source and kind not in pairs
         if kind in pairs:
             vocals, music = pairs[kind][rng.integers(len(pairs[kind]))]
-            start = random_active_start(rng, vocals, source)
-            chosen.vocals.append(Place(vocals, start))
-            chosen.music.append(Place(music, start))
+            place = active_place(rng, vocals, source)
+            chosen.vocals.append(place)
+            chosen.music.append(Place(music, place.start))
         else:
             pool = pools.get(kind)
             chosen.vocals.append(pool.draw(rng, source) if pool else None)

@@ -59,6 +59,20 @@ class Recipe:
             return step / self.steps
         return seconds / (60 * self.max_minutes) if self.max_minutes is not None else 0.0
 
+    def is_due(self, step: int, before: float, seconds: float) -> bool:
+        """Tell whether to validate after a step that began at `before` and ended at `seconds`.
+
+        That is every so many steps, or at multiples of the epoch's time.
+        """
+        if self.epoch_minutes is None:
+            return step % self.epoch_steps == 0
+        epoch = 60 * self.epoch_minutes
+        return seconds // epoch > before // epoch
+
+    def is_over(self, seconds: float) -> bool:
+        """Tell whether the minutes are spent."""
+        return self.max_minutes is not None and seconds >= 60 * self.max_minutes
+
     def is_masking_alone(self, progress: float) -> bool:
         """Tell whether HTMD-Net's masking network learns alone; never in a run without an end."""
         has_end = self.steps is not None or self.max_minutes is not None

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isfinite, isnan, nan
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +27,7 @@ from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import Batches, World, load
 from htmdsep.training.recipe import Recipe
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.validation import score_network
+from htmdsep.training.validation import score_estimates, separate_windows
 
 ENDLESS = 1 << 40  # steps, where only the time ends a run
 LAST, BEST_LOSS, BEST_SDR = "last.pt", "best-loss.pt", "best-sdr.pt"
@@ -83,33 +84,16 @@ class TrainingRun:
 
 
 class Clock:
-    """Wall time spent, over resumed runs, and when the next validation is due."""
+    """Counts wall time in a state's seconds, which go on over resumed runs."""
 
-    def __init__(self, state: RunState, recipe: Recipe) -> None:
-        self.state, self.recipe = state, recipe
-        self.started = time.monotonic() - state.seconds
-        self.validated_seconds = state.seconds
+    def __init__(self, state: RunState) -> None:
+        self.state, self.counted = state, time.monotonic()
 
     def tick(self) -> None:
-        """Bring the state's seconds up to now."""
-        self.state.seconds = time.monotonic() - self.started
-
-    def is_over(self) -> bool:
-        """Tell whether the minutes are spent."""
-        limit = self.recipe.max_minutes
-        return limit is not None and self.state.seconds >= 60 * limit
-
-    def is_due(self) -> bool:
-        """Tell whether to validate: every so many steps, or at multiples of the epoch's time."""
-        if self.recipe.epoch_minutes is None:
-            return self.state.step % self.recipe.epoch_steps == 0
-        epoch = 60 * self.recipe.epoch_minutes
-        return self.state.seconds // epoch > self.validated_seconds // epoch
-
-    def validated(self) -> None:
-        """Count the time that validation took, and wait for the next epoch."""
-        self.tick()
-        self.validated_seconds = self.state.seconds
+        """Bring the seconds up to now."""
+        now = time.monotonic()
+        self.state.seconds += now - self.counted
+        self.counted = now
 
 
 def train(run: TrainingRun) -> int | None:
@@ -119,7 +103,7 @@ def train(run: TrainingRun) -> int | None:
     whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
     that prepares batches is lost, after `last.pt`.
     """
-    state, world, clock = run.state, run.world, Clock(run.state, run.recipe)
+    state, world, clock = run.state, run.world, Clock(run.state)
     with Stop().listening() as stop:
         try:
             _take_steps(run, clock, stop)
@@ -133,7 +117,8 @@ def train(run: TrainingRun) -> int | None:
                 "of memory; go on with --resume, and with fewer --workers where it happens again"
             ) from error
         if world.is_main:
-            if clock.is_over() and stop.signal is None and state.validated_step < state.step:
+            is_over = run.recipe.is_over(state.seconds) and stop.signal is None
+            if is_over and state.validated_step < state.step:
                 _validate_and_save(run, clock)
             else:
                 save_state(run.folder / LAST, state)
@@ -153,8 +138,9 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     skipped = 0
     with bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
-            progress = recipe.progress(state.step, state.seconds)
-            over = stop.signal is not None or clock.is_over()
+            before = state.seconds
+            progress = recipe.progress(state.step, before)
+            over = stop.signal is not None or recipe.is_over(before)
             over |= state.stale_validations >= patience
             rate = recipe.rate(state.step, progress)
             rate, progress, ending = world.broadcast(rate, progress, over)
@@ -177,7 +163,7 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
                 bar.update()
                 loss, ratio = (state.means.get(name, nan) for name in ("loss", "sdr"))
                 bar.set_postfix_str(f"loss {loss:.4f}, SDR {ratio:.2f}", refresh=False)
-                if clock.is_due() or state.step == last:
+                if recipe.is_due(state.step, before, state.seconds) or state.step == last:
                     _validate_and_save(run, clock)
 
 
@@ -242,10 +228,11 @@ def validate(run: TrainingRun) -> dict[str, float]:
     state, recipe = run.state, run.recipe
     state.validated_step = state.step
     row = _log_figures(state)
-    losses, ratios = [], []
+    estimate = partial(separate_windows, state.average.module)  # type: ignore[arg-type]
+    rate, losses, ratios = state.network.config.sample_rate, [], []
     for windows in run.windows:
         chosen = windows.every(recipe.validation_stride)
-        scores = score_network(state.average.module, chosen, run.device, recipe.loss)  # type: ignore[arg-type]
+        scores = score_estimates(estimate, chosen, rate, recipe.loss)
         row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
         losses.append(scores["loss"])
         ratios.append(scores["sdr"])
@@ -277,7 +264,7 @@ def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
 def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
     """Validate, write `last.pt`, and only then report, which may fail."""
     row = validate(run)
-    clock.validated()
+    clock.tick()
     save_state(run.folder / LAST, run.state)
     run.report(row)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import partial
 
 import numpy as np
 import torch
@@ -43,14 +42,13 @@ REFERENCES: dict[str, WindowEstimator] = {"mixture": mixture_itself, "oracle": o
 
 
 @torch.inference_mode()
-def separate_windows(
-    network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
-) -> NetworkOutput:
+def separate_windows(network: Network, mixtures: Tensor, _vocals: Tensor) -> NetworkOutput:
     """Return what a network makes of (windows, channels, time), on the CPU and of the same shape.
 
-    Windows are cut and joined as files are; a network of more channels hears the one repeated.
+    Windows are cut and joined as files are; a network of more channels hears the one repeated. It
+    must be in evaluation mode.
     """
-    config = network.config
+    config, device = network.config, next(network.parameters()).device
     together, segment_length = config.input_channels, config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
     context_length = round(CONTEXT_SECONDS * config.sample_rate)
@@ -76,14 +74,6 @@ def separate_windows(
     return NetworkOutput(
         join([output.estimate for output in outputs]), join(masked) if masked else None
     )
-
-
-def score_network(
-    network: Network, windows: ValidationSet, device: torch.device, loss: LossSettings
-) -> dict[str, float]:
-    """Separate a validation set and score it; the network must be in evaluation mode."""
-    estimate = partial(separate_windows, network, device)
-    return score_estimates(estimate, windows, network.config.sample_rate, loss)
 
 
 def score_estimates(

@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_leaves
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.augment.draw import INPUT_LEVEL, LABEL, PAIR, STEREO_MIXES, VOICE, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
-from htmdsep.training.cache import UNIT, CachedStem, random_active_start
-from htmdsep.training.places import Sources, make_pool
+from htmdsep.training.cache import UNIT, CachedStem
+from htmdsep.training.places import Sources, active_place, make_pool
 from htmdsep.training.processes import load
 
 RATE = 22_050
@@ -43,8 +43,8 @@ def sources(channels: int = 1) -> Sources:
     accompaniments = make_pool([stem("accompaniment/x", 80), song[1]])
     assert accompaniments is not None
     return Sources(
-        pairs=(song,),
-        labels=(label,),
+        pairs=[song],
+        labels=[label],
         song_voices=make_pool([song[0]]),
         voices=make_pool([stem("voices/anna_1", 300), stem("voices/bert_1", 200)]),
         accompaniments=accompaniments,
@@ -170,7 +170,7 @@ def test_pairs_move_together(share: str, hertz: float) -> None:
 def test_labels_have_a_share_where_there_are_any() -> None:
     kinds = mixes(MixSettings(), batch_size=4000).read(0).rows[:, 0]
     assert float((kinds == LABEL).float().mean()) == pytest.approx(0.15, abs=0.03)
-    bare = RandomMixes(replace(sources(), labels=()), MixSettings(), RATE, LENGTH, 4000, 0)
+    bare = RandomMixes(replace(sources(), labels=[]), MixSettings(), RATE, LENGTH, 4000, 0)
     kinds = bare.read(0).rows[:, 0]
     assert (kinds != LABEL).all()
     for kind, share in ((PAIR, 0.15), (VOICE, 0.57)):
@@ -178,7 +178,7 @@ def test_labels_have_a_share_where_there_are_any() -> None:
 
 
 def test_a_library_without_songs_or_without_voices_still_mixes() -> None:
-    for found in (replace(sources(), pairs=(), song_voices=None), replace(sources(), voices=None)):
+    for found in (replace(sources(), pairs=[], song_voices=None), replace(sources(), voices=None)):
         _, vocals = RandomMixes(found, MixSettings(), RATE, LENGTH, 16, 0).batch(0)
         assert (vocals.abs().amax(dim=2) > 0).float().mean() > 0.4
 
@@ -351,29 +351,30 @@ def test_sources_are_weighed_by_the_root_of_their_duration() -> None:
 
 
 def test_excerpts_avoid_silence() -> None:
-    samples = np.zeros(10_000, np.int16)
+    samples = np.zeros((10_000, 1), np.int16)
     samples[9000:] = 5000
     quiet = CachedStem("voices/x", samples)
-    starts = [random_active_start(np.random.default_rng(seed), quiet, 500) for seed in range(200)]
+    starts = [active_place(np.random.default_rng(seed), quiet, 500).start for seed in range(200)]
     sounding = np.mean([start > 8500 for start in starts])
     assert sounding > 0.25  # 0.05 by chance, 0.4 after five attempts
 
 
 def test_short_stems_start_within_the_excerpt() -> None:
     short = stem("voices/x", 300, 0.1)
-    start = random_active_start(np.random.default_rng(0), short, 4000)
+    start = active_place(np.random.default_rng(0), short, 4000).start
     assert 2205 - 4000 <= start <= 0
 
 
 def numbered(name: str, frames: int, first: int) -> CachedStem:
     """Return a stem whose segments of 100 samples each hold one value of their own."""
-    return CachedStem(name, (first + np.arange(frames) // 100).astype(np.int16) * 10)
+    samples = (first + np.arange(frames) // 100).astype(np.int16) * 10
+    return CachedStem(name, samples[:, None])
 
 
-SONGS = tuple(
-    (numbered("v", frames, first), CachedStem("a", np.zeros(frames, np.int16)))
+SONGS = [
+    (numbered("v", frames, first), CachedStem("a", np.zeros((frames, 1), np.int16)))
     for frames, first in ((1050, 1), (760, 101))
-)
+]
 
 
 def values(batches: SongSegments, step: int) -> list[int]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from htmdsep.training.recipe import OURS, PAPER, SPECTRAL, Recipe
 from htmdsep.training.run import fit
 from htmdsep.training.state import RunState
 from htmdsep.training.trainer import BEST_SDR, LAST
-from htmdsep.training.validation import score_network, separate_windows
+from htmdsep.training.validation import score_estimates, separate_windows
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 
 CPU = torch.device("cpu")
@@ -32,7 +33,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def prepared(corpus: Path, cache: Path) -> Prepared:
-    return prepare(corpus, cache, None, 22_050, progress=False)
+    return prepare(corpus, cache, None, 22_050, 1)
 
 
 def short(recipe: Recipe, steps: int, **changes: Any) -> Recipe:
@@ -69,13 +70,14 @@ def test_stems_become_weights_that_separate(
     assert {"command", "commit", "steps", "minutes", "best"} <= info.provenance.keys()
 
     (windows,) = prepared.windows()
-    scores = score_network(network, windows, CPU, VARIANTS["mae"])
+    estimator = partial(separate_windows, network)
+    scores = score_estimates(estimator, windows, 22_050, VARIANTS["mae"])
     ((mixtures, vocals),) = windows.batches()
     error = (mixtures - vocals).square().sum()
     mixture_sdr = 10 * torch.log10(vocals.square().sum() / error)
     assert scores["sdr"] > float(mixture_sdr) + 3
     assert scores["sdr"] > 0.5
-    assert separate_windows(network, CPU, mixtures, vocals).estimate.shape == mixtures.shape
+    assert separate_windows(network, mixtures, vocals).estimate.shape == mixtures.shape
     assert state.step == 120
 
 
@@ -153,7 +155,7 @@ def test_the_spectral_network_is_tuned_in_stereo_and_keeps_its_norms(
         if "running" in name:
             value.uniform_(0.5, 2.0)
     save_weights(path, known, WeightsInfo("known", config, "CC0-1.0"), torch.float32)
-    stereo = prepare(corpus, cache, None, 22_050, channels=2, progress=False)
+    stereo = prepare(corpus, cache, None, 22_050, 2)
     state = go(
         tmp_path,
         short(SPECTRAL, 4, bf16=True, learning_rate=1e-2),

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +24,6 @@ from htmdsep.training.trainer import (
     BEST_SDR,
     LAST,
     MOST_SKIPPED,
-    Clock,
     TrainingRun,
     masking_stage,
     train,
@@ -201,30 +199,6 @@ def test_the_time_ends_a_run_after_a_last_validation(
     assert go(state, tmp_path, Tones(), recipe) == []  # no time is left, and nothing is new
 
 
-def test_validations_keep_their_times_over_pieces(
-    tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(
-        "htmdsep.training.trainer.time", SimpleNamespace(monotonic=lambda: 60 * now)
-    )
-    state = fresh(tiny_config)
-    recipe = replace(RECIPE, steps=None, max_minutes=40.0, epoch_minutes=12.0)
-    validated = []
-    for _ in range(5):  # pieces of nine minutes, an hour between them
-        now += 60
-        clock = Clock(state, recipe)
-        for _ in range(9):
-            now += 1
-            clock.tick()
-            if clock.is_due():
-                validated.append(round(state.seconds / 60))
-                now += 0.5  # what a validation takes
-                clock.validated()
-    assert validated == [12, 24, 36]
-    assert clock.is_over()
-
-
 def test_patience_ends_a_run_that_gets_no_better(
     tmp_path: Path, tiny_config: HTMDNetConfig
 ) -> None:
@@ -242,7 +216,7 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
     run = TrainingRun(state, Tones(), (WINDOWS,), RECIPE, tmp_path, print, state.network)
     figures = iter([(1.0, 1.0), (0.5, 0.5), (0.8, 2.0), (0.9, 1.5)])
     monkeypatch.setattr(
-        "htmdsep.training.trainer.score_network",
+        "htmdsep.training.trainer.score_estimates",
         lambda *_arguments: dict(zip(("loss", "sdr"), next(figures), strict=True)),
     )
     for step in range(4):

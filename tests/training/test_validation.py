@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -13,18 +14,18 @@ from torch import Tensor, nn
 from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.separation.separator import Separator
+from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.prepare import prepare
 from htmdsep.training.validation import (
     mixture_itself,
     oracle,
     score_estimates,
-    score_network,
     separate_windows,
 )
 from tests.training.test_holdout import RATE, held_song
 
-CPU, LOSS = torch.device("cpu"), VARIANTS["mae-mae"]
+LOSS = VARIANTS["mae-mae"]
 
 
 class Factor(nn.Module):
@@ -33,16 +34,21 @@ class Factor(nn.Module):
     def __init__(self, factor: float) -> None:
         super().__init__()
         self.config = HTMDNetConfig(segment_length=4096, sample_rate=RATE)
-        self.factor = factor
+        self.factor = nn.Parameter(torch.tensor(factor))
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
         return NetworkOutput(self.factor * mixture, mixture)
 
 
+def score(factor: float, windows: ValidationSet) -> dict[str, float]:
+    estimator = partial(separate_windows, Factor(factor))  # type: ignore[arg-type]
+    return score_estimates(estimator, windows, RATE, LOSS)
+
+
 def test_windows_are_separated_in_segments_without_a_seam() -> None:
     mixtures = torch.randn(3, 2, 10_000) / 10
     network = Factor(0.5)
-    output = separate_windows(network, CPU, mixtures, mixtures)  # type: ignore[arg-type]
+    output = separate_windows(network, mixtures, mixtures)  # type: ignore[arg-type]
     torch.testing.assert_close(output.estimate, mixtures / 2)
     assert output.masked_estimate is not None
     torch.testing.assert_close(output.masked_estimate, mixtures)
@@ -59,7 +65,7 @@ def test_windows_are_separated_as_files_are(input_channels: Literal[1, 2]) -> No
     config = replace(SPECTRAL, input_channels=input_channels, input_level=-20.0)
     network = HTMDNet(config).eval()
     mixtures = torch.randn(3, 2, 10_001) / 10
-    found = separate_windows(network, CPU, mixtures, mixtures).estimate
+    found = separate_windows(network, mixtures, mixtures).estimate
     separator = Separator(network, device="cpu", precision="fp32")
     for mixture, estimate in zip(mixtures, found, strict=True):
         streamed = separator.separate(mixture.T.numpy(), config.sample_rate)
@@ -71,31 +77,31 @@ def test_a_network_of_two_channels_hears_one_twice() -> None:
     network = HTMDNet(SPECTRAL).eval()
     mixtures = torch.randn(3, 1, 10_001) / 10
     twice = mixtures.expand(-1, 2, -1)
-    found, wanted = (separate_windows(network, CPU, x, x).estimate for x in (mixtures, twice))
+    found, wanted = (separate_windows(network, x, x).estimate for x in (mixtures, twice))
     torch.testing.assert_close(found, wanted.mean(dim=1, keepdim=True))
 
 
 def test_scores_of_the_mixture_are_those_of_its_level() -> None:
-    scores = score_network(Factor(1.0), held_song(-5.0), CPU, LOSS)  # type: ignore[arg-type]
+    scores = score(1.0, held_song(-5.0))
     for suffix in ("", "_lower", "_upper", "_mean"):
         assert scores[f"sdr{suffix}"] == pytest.approx(-5.0, abs=0.01)
     assert scores["loss"] == pytest.approx(1.5 * scores["final_loss"], rel=1e-4)
     assert math.isnan(scores["pes"])
-    silence = score_network(Factor(0.0), held_song(-5.0), CPU, LOSS)  # type: ignore[arg-type]
+    silence = score(0.0, held_song(-5.0))
     assert silence["sdr"] == pytest.approx(0.0, abs=0.01)
     assert silence["accompaniment_sdr"] == pytest.approx(5.0, abs=0.01)
 
 
 def test_windows_without_vocals_count_for_the_energy_and_not_for_the_ratio() -> None:
     windows = held_song(None, slice(0, 10 * RATE))
-    scores = score_network(Factor(1.0), windows, CPU, LOSS)  # type: ignore[arg-type]
+    scores = score(1.0, windows)
     assert -35 < scores["pes"] < -15
     assert scores["pes_mean"] == pytest.approx(scores["silence_level"], abs=1e-3)
     assert abs(scores["sdr"]) < 1  # vocals and accompaniment are equally loud
 
 
 def test_a_folder_is_prepared_whole(corpus: Path, cache: Path) -> None:
-    prepared = prepare(corpus, cache, None, 22_050, progress=False)
+    prepared = prepare(corpus, cache, None, 22_050, 1)
     assert [song.title for song in prepared.training.songs] == ["song 1", "song 2"]
     (windows,) = prepared.windows()
     assert len(windows.windows) == 1
