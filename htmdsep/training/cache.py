@@ -42,14 +42,14 @@ class CachedStem:
 
     def read(self, start: int, length: int) -> np.ndarray:
         """Return float32 (channels, length) from `start`, zeros past either end."""
-        return np.asarray(self.read_integers(start, length).T * np.float32(UNIT))
+        return np.asarray(self.read_integers(start, length) * np.float32(UNIT))
 
     def read_integers(self, start: int, length: int) -> np.ndarray:
-        """Return the same as int16 (length, channels), in UNIT."""
+        """Return the same as int16, in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros((length, self.samples.shape[1]), np.int16)
+        excerpt = np.zeros((self.samples.shape[1], length), np.int16)
         if last > first:
-            excerpt[first - start : last - start] = self.samples[first:last]
+            excerpt[:, first - start : last - start] = self.samples[first:last].T
         return excerpt
 
 

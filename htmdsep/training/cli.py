@@ -15,7 +15,6 @@ from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
 from htmdsep.training.export import average_weights, export_weights, read_credits
-from htmdsep.training.leak import music_places, score_leak
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
 from htmdsep.training.recipe import OURS
@@ -23,7 +22,9 @@ from htmdsep.training.run import train_with
 from htmdsep.training.validation import (
     REFERENCES,
     WindowEstimator,
+    music_places,
     score_estimates,
+    score_leak,
     separate_windows,
 )
 from htmdsep.weights.catalogue import find_weights

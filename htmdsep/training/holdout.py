@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,13 +25,15 @@ from torch import Tensor
 
 from htmdsep.datasets.folders import Library, Song, Stem, choose_names
 from htmdsep.errors import HtmdsepError
+from htmdsep.metrics.silence import frame_powers
 from htmdsep.training.cache import Cached, CachedStem, known_pairs, known_stems
 from htmdsep.training.places import Place, active_place
 
 DEFAULT_LEVEL = -5.0  # dB, of voices over accompaniment that are not of one song
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
 WINDOW_SECONDS = 10
-SUNG_SHARE = 0.4  # of a window's 50 ms frames within 40 dB of the song's loudest
+SUNG_SHARE = 0.4  # of a window's 50 ms frames, those that count as sung
+SUNG_POWER = 1e-4  # of the song's loudest frame, -40 dB
 PEAK = 0.95  # that louder mixtures are brought down to
 TOGETHER = 8  # windows read at once
 RECIPES = Path(__file__).parent / "recipes"
@@ -64,11 +66,6 @@ class HeldOut:
     level: float | None = None  # dB of the vocals over the accompaniment; None: as it is
     windows: int = 30  # of voices over accompaniments
     seed: int = 0
-
-
-def packaged_recipes() -> list[str]:
-    """Return the names of the descriptions that come with htmdsep."""
-    return sorted(path.stem for path in RECIPES.glob("*.json"))
 
 
 def hold_out(library: Library, recipe: str | None) -> tuple[Library, list[HeldOut]]:
@@ -111,7 +108,7 @@ def _every_seventh(library: Library) -> HeldOut:
 
 def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
     """Read what is said of every set; raise HtmdsepError where KEYS does not allow it."""
-    packaged = packaged_recipes()
+    packaged = sorted(path.stem for path in RECIPES.glob("*.json"))
     source = RECIPES / f"{recipe}.json" if recipe in packaged else Path(recipe)
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
@@ -178,10 +175,6 @@ class ValidationSet:
     length: int
     level: float | None
 
-    def every(self, stride: int) -> ValidationSet:
-        """Return every `stride`-th window."""
-        return replace(self, windows=self.windows[::stride])
-
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield mixtures and vocals, both (windows, channels, time), a few windows at a time."""
         for first in range(0, len(self.windows), TOGETHER):
@@ -199,8 +192,13 @@ class ValidationSet:
         return mixture * gain, vocals * gain
 
 
-def make_validation_set(held: HeldOut, cached: Cached, sample_rate: int) -> ValidationSet:
-    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any."""
+def make_validation_set(
+    held: HeldOut, cached: Cached, sample_rate: int, stride: int = 1
+) -> ValidationSet:
+    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any.
+
+    Of them every `stride`-th is taken.
+    """
     length = WINDOW_SECONDS * sample_rate
     windows = []
     for vocals, music in known_pairs(held.songs, cached):
@@ -215,14 +213,13 @@ def make_validation_set(held: HeldOut, cached: Cached, sample_rate: int) -> Vali
             f"{WINDOW_SECONDS} s or hardly sung, its files silent, or none are asked for; hold out "
             "others"
         )
-    return ValidationSet(held.name, tuple(windows), length, held.level)
+    return ValidationSet(held.name, tuple(windows[::stride]), length, held.level)
 
 
 def _sung_starts(vocals: CachedStem, length: int, sample_rate: int) -> list[int]:
     frame = sample_rate // 20
-    whole = vocals.read(0, len(vocals.samples) // frame * frame).mean(axis=0).reshape(-1, frame)
-    levels = np.sqrt(np.mean(whole**2, axis=1))
-    sung = levels > levels.max() * 0.01
+    powers = frame_powers(vocals.read(0, len(vocals.samples)).mean(axis=0), frame)
+    sung = powers > powers.max() * SUNG_POWER
     frames = length // frame
     firsts = range(0, len(sung) - frames + 1, frames)
     return [f * frame for f in firsts if sung[f : f + frames].mean() >= SUNG_SHARE]

@@ -44,9 +44,10 @@ class Prepared:
         lengths = [(stem.name, len(stem.samples)) for stem in known]
         return hashlib.sha256(json.dumps([held, lengths]).encode()).hexdigest()
 
-    def windows(self) -> list[ValidationSet]:
-        """Choose the validation windows."""
-        return [make_validation_set(one, self.cached, self.sample_rate) for one in self.held_out]
+    def windows(self, stride: int = 1) -> list[ValidationSet]:
+        """Choose the validation windows, of each set every `stride`-th."""
+        known = self.cached, self.sample_rate, stride
+        return [make_validation_set(one, *known) for one in self.held_out]
 
     def batches(self, recipe: Recipe, seed: int, world: World) -> Batches:
         """Return the batches that a recipe asks for."""
@@ -68,7 +69,7 @@ class Prepared:
         voices = known_stems(library.voices, cached)
         music = known_stems(library.accompaniments, cached)
         accompaniments = make_pool([*music, *(accompaniment for _, accompaniment in pairs)])
-        if accompaniments is None or not (pairs or voices):
+        if not accompaniments.stems or not (pairs or voices):
             raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
         return Sources(
             pairs=pairs,

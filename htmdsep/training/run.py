@@ -97,7 +97,7 @@ def fit(
         TrainingRun(
             state=state,
             batches=batches,
-            windows=prepared.windows() if world.is_main else (),
+            windows=prepared.windows(recipe.validation_stride) if world.is_main else (),
             recipe=recipe,
             folder=options.out,
             report=reporter(options.out, tensorboard=options.tensorboard and world.is_main),

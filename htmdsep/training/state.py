@@ -122,13 +122,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train: {_what_it_is(content)}")
     try:
         saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise HtmdsepError(
-            f"{path} is no checkpoint of htmdsep-train: an archive that is damaged, or that "
-            "another program wrote"
-        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
+        saved = None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train ({FORMAT})")
+        raise HtmdsepError(
+            f"{path} is no checkpoint of htmdsep-train ({FORMAT}): an archive that is damaged, or "
+            "that another program wrote"
+        )
     return saved
 
 

@@ -71,17 +71,6 @@ class TrainingRun:
     masking: nn.Module | None = None  # what learns alone at first, likewise
     world: World = field(default_factory=World)
 
-    @property
-    def device(self) -> torch.device:
-        """The device that the network is on."""
-        return next(self.state.network.parameters()).device
-
-    def trained_module(self, progress: float) -> nn.Module:
-        """Return what learns at a progress of 0 to 1 through the run."""
-        if self.masking is not None and self.recipe.is_masking_alone(progress):
-            return self.masking
-        return self.forward
-
 
 class Clock:
     """Counts wall time in a state's seconds, which go on over resumed runs."""
@@ -130,11 +119,12 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     last = recipe.steps if recipe.steps is not None else ENDLESS
     patience = recipe.patience if recipe.patience is not None else inf
     for module in state.network.train().modules():
-        if recipe.keep_norms and isinstance(module, nn.BatchNorm2d):
+        if recipe.keep_norms and isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.eval()  # it uses its statistics and leaves them
     hidden = None if world.is_main else True  # None: on a terminal; elsewhere the log's rows tell
     bar = tqdm(total=recipe.steps, initial=state.step, unit="step", mininterval=1, disable=hidden)
-    batches = load(run.batches, state.step, last, recipe.workers, run.device)
+    device = next(state.network.parameters()).device
+    batches = load(run.batches, state.step, last, recipe.workers, device)
     skipped = 0
     with bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
@@ -149,7 +139,8 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            found = training_step(run, run.trained_module(progress), mixture, vocals, rate)
+            alone = run.masking if recipe.is_masking_alone(progress) else None
+            found = training_step(run, alone or run.forward, mixture, vocals, rate)
             skipped = 0 if found is not None else skipped + 1
             if skipped == MOST_SKIPPED:
                 raise _lost(state)
@@ -231,8 +222,7 @@ def validate(run: TrainingRun) -> dict[str, float]:
     estimate = partial(separate_windows, state.average.module)  # type: ignore[arg-type]
     rate, losses, ratios = state.network.config.sample_rate, [], []
     for windows in run.windows:
-        chosen = windows.every(recipe.validation_stride)
-        scores = score_estimates(estimate, chosen, rate, recipe.loss)
+        scores = score_estimates(estimate, windows, rate, recipe.loss)
         row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
         losses.append(scores["loss"])
         ratios.append(scores["sdr"])
@@ -270,14 +260,13 @@ def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
 
 
 def _keep_best(run: TrainingRun, loss: float, ratio: float) -> None:
-    state = run.state
-    state.stale_validations += 1
-    better = []  # all are noted before the first is written
+    state, better = run.state, []
     if loss < state.best.get("loss", inf):
-        state.best["loss"], state.stale_validations = loss, 0
+        state.best["loss"] = loss
         better.append(BEST_LOSS)
     if ratio > state.best.get("sdr", -inf):
         state.best["sdr"] = ratio
         better.append(BEST_SDR)
-    for name in better:
+    state.stale_validations = 0 if BEST_LOSS in better else state.stale_validations + 1
+    for name in better:  # once all is noted
         save_state(run.folder / name, state)

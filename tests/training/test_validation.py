@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import replace
 from functools import partial
@@ -11,18 +12,21 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
+from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.separation.separator import Separator
+from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.prepare import prepare
+from htmdsep.training.places import Place
 from htmdsep.training.validation import (
     mixture_itself,
     oracle,
     score_estimates,
+    score_leak,
     separate_windows,
 )
+from tests.training.conftest import TINY_SPECTRAL, invoke
 from tests.training.test_holdout import RATE, held_song
 
 LOSS = VARIANTS["mae-mae"]
@@ -54,15 +58,10 @@ def test_windows_are_separated_in_segments_without_a_seam() -> None:
     torch.testing.assert_close(output.masked_estimate, mixtures)
 
 
-SPECTRAL = SpectralConfig(
-    segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
-)
-
-
 @pytest.mark.parametrize("input_channels", [1, 2])
 def test_windows_are_separated_as_files_are(input_channels: Literal[1, 2]) -> None:
     torch.manual_seed(1)
-    config = replace(SPECTRAL, input_channels=input_channels, input_level=-20.0)
+    config = replace(TINY_SPECTRAL, input_channels=input_channels, input_level=-20.0)
     network = HTMDNet(config).eval()
     mixtures = torch.randn(3, 2, 10_001) / 10
     found = separate_windows(network, mixtures, mixtures).estimate
@@ -74,7 +73,7 @@ def test_windows_are_separated_as_files_are(input_channels: Literal[1, 2]) -> No
 
 def test_a_network_of_two_channels_hears_one_twice() -> None:
     torch.manual_seed(1)
-    network = HTMDNet(SPECTRAL).eval()
+    network = HTMDNet(TINY_SPECTRAL).eval()
     mixtures = torch.randn(3, 1, 10_001) / 10
     twice = mixtures.expand(-1, 2, -1)
     found, wanted = (separate_windows(network, x, x).estimate for x in (mixtures, twice))
@@ -100,13 +99,6 @@ def test_windows_without_vocals_count_for_the_energy_and_not_for_the_ratio() -> 
     assert abs(scores["sdr"]) < 1  # vocals and accompaniment are equally loud
 
 
-def test_a_folder_is_prepared_whole(corpus: Path, cache: Path) -> None:
-    prepared = prepare(corpus, cache, None, 22_050, 1)
-    assert [song.title for song in prepared.training.songs] == ["song 1", "song 2"]
-    (windows,) = prepared.windows()
-    assert len(windows.windows) == 1
-
-
 def test_the_ideal_mask_is_far_over_the_mixture() -> None:
     windows = held_song(-5.0)
     low, high = (
@@ -115,3 +107,49 @@ def test_the_ideal_mask_is_far_over_the_mixture() -> None:
     assert low["sdr"] == pytest.approx(-5.0, abs=0.01)
     assert high["sdr"] > low["sdr"] + 5
     assert high["accompaniment_si_sdr"] > low["accompaniment_si_sdr"] + 1
+
+
+def places(levels: list[int]) -> list[Place]:
+    rng = np.random.default_rng(0)
+    return [
+        Place(CachedStem(f"{i}", rng.integers(-s, s + 1, (10 * RATE, 2), np.int16)), 0)
+        for i, s in enumerate(levels)
+    ]
+
+
+@pytest.mark.parametrize("decibels", [-60.0, -21.0, -19.0])
+def test_the_leak_is_the_level_of_the_vocals_under_the_music(decibels: float) -> None:
+    def estimator(music: Tensor, vocals: Tensor) -> NetworkOutput:
+        assert music.shape == (1, 2, 10 * RATE) and not vocals.any()
+        return NetworkOutput(music * 10 ** (decibels / 20))
+
+    found = score_leak(estimator, places([3000, 0, 9000]), RATE)
+    assert found["windows"] == 2  # the silent one does not count
+    assert found["leak"] == found["leak_upper"] == pytest.approx(decibels, abs=0.01)
+    assert found["loud_leaks"] == (decibels > -20)
+
+
+def test_some_windows_leak_more_than_others() -> None:
+    factors = iter([0.0, *[10 ** (-level / 20) for level in range(11, 61, 5)]])
+
+    def estimator(music: Tensor, _vocals: Tensor) -> NetworkOutput:
+        return NetworkOutput(music * next(factors))
+
+    found = score_leak(estimator, places([3000] * 11), RATE)
+    assert found["leak"] == pytest.approx((-100 - sum(range(11, 61, 5))) / 11, abs=0.01)
+    assert found["leak_upper"] == pytest.approx(-16, abs=0.01)
+    assert found["loud_leaks"] == pytest.approx(2 / 11, abs=0.001)
+
+
+def test_score_tells_the_leak_of_music_that_is_held_out(
+    tmp_path: Path, corpus: Path, cache: Path
+) -> None:
+    held = {"voices": [["solo_0*"]], "accompaniment": ["solo_1*"], "windows": 2}
+    (tmp_path / "held.json").write_text(json.dumps({"new": held}))
+    code, output = invoke(
+        "score", "mixture", corpus, "--cache", cache, "--held-out", tmp_path / "held.json"
+    )
+    assert code == 0, output
+    rows = [json.loads(line) for line in output.splitlines() if line.startswith("{")]
+    assert [row["set"] for row in rows] == ["new", "leak"]
+    assert rows[1] == {"set": "leak", "windows": 1, "leak": 0, "leak_upper": 0, "loud_leaks": 1}
