@@ -18,7 +18,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import AUDIO_ENDINGS
 
 LENGTH_TOLERANCE_SECONDS = 0.1  # of signals that belong together; encoders pad by less
-MUSDB_MIXTURE, MUSDB_VOCALS = 0, 4  # streams of a .stem.mp4; 1 drums, 2 bass, 3 other
+MUSDB_VOCALS = 4  # stream of a .stem.mp4; 0 is the mixture, 1 drums, 2 bass, 3 other
 LAYOUTS = (
     "train/*.stem.mp4 (MUSDB18), train/<name>/{mixture,vocals}.wav (MUSDB18-HQ), "
     "songs/<title>/{vocals,accompaniment}.* or {mixture,vocals}.*, voices/*, accompaniment/*"
@@ -41,6 +41,11 @@ class Stem:
     name: str
     terms: tuple[Term, ...]
     loose: bool = False  # unpaired or labelled: left out, not an error, where it is silent
+
+    @property
+    def title(self) -> str:
+        """The name without the folder of its kind."""
+        return self.name.partition("/")[2]
 
     @property
     def paths(self) -> str:
@@ -146,29 +151,27 @@ def find_audio(place: Path) -> list[Path]:
 def _musdb_songs(folder: Path) -> list[Song]:
     songs = []
     for path in sorted(folder.glob("*.stem.mp4")):
-        mixture, vocals = Term(path, MUSDB_MIXTURE), Term(path, MUSDB_VOCALS)
-        songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, mixture=mixture))
+        vocals = Term(path, MUSDB_VOCALS)
+        songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, _rest(path, vocals)))
     folders = [] if songs else [path for path in _subfolders(folder) if _audio_files(path)]
     if any((path / "mixture.wav").exists() for path in folders):
-        for path in folders:
-            mixture, vocals = (Term(_stem_file(path, name)) for name in ("mixture", "vocals"))
-            songs.append(_song(path.name, vocals, mixture=mixture))
+        songs = [_plain_song(path) for path in folders]
     return songs
 
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
-    if found := _named_audio(folder, "accompaniment"):
-        return _song(folder.name, vocals, Term(found), kind=kind)
-    return _song(folder.name, vocals, mixture=Term(_stem_file(folder, "mixture")), kind=kind)
+    found = _named_audio(folder, "accompaniment")
+    music = (Term(found),) if found else _rest(_stem_file(folder, "mixture"), vocals)
+    return _song(folder.name, vocals, music, kind)
 
 
-def _song(
-    title: str, vocals: Term, *music: Term, mixture: Term | None = None, kind: str = "songs"
-) -> Song:
-    """Return a song; without music that is the mixture minus the vocals, as in the paper."""
-    if mixture is not None:
-        music = (mixture, replace(vocals, factor=-1.0))
+def _rest(mixture: Path, vocals: Term) -> tuple[Term, Term]:
+    """Return the mixture, the first stream of its file, minus the vocals, as in the paper."""
+    return Term(mixture), replace(vocals, factor=-1.0)
+
+
+def _song(title: str, vocals: Term, music: tuple[Term, ...], kind: str = "songs") -> Song:
     parts = (("vocals", (vocals,)), ("accompaniment", music))
     stems = (Stem(f"{kind}/{title}/{name}", terms, kind == "labels") for name, terms in parts)
     return Song(title, *stems)

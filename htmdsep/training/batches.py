@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -22,14 +23,14 @@ from htmdsep.training.augment.draw import (
     rms,
 )
 from htmdsep.training.augment.master import balance, clip_softly, play_faster_or_slower, set_level
-from htmdsep.training.augment.melody import MelodyRange, draw_melodies, resample_along, solo_leads
+from htmdsep.training.augment.melody import draw_melodies, resample_along, solo_leads, source_length
 from htmdsep.training.augment.produced import produce
 from htmdsep.training.augment.rooms import place
 from htmdsep.training.augment.stereo import exchange_channels, seat_voices, spread_music
 from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
-from htmdsep.training.cache import UNIT
-from htmdsep.training.places import Place, Sources, StemPair, choose_places
+from htmdsep.training.cache import UNIT, StemPair
+from htmdsep.training.places import Sources
 from htmdsep.training.processes import Batch
 
 KEY = 4.0  # semitones that the music is transposed by, either way
@@ -44,7 +45,7 @@ VOICE_EQUALISER, MUSIC_EQUALISER = 4.0, 5.0  # dB, at most, of its points and of
 class SongSegments:
     """Segments of aligned pairs, shuffled every epoch; `world_size` processes share each step's."""
 
-    pairs: tuple[StemPair, ...]
+    pairs: Sequence[StemPair]
     segment_length: int
     batch_size: int
     seed: int
@@ -54,39 +55,36 @@ class SongSegments:
     def __post_init__(self) -> None:
         if self.steps_per_epoch == 0:
             raise HtmdsepError(
-                f"the songs hold {len(self._places())} segments of {self.segment_length} samples, "
+                f"the songs hold {len(self._segments)} segments of {self.segment_length} samples, "
                 f"too few for one batch of {self.batch_size * self.world_size}"
             )
+
+    @cached_property
+    def _segments(self) -> list[tuple[StemPair, int]]:
+        """Every segment's song, and where it begins."""
+        length = self.segment_length
+        return [
+            (pair, start)
+            for pair in self.pairs
+            for start in range(0, len(pair[0].samples) - length + 1, length)
+        ]
 
     @property
     def steps_per_epoch(self) -> int:
         """Number of whole batches that all segments make."""
-        return len(self._places()) // (self.batch_size * self.world_size)
+        return len(self._segments) // (self.batch_size * self.world_size)
 
     def batch(self, step: int) -> Batch:
         """Return mixtures and their vocals, both (batch, channels, time)."""
-        places = self._places()
         epoch, position = divmod(step, self.steps_per_epoch)
-        order = np.random.default_rng([self.seed, epoch]).permutation(len(places))
+        order = np.random.default_rng([self.seed, epoch]).permutation(len(self._segments))
         first = (position * self.world_size + self.rank) * self.batch_size
-        chosen = places[order[first : first + self.batch_size]]
+        chosen = [self._segments[number] for number in order[first : first + self.batch_size]]
         vocals, music = (
-            np.stack([self._read(song, segment, part) for song, segment in chosen])
+            np.stack([pair[part].read(start, self.segment_length) for pair, start in chosen])
             for part in (0, 1)
         )
         return torch.from_numpy(vocals + music), torch.from_numpy(vocals)
-
-    def _places(self) -> np.ndarray:
-        """Return (song, segment) for every segment, (segments, 2)."""
-        counts = [len(vocals.samples) // self.segment_length for vocals, _ in self.pairs]
-        songs = np.repeat(np.arange(len(counts)), counts)
-        segments = np.concatenate([np.arange(count) for count in counts] or [np.zeros(0, int)])
-        return np.stack([songs, segments], axis=1)
-
-    def _read(self, song: int, segment: int, part: int) -> np.ndarray:
-        start = segment * self.segment_length
-        integers = self.pairs[song][part].read_integers(start, self.segment_length)
-        return integers.T.astype(np.float32) * np.float32(UNIT)  # (channels, time)
 
 
 class Excerpts(NamedTuple):
@@ -115,32 +113,31 @@ class RandomMixes:
         return self.mix(step, self.read(step), torch.device("cpu"))
 
     def read(self, step: int) -> Excerpts:
-        """Choose what a batch is made of, and read it."""
-        mixed = self.settings.mixed_length(self.segment_length)
-        source = MelodyRange().source_length(mixed)
-        rng = np.random.default_rng([self.seed, step, self.rank])
-        chosen = choose_places(rng, self.sources, self.settings, self.batch_size, source, mixed)
-        vocals, music = self._read(chosen.vocals, source), self._read(chosen.music, source)
-        seconds = self._read([one for one in chosen.seconds if one], mixed)
-        joined = np.array([one is not None for one in chosen.seconds])
-        mono = (_is_mono(part) for part in (vocals, music))
-        rows = np.stack([chosen.kinds, joined, *mono], axis=1).astype(np.int64)
-        return Excerpts(*map(torch.from_numpy, (vocals, music, seconds, rows)))
+        """Draw what a batch is made of, and read it."""
+        settings, rng = self.settings, np.random.default_rng([self.seed, step, self.rank])
+        mixed = settings.mixed_length(self.segment_length)
+        length = source_length(mixed)
+        kinds = self.sources.draw_kinds(rng, settings, self.batch_size)
+        vocals = np.zeros((len(kinds), settings.channels, length), np.int16)
+        music, seconds, joined = np.zeros_like(vocals), [], []
+        for row, kind in enumerate(kinds):
+            joined.append(rng.random() < settings.second_source and kind not in (PAIR, LABEL))
+            sung, played = self.sources.draw_row(rng, kind, length)
+            if sung is not None:
+                vocals[row] = sung.read_integers(length)
+            music[row] = played.read_integers(length)
+            if joined[-1]:
+                seconds.append(self.sources.accompaniments.draw(rng, mixed).read_integers(mixed))
+        nothing = np.zeros((0, settings.channels, mixed), np.int16)
+        rows = np.stack([kinds, joined, _is_mono(vocals), _is_mono(music)], axis=1)
+        parts = vocals, music, np.stack(seconds) if seconds else nothing, rows.astype(np.int64)
+        return Excerpts(*map(torch.from_numpy, parts))
 
     def mix(self, step: int, excerpts: Excerpts, device: torch.device) -> Batch:
         """Make a batch of its excerpts on a device, which is never waited for."""
         rng = np.random.default_rng([self.seed, step, self.rank, 1])
-        vocals, music, seconds = (part.to(device, non_blocking=True) for part in excerpts[:3])
-        there = Excerpts(vocals, music, seconds, excerpts.rows)
-        return mix(there, Draw(rng, self.settings, self.sample_rate), self.segment_length)
-
-    def _read(self, places: Sequence[Place | None], length: int) -> np.ndarray:
-        """Read places, (places, channels, length)."""
-        excerpts = np.zeros((len(places), self.settings.channels, length), np.int16)
-        for excerpt, one in zip(excerpts, places, strict=True):
-            if one is not None:
-                excerpt[:] = one.stem.read_integers(one.start, length).T
-        return excerpts
+        draw = Draw(rng, self.settings, self.sample_rate)
+        return mix(excerpts, draw, self.segment_length, device)
 
 
 def _is_mono(excerpts: np.ndarray) -> np.ndarray:
@@ -149,17 +146,20 @@ def _is_mono(excerpts: np.ndarray) -> np.ndarray:
     return np.asarray(np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(axis=1))
 
 
-def mix(excerpts: Excerpts, draw: Draw, length: int) -> Batch:
-    """Make mixtures and their vocals of excerpts, both (rows, channels, length).
+def mix(excerpts: Excerpts, draw: Draw, length: int, device: torch.device) -> Batch:
+    """Make mixtures and their vocals of excerpts, both (rows, channels, length) on a device.
 
     How many rows an effect changes is drawn with NumPy, so that no device is waited for.
     """
     kinds, joined, mono_voices, mono_music = excerpts.rows.numpy().T
     keys = draw.rng.uniform(-KEY, KEY, (len(kinds), 1))
-    vocals = _sing(_signal(excerpts.vocals), kinds, keys, draw, excerpts.seconds.shape[2])
+    vocals, music, seconds = (
+        part.to(device, non_blocking=True).float().mul_(UNIT) for part in excerpts[:3]
+    )
+    vocals = _sing(vocals, kinds, keys, draw, seconds.shape[2])
     vocals = seat_voices(vocals, mono_voices > 0, draw)
     vocals = place(vocals, draw, reverb=draw.settings.reverb, decibels=VOICE_EQUALISER)
-    music = _play(_signal(excerpts.music), _signal(excerpts.seconds), joined, keys, draw)
+    music = _play(music, seconds, joined, keys, draw)
     music = music + _leads(music, kinds, draw)
     music = spread_music(music, mono_music > 0, draw)
     music = place(music, draw, reverb=0.0, decibels=MUSIC_EQUALISER)
@@ -169,10 +169,6 @@ def mix(excerpts: Excerpts, draw: Draw, length: int) -> Batch:
     mixture, vocals = clip_softly(mixture, vocals, draw)
     mixture, vocals = code_lossily(mixture, vocals, draw)
     return set_level(mixture, vocals, draw)
-
-
-def _signal(integers: Tensor) -> Tensor:
-    return integers.float().mul_(UNIT)
 
 
 def _sing(source: Tensor, kinds: np.ndarray, keys: np.ndarray, draw: Draw, length: int) -> Tensor:

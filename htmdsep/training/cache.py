@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,22 +15,21 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import Stem
+from htmdsep.datasets.folders import Song, Stem
 from htmdsep.datasets.streams import stem_blocks
-from htmdsep.dsp.levels import EMPTY_DBFS, WORTH_READING_DBFS, power_of
+from htmdsep.dsp.levels import EMPTY_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path, make_folder, remove_abandoned
 
 VERSION = 2  # of the cached form; raise it when decoding changes
 FULL_SCALE = 2.0  # the value of integer 32 768: float files may exceed 1 by 6 dB
 UNIT = FULL_SCALE / 32_768  # the value of integer 1
-ATTEMPTS = 5  # at an excerpt that is not silent
 SAMPLED_BYTES = 1 << 16  # read at each of the places a file's key is taken from
 
 
 @dataclass(frozen=True)
 class CachedStem:
-    """A decoded stem: `name` as in its folder, `samples` int16, (frames,) or (frames, channels)."""
+    """A decoded stem: `name` as in its folder, `samples` int16, (frames, channels)."""
 
     name: str
     samples: np.ndarray
@@ -38,42 +37,48 @@ class CachedStem:
     def __reduce__(self) -> tuple[Any, ...]:
         """Let other processes map the file, too, instead of sending them all that is in it."""
         if isinstance(self.samples, np.memmap):
-            return map_stem, (self.name, self.samples.filename, self.channels)
+            return map_stem, (self.name, self.samples.filename, self.samples.shape[1])
         return CachedStem, (self.name, self.samples)
 
-    @property
-    def channels(self) -> int:
-        """Number of channels."""
-        return self.samples.shape[1] if self.samples.ndim == 2 else 1
-
     def read(self, start: int, length: int) -> np.ndarray:
-        """Return the mean of the channels, `length` samples from `start`, zeros past either end."""
-        excerpt: np.ndarray = self.read_integers(start, length).mean(axis=1, dtype=np.float32)
-        excerpt *= UNIT
-        return excerpt
+        """Return float32 (channels, length) from `start`, zeros past either end."""
+        return np.asarray(self.read_integers(start, length) * np.float32(UNIT))
 
     def read_integers(self, start: int, length: int) -> np.ndarray:
-        """Return the same as int16 (length, channels), in UNIT."""
+        """Return the same as int16, in UNIT."""
         first, last = max(start, 0), min(start + length, len(self.samples))
-        excerpt = np.zeros((length, self.channels), np.int16)
+        excerpt = np.zeros((self.samples.shape[1], length), np.int16)
         if last > first:
-            part = self.samples[first:last]
-            excerpt[first - start : last - start] = part.reshape(len(part), -1)
+            excerpt[:, first - start : last - start] = self.samples[first:last].T
         return excerpt
 
 
-def map_stem(name: str, path: Path, channels: int = 1) -> CachedStem:
+StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
+Cached = Mapping[str, CachedStem]  # stems by name, without those that are silent
+
+
+def map_stem(name: str, path: Path, channels: int) -> CachedStem:
     """Return a stem whose samples lie in a file of the cache, channels interleaved."""
-    samples = np.memmap(path, np.int16, mode="r")
-    return CachedStem(name, samples if channels == 1 else samples.reshape(-1, channels))
+    return CachedStem(name, np.memmap(path, np.int16, mode="r").reshape(-1, channels))
+
+
+def known_stems(stems: Iterable[Stem], cached: Cached) -> list[CachedStem]:
+    """Return what is cached of stems, of which some may be silent."""
+    return [cached[stem.name] for stem in stems if stem.name in cached]
+
+
+def known_pairs(songs: Iterable[Song], cached: Cached) -> list[StemPair]:
+    """Return what is cached of songs, without labels of which a stem is silent."""
+    pairs = (known_stems([song.vocals, song.accompaniment], cached) for song in songs)
+    return [(pair[0], pair[1]) for pair in pairs if len(pair) == 2]
 
 
 def cache_stems(
     stems: Iterable[Stem],
     folder: Path,
     sample_rate: int,
+    channels: int,
     *,
-    channels: int = 1,
     progress: bool = True,
 ) -> dict[str, CachedStem]:
     """Decode every stem that is not in the cache folder yet, and map all with sound by name.
@@ -102,13 +107,13 @@ def cache_stems(
 
 
 def _entry(stem: Stem, folder: Path, sample_rate: int, channels: int) -> Path:
-    """Return a stem's file in the cache, decoded now if need be."""
+    """Return a stem's file in the cache, decoded now if need be; where silent it is empty."""
     path = folder / f"{_key(stem, sample_rate, channels)}.i16"
     if not path.exists():
         with atomic_path(path) as temporary:
             _decode(stem, sample_rate, channels, temporary)
     if not stem.loose and not path.stat().st_size:
-        raise _silent(stem)  # it was loose when it was decoded
+        raise HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
     return path
 
 
@@ -133,7 +138,7 @@ def _fingerprint(path: Path) -> str:
 
 
 def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
-    """Write a stem's samples to a file, which stays empty where a loose stem is silent."""
+    """Write a stem's samples to a file, which stays empty where they are silent."""
     energy, length = 0.0, 0
     opened = stem_blocks(stem, sample_rate, channels=channels)
     with path.open("wb") as file, opened as (_, blocks):
@@ -144,22 +149,4 @@ def _decode(stem: Stem, sample_rate: int, channels: int, path: Path) -> None:
             length += block.size
             file.write(np.round(block * (32_767 / FULL_SCALE)).astype(np.int16).tobytes())
         if length == 0 or energy / length < power_of(EMPTY_DBFS):
-            if not stem.loose:
-                raise _silent(stem)
             file.truncate(0)
-
-
-def _silent(stem: Stem) -> HtmdsepError:
-    return HtmdsepError(f"{stem.paths} is silent; remove it, or the song it belongs to")
-
-
-def random_active_start(rng: np.random.Generator, stem: CachedStem, length: int) -> int:
-    """Draw where an excerpt begins that is not silent, in five attempts; below 0 in short stems."""
-    spare = len(stem.samples) - length
-    least = power_of(WORTH_READING_DBFS) * length
-    for _ in range(ATTEMPTS):
-        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
-        excerpt = stem.read(start, length)
-        if float(np.dot(excerpt, excerpt)) > least:
-            break
-    return start

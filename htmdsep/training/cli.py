@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import torch
 
 from htmdsep import __version__
 from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
@@ -16,7 +15,6 @@ from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
 from htmdsep.training.export import average_weights, export_weights, read_credits
-from htmdsep.training.leak import music_places, score_leak
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.prepare import prepare
 from htmdsep.training.recipe import OURS
@@ -24,7 +22,9 @@ from htmdsep.training.run import train_with
 from htmdsep.training.validation import (
     REFERENCES,
     WindowEstimator,
+    music_places,
     score_estimates,
+    score_leak,
     separate_windows,
 )
 from htmdsep.weights.catalogue import find_weights
@@ -121,7 +121,7 @@ def score_command(
     with exit_on_error(PROGRAM):
         config, estimator = _estimator(weights, device)
         sample_rate, channels = config.sample_rate, config.input_channels
-        prepared = prepare(folder, cache, held_out, sample_rate, channels=channels)
+        prepared = prepare(folder, cache, held_out, sample_rate, channels)
         for windows in prepared.windows():
             scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}
@@ -134,10 +134,9 @@ def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimato
     """Return what is scored, and the network whose rate and channels it works in."""
     if weights in REFERENCES:
         return SpectralConfig(), REFERENCES[weights]
-    place = torch.device(pick_device(device))
-    located = find_weights(Path(weights) if Path(weights).is_file() else weights)
-    network, info = load_weights(located.path, place, expected_sha256=located.sha256)
-    return info.config, partial(separate_windows, network, place)
+    located = find_weights(weights)
+    network, info = load_weights(located.path, pick_device(device), located.sha256)
+    return info.config, partial(separate_windows, network)
 
 
 @command.command("label")

@@ -14,10 +14,10 @@ many windows as any other.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -25,39 +25,33 @@ from torch import Tensor
 
 from htmdsep.datasets.folders import Library, Song, Stem, choose_names
 from htmdsep.errors import HtmdsepError
-from htmdsep.training.cache import UNIT, CachedStem, random_active_start
-from htmdsep.training.places import Place
+from htmdsep.metrics.silence import frame_powers
+from htmdsep.training.cache import Cached, CachedStem, known_pairs, known_stems
+from htmdsep.training.places import Place, active_place
 
-DEFAULT_LEVEL = -5.0  # dB, of a library without songs
+DEFAULT_LEVEL = -5.0  # dB, of voices over accompaniment that are not of one song
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
 WINDOW_SECONDS = 10
-SUNG_SHARE = 0.4  # of a window's 50 ms frames within 40 dB of the song's loudest
+SUNG_SHARE = 0.4  # of a window's 50 ms frames, those that count as sung
+SUNG_POWER = 1e-4  # of the song's loudest frame, -40 dB
 PEAK = 0.95  # that louder mixtures are brought down to
 TOGETHER = 8  # windows read at once
 RECIPES = Path(__file__).parent / "recipes"
 
 T = TypeVar("T", Song, Stem)
+Window = tuple[Place, Place]  # of vocals and accompaniment
 
 
-@dataclass(frozen=True)
-class Description:
-    """What is held out for one validation set, as its JSON object says."""
-
-    songs: list[str] = field(default_factory=list)
-    voices: list[list[str]] = field(default_factory=list)
-    accompaniment: list[str] = field(default_factory=list)
-    windows: int = 30
-    seed: int = 0
-    level: float | None = None
-    labels: list[str] = field(default_factory=list)
-
-
-# What a field must be, by its type in Description: in words, and as an example.
-KINDS: dict[str, tuple[str, Any]] = {
-    "list[str]": ("a list of names", [""]),
-    "list[list[str]]": ("a list of lists of files", [[""]]),
-    "int": ("a whole number, 0 or more", 0),
-    "float | None": ("a number of dB or null", 0.0),
+# What a description may say of a set: what it must be, in words and as an example.
+NAMES, COUNT = ("a list of names", [""]), ("a whole number, 0 or more", 0)
+KEYS: dict[str, tuple[str, Any]] = {
+    "songs": NAMES,
+    "labels": NAMES,
+    "voices": ("a list of lists of files", [[""]]),
+    "accompaniment": NAMES,
+    "windows": COUNT,
+    "seed": COUNT,
+    "level": ("a number of dB or null", 0.0),
 }
 
 
@@ -66,52 +60,73 @@ class HeldOut:
     """One validation set: songs as they are, or groups of voices over accompaniments."""
 
     name: str
-    songs: tuple[Song, ...]  # labels among them
-    voices: tuple[tuple[Stem, ...], ...]  # groups of equal weight
-    accompaniments: tuple[Stem, ...]
-    level: float | None  # dB of the vocals over the accompaniment; None: as it is
-    windows: int
-    seed: int
+    songs: tuple[Song, ...] = ()  # labels among them
+    voices: tuple[tuple[Stem, ...], ...] = ()  # groups of equal weight
+    accompaniments: tuple[Stem, ...] = ()
+    level: float | None = None  # dB of the vocals over the accompaniment; None: as it is
+    windows: int = 30  # of voices over accompaniments
+    seed: int = 0
 
 
-def packaged_recipes() -> list[str]:
-    """Return the names of the descriptions that come with htmdsep."""
-    return sorted(path.stem for path in RECIPES.glob("*.json"))
-
-
-def describe(library: Library, recipe: str | None) -> dict[str, Description]:
-    """Read a description by its packaged name or path; raise HtmdsepError where it is none.
+def hold_out(library: Library, recipe: str | None) -> tuple[Library, list[HeldOut]]:
+    """Split a library into what to train on and validation sets, by a description's name or path.
 
     Without one MUSDB18 is split 3:1; of other folders every seventh song is held out, or where
-    there are no songs every seventh voice and accompaniment.
+    there are no songs every seventh voice and accompaniment. Raises HtmdsepError for what is no
+    description, names what the library lacks, or leaves a set empty.
     """
-    if recipe is None and not library.is_musdb:
-        return {"validation": _default_description(library)}
-    recipe = recipe or "musdb-3-1"
-    packaged = recipe in packaged_recipes()
-    source = RECIPES / f"{recipe}.json" if packaged else Path(recipe)
+    if recipe is None and library.is_musdb:
+        recipe = "musdb-3-1"
+    if recipe is None:
+        sets = [_every_seventh(library)]
+    else:
+        described = _read_description(recipe)
+        sets = [_one_set(library, name, said) for name, said in described.items()]
+    songs = [song for one in sets for song in one.songs]
+    stems = {stem for one in sets for group in (*one.voices, one.accompaniments) for stem in group}
+    rest = Library(
+        songs=[song for song in library.songs if song not in songs],
+        voices=[stem for stem in library.voices if stem not in stems],
+        accompaniments=[stem for stem in library.accompaniments if stem not in stems],
+        labels=[song for song in library.labels if song not in songs],
+        is_musdb=library.is_musdb,
+    )
+    return rest, sets
+
+
+def _every_seventh(library: Library) -> HeldOut:
+    if len(library.songs) >= 2:
+        return HeldOut("validation", tuple(library.songs[::EVERY]))
+    if len(library.voices) < 2 or len(library.accompaniments) < 2:
+        raise HtmdsepError(
+            "too little to hold anything out for validation: it takes two songs, or two voices "
+            "and two accompaniments"
+        )
+    voices, music = (tuple(kind[::EVERY]) for kind in (library.voices, library.accompaniments))
+    return HeldOut("validation", (), (voices,), music, DEFAULT_LEVEL)
+
+
+def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
+    """Read what is said of every set; raise HtmdsepError where KEYS does not allow it."""
+    packaged = sorted(path.stem for path in RECIPES.glob("*.json"))
+    source = RECIPES / f"{recipe}.json" if recipe in packaged else Path(recipe)
     try:
         described = json.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
-        known = ", ".join(packaged_recipes())
         raise HtmdsepError(
             f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "
-            f"{known}"
+            f"{', '.join(packaged)}"
         ) from error
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
-    return {name: _description(recipe, name, said) for name, said in described.items()}
-
-
-def _description(recipe: str, name: str, said: dict[str, Any]) -> Description:
-    kinds = {one.name: str(one.type) for one in fields(Description)}
-    if unknown := sorted(said.keys() - kinds.keys()):
-        raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {sorted(kinds)}")
-    for key, value in said.items():
-        words, example = KINDS[kinds[key]]
-        if not _is_like(value, example):
-            raise HtmdsepError(f"{recipe}: {key} of {name} must be {words}, not {value!r}")
-    return Description(**said)
+    for name, said in described.items():
+        if unknown := sorted(said.keys() - KEYS.keys()):
+            raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {[*KEYS]}")
+        for key, value in said.items():
+            words, example = KEYS[key]
+            if not _is_like(value, example):
+                raise HtmdsepError(f"{recipe}: {key} of {name} must be {words}, not {value!r}")
+    return described
 
 
 def _is_like(value: Any, example: Any) -> bool:
@@ -122,44 +137,12 @@ def _is_like(value: Any, example: Any) -> bool:
     return type(value) is type(example) and value >= example
 
 
-def _default_description(library: Library) -> Description:
-    if len(library.songs) >= 2:
-        return Description(songs=[song.title for song in library.songs[::EVERY]])
-    if len(library.voices) < 2 or len(library.accompaniments) < 2:
-        raise HtmdsepError(
-            "too little to hold anything out for validation: it takes two songs, or two voices "
-            "and two accompaniments"
-        )
-    return Description(
-        voices=[[_file_name(stem) for stem in library.voices[::EVERY]]],
-        accompaniment=[_file_name(stem) for stem in library.accompaniments[::EVERY]],
-    )
-
-
-def hold_out(
-    library: Library, described: Mapping[str, Description]
-) -> tuple[Library, list[HeldOut]]:
-    """Split a library into what to train on and validation sets, of which none may be empty."""
-    sets = [_one_set(library, name, said) for name, said in described.items()]
-    songs = [song for one in sets for song in one.songs]
-    names = {stem.name for one in sets for group in one.voices for stem in group}
-    names |= {stem.name for one in sets for stem in one.accompaniments}
-    rest = Library(
-        songs=[song for song in library.songs if song not in songs],
-        voices=[stem for stem in library.voices if stem.name not in names],
-        accompaniments=[stem for stem in library.accompaniments if stem.name not in names],
-        labels=[song for song in library.labels if song not in songs],
-        is_musdb=library.is_musdb,
-    )
-    return rest, sets
-
-
-def _one_set(library: Library, name: str, said: Description) -> HeldOut:
+def _one_set(library: Library, name: str, said: dict[str, Any]) -> HeldOut:
     missing: list[str] = []
-    songs = _choose(library.songs, _title, said.songs, missing)
-    songs += _choose(library.labels, _title, said.labels, missing)
-    voices = tuple(_choose(library.voices, _file_name, group, missing) for group in said.voices)
-    music = _choose(library.accompaniments, _file_name, said.accompaniment, missing)
+    songs = _choose(library.songs, said.get("songs", []), missing)
+    songs += _choose(library.labels, said.get("labels", []), missing)
+    voices = tuple(_choose(library.voices, group, missing) for group in said.get("voices", []))
+    music = _choose(library.accompaniments, said.get("accompaniment", []), missing)
     if missing:
         raise HtmdsepError(
             f"the validation set {name!r} names what the folder lacks: {', '.join(missing)}; "
@@ -169,31 +152,18 @@ def _one_set(library: Library, name: str, said: Description) -> HeldOut:
         raise HtmdsepError(
             f"the validation set {name!r} is empty; name songs, or voices and accompaniment"
         )
-    level = DEFAULT_LEVEL if said.level is None and not songs else said.level
-    return HeldOut(name, songs, voices, music, level, said.windows, said.seed)
+    level = said.get("level")
+    if level is None and not songs:
+        level = DEFAULT_LEVEL
+    counts = {key: said[key] for key in ("windows", "seed") if key in said}
+    return HeldOut(name, songs, voices, music, level, **counts)
 
 
-def _choose(
-    found: Sequence[T], name: Callable[[T], str], wanted: list[str], missing: list[str]
-) -> tuple[T, ...]:
-    chosen, lacking = choose_names(map(name, found), wanted)
+def _choose(found: Sequence[T], wanted: list[str], missing: list[str]) -> tuple[T, ...]:
+    """Return what is wanted by its title, and add to `missing` what nothing is called."""
+    chosen, lacking = choose_names((one.title for one in found), wanted)
     missing += lacking
-    return tuple(one for one in found if name(one) in chosen)
-
-
-def _title(song: Song) -> str:
-    return song.title
-
-
-def _file_name(stem: Stem) -> str:
-    return stem.name.partition("/")[2]
-
-
-class Window(NamedTuple):
-    """Where vocals and accompaniment are read."""
-
-    vocals: Place
-    accompaniment: Place
+    return tuple(one for one in found if one.title in chosen)
 
 
 @dataclass(frozen=True)
@@ -205,10 +175,6 @@ class ValidationSet:
     length: int
     level: float | None
 
-    def every(self, stride: int) -> ValidationSet:
-        """Return every `stride`-th window."""
-        return replace(self, windows=self.windows[::stride])
-
     def batches(self) -> Iterator[tuple[Tensor, Tensor]]:
         """Yield mixtures and vocals, both (windows, channels, time), a few windows at a time."""
         for first in range(0, len(self.windows), TOGETHER):
@@ -217,9 +183,7 @@ class ValidationSet:
             yield torch.from_numpy(mixtures), torch.from_numpy(vocals)
 
     def _read(self, window: Window) -> tuple[np.ndarray, np.ndarray]:
-        vocals, music = (
-            np.float32(UNIT) * stem.read_integers(start, self.length).T for stem, start in window
-        )
+        vocals, music = (stem.read(start, self.length) for stem, start in window)
         if self.level is not None:
             ratio = np.sqrt(np.mean(music**2) / max(float(np.mean(vocals**2)), 1e-12))
             vocals = vocals * np.float32(ratio * 10 ** (self.level / 20))
@@ -229,19 +193,19 @@ class ValidationSet:
 
 
 def make_validation_set(
-    held: HeldOut, cached: Mapping[str, CachedStem], sample_rate: int
+    held: HeldOut, cached: Cached, sample_rate: int, stride: int = 1
 ) -> ValidationSet:
-    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any."""
+    """Choose a set's windows, at a given level only sung ones; raise HtmdsepError without any.
+
+    Of them every `stride`-th is taken.
+    """
     length = WINDOW_SECONDS * sample_rate
     windows = []
-    for song in held.songs:
-        if song.vocals.name not in cached or song.accompaniment.name not in cached:
-            continue  # a label that is silent
-        vocals, music = cached[song.vocals.name], cached[song.accompaniment.name]
+    for vocals, music in known_pairs(held.songs, cached):
         starts: Iterable[int] = range(0, max(1, len(vocals.samples) - length + 1), length)
         if held.level is not None:
             starts = _sung_starts(vocals, length, sample_rate)
-        windows += [Window(Place(vocals, start), Place(music, start)) for start in starts]
+        windows += [(Place(vocals, start), Place(music, start)) for start in starts]
     windows += _mixed_windows(held, cached, length)
     if not windows:
         raise HtmdsepError(
@@ -249,25 +213,23 @@ def make_validation_set(
             f"{WINDOW_SECONDS} s or hardly sung, its files silent, or none are asked for; hold out "
             "others"
         )
-    return ValidationSet(held.name, tuple(windows), length, held.level)
+    return ValidationSet(held.name, tuple(windows[::stride]), length, held.level)
 
 
 def _sung_starts(vocals: CachedStem, length: int, sample_rate: int) -> list[int]:
     frame = sample_rate // 20
-    whole = vocals.read(0, len(vocals.samples) // frame * frame).reshape(-1, frame)
-    levels = np.sqrt(np.mean(whole**2, axis=1))
-    sung = levels > levels.max() * 0.01
+    powers = frame_powers(vocals.read(0, len(vocals.samples)).mean(axis=0), frame)
+    sung = powers > powers.max() * SUNG_POWER
     frames = length // frame
     firsts = range(0, len(sung) - frames + 1, frames)
     return [f * frame for f in firsts if sung[f : f + frames].mean() >= SUNG_SHARE]
 
 
-def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int) -> list[Window]:
+def _mixed_windows(held: HeldOut, cached: Cached, length: int) -> list[Window]:
     """Take the groups of voices in turn, and each group's voices, over random accompaniments."""
     rng = np.random.default_rng(held.seed)
-    groups = [[cached[stem.name] for stem in group if stem.name in cached] for group in held.voices]
-    groups = [group for group in groups if group]  # without files that are silent
-    accompaniments = [cached[stem.name] for stem in held.accompaniments if stem.name in cached]
+    groups = [group for one in held.voices if (group := known_stems(one, cached))]
+    accompaniments = known_stems(held.accompaniments, cached)
     if not groups or not accompaniments:
         return []
     windows = []
@@ -275,6 +237,5 @@ def _mixed_windows(held: HeldOut, cached: Mapping[str, CachedStem], length: int)
         group = groups[number % len(groups)]
         voice = group[number // len(groups) % len(group)]
         music = accompaniments[rng.integers(len(accompaniments))]
-        places = [Place(stem, random_active_start(rng, stem, length)) for stem in (voice, music)]
-        windows.append(Window(*places))
+        windows.append((active_place(rng, voice, length), active_place(rng, music, length)))
     return windows

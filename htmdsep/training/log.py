@@ -75,11 +75,9 @@ def is_vocals_ratio(column: str) -> bool:
 
 def draw_curve(rows: Rows, path: Path) -> None:
     """Draw losses and SDR over the steps of a log; raises ImportError without matplotlib."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(8, 7), layout="constrained")
-    FigureCanvasAgg(figure)
     losses, ratios = figure.subplots(2, 1, sharex=True)
     for name in dict.fromkeys(name for row in rows for name in row):
         known = [row for row in rows if row.get(name)]

@@ -1,4 +1,4 @@
-"""What random mixes are drawn from, and the places of a batch in it."""
+"""What random mixes are drawn from: stems by the length of their sources, and places in them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from htmdsep.dsp.levels import WORTH_READING_DBFS, power_of
 from htmdsep.training.augment.draw import LABEL, PAIR, SONG_VOICE, VOICE, VOICELESS, MixSettings
-from htmdsep.training.cache import CachedStem, random_active_start
+from htmdsep.training.cache import CachedStem, StemPair
 
-StemPair = tuple[CachedStem, CachedStem]  # vocals and accompaniment, aligned
+ATTEMPTS = 5  # at an excerpt that is not silent
 
 
 class Place(NamedTuple):
@@ -21,6 +22,22 @@ class Place(NamedTuple):
 
     stem: CachedStem
     start: int
+
+    def read_integers(self, length: int) -> np.ndarray:
+        """Return the excerpt as int16 (channels, length), in the cache's UNIT."""
+        return self.stem.read_integers(self.start, length)
+
+
+def active_place(rng: np.random.Generator, stem: CachedStem, length: int) -> Place:
+    """Draw a place that is not silent, in five attempts; it begins below 0 in short stems."""
+    spare = len(stem.samples) - length
+    least = power_of(WORTH_READING_DBFS) * length
+    for _ in range(ATTEMPTS):
+        start = int(rng.integers(min(spare, 0), max(spare, 0) + 1))
+        excerpt = stem.read(start, length).mean(axis=0)
+        if float(np.dot(excerpt, excerpt)) > least:
+            break
+    return Place(stem, start)
 
 
 @dataclass(frozen=True)
@@ -32,18 +49,15 @@ class StemPool:
 
     def draw(self, rng: np.random.Generator, length: int) -> Place:
         """Return a random place of a random stem, where it is silent only if unlucky."""
-        stem = self.stems[rng.choice(len(self.stems), p=self.odds)]
-        return Place(stem, random_active_start(rng, stem, length))
+        return active_place(rng, self.stems[rng.choice(len(self.stems), p=self.odds)], length)
 
 
-def make_pool(stems: Sequence[CachedStem]) -> StemPool | None:
+def make_pool(stems: Sequence[CachedStem]) -> StemPool:
     """Weigh sources by the square root of their duration, and their files by duration.
 
     Files of a folder whose names begin with the same letters (`anna-01.wav`, `anna-02.wav`) are
-    one source, such as one singer; every song is a source. None where there are no stems.
+    one source, such as one singer; every song is a source.
     """
-    if not stems:
-        return None
     sources: dict[str, float] = defaultdict(float)
     for stem in stems:
         sources[_source(stem)] += len(stem.samples)
@@ -59,54 +73,35 @@ def _source(stem: CachedStem) -> str:
 
 @dataclass(frozen=True)
 class Sources:
-    """What random mixing draws from; a pool may be None where the folder has none."""
+    """What random mixing draws from; of all but accompaniments there may be none."""
 
-    pairs: tuple[StemPair, ...]
-    labels: tuple[StemPair, ...]
-    song_voices: StemPool | None
-    voices: StemPool | None
+    pairs: list[StemPair]
+    labels: list[StemPair]
+    song_voices: StemPool
+    voices: StemPool
     accompaniments: StemPool
 
+    def draw_kinds(self, rng: np.random.Generator, settings: MixSettings, rows: int) -> np.ndarray:
+        """Return the kinds (rows,) of a batch's rows, of which there is something to draw."""
+        labels = settings.labels * bool(self.labels)
+        others = settings.pairs + labels + settings.song_voices + settings.voiceless
+        odds = np.zeros(5)
+        odds[PAIR] = settings.pairs * bool(self.pairs)
+        odds[LABEL] = labels
+        odds[SONG_VOICE] = settings.song_voices * bool(self.song_voices.stems)
+        odds[VOICE] = max(0.0, 1 - others) * bool(self.voices.stems)
+        odds[VOICELESS] = settings.voiceless
+        return rng.choice(len(odds), size=rows, p=odds / odds.sum())
 
-class Places(NamedTuple):
-    """Where the parts of a batch's rows lie; None: no vocals, no second accompaniment."""
-
-    kinds: np.ndarray  # (rows,)
-    vocals: list[Place | None]
-    music: list[Place]
-    seconds: list[Place | None]
-
-
-def choose_places(
-    rng: np.random.Generator, sources: Sources, settings: MixSettings, rows: int, *lengths: int
-) -> Places:
-    """Choose rows' kinds and places; `lengths` are the samples read, and those of them mixed."""
-    source, mixed = lengths
-    chosen = Places(_choose_kinds(rng, sources, settings, rows), [], [], [])
-    pools = {SONG_VOICE: sources.song_voices, VOICE: sources.voices}
-    pairs = {PAIR: sources.pairs, LABEL: sources.labels}
-    for kind in chosen.kinds:
-        joined = rng.random() < settings.second_source and kind not in pairs
-        if kind in pairs:
-            vocals, music = pairs[kind][rng.integers(len(pairs[kind]))]
-            start = random_active_start(rng, vocals, source)
-            chosen.vocals.append(Place(vocals, start))
-            chosen.music.append(Place(music, start))
-        else:
-            pool = pools.get(kind)
-            chosen.vocals.append(pool.draw(rng, source) if pool else None)
-            chosen.music.append(sources.accompaniments.draw(rng, source))
-        chosen.seconds.append(sources.accompaniments.draw(rng, mixed) if joined else None)
-    return chosen
-
-
-def _choose_kinds(
-    rng: np.random.Generator, sources: Sources, settings: MixSettings, rows: int
-) -> np.ndarray:
-    odds = np.zeros(5)
-    odds[LABEL] = settings.labels * bool(sources.labels)
-    odds[[PAIR, SONG_VOICE, VOICELESS]] = settings.pairs, settings.song_voices, settings.voiceless
-    odds[VOICE] = max(0.0, 1 - odds.sum()) * (sources.voices is not None)
-    odds[PAIR] *= bool(sources.pairs)
-    odds[SONG_VOICE] *= sources.song_voices is not None
-    return rng.choice(len(odds), size=rows, p=odds / odds.sum())
+    def draw_row(
+        self, rng: np.random.Generator, kind: int, length: int
+    ) -> tuple[Place | None, Place]:
+        """Return the places of a row's vocals, None without any, and of its music."""
+        if kind in (PAIR, LABEL):
+            pairs = self.pairs if kind == PAIR else self.labels
+            vocals, music = pairs[rng.integers(len(pairs))]
+            place = active_place(rng, vocals, length)
+            return place, Place(music, place.start)
+        pool = {SONG_VOICE: self.song_voices, VOICE: self.voices}.get(kind)
+        sung = pool.draw(rng, length) if pool else None
+        return sung, self.accompaniments.draw(rng, length)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from htmdsep.datasets.folders import Library, Song, Stem, check_lengths, find_library
+from htmdsep.datasets.folders import Library, check_lengths, find_library
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
-from htmdsep.training.cache import CachedStem, cache_stems
-from htmdsep.training.holdout import HeldOut, ValidationSet, describe, hold_out, make_validation_set
-from htmdsep.training.places import Sources, StemPair, make_pool
+from htmdsep.training.cache import Cached, cache_stems, known_pairs, known_stems
+from htmdsep.training.holdout import HeldOut, ValidationSet, hold_out, make_validation_set
+from htmdsep.training.places import Sources, make_pool
 from htmdsep.training.processes import Batches, World
 from htmdsep.training.recipe import Recipe
 
@@ -25,7 +24,7 @@ class Prepared:
 
     training: Library
     held_out: list[HeldOut]
-    cached: Mapping[str, CachedStem]
+    cached: Cached
     sample_rate: int
     channels: int
 
@@ -41,13 +40,14 @@ class Prepared:
             )
             for one in self.held_out
         ]
-        known = self._known([*self.training.stems()])
+        known = known_stems(self.training.stems(), self.cached)
         lengths = [(stem.name, len(stem.samples)) for stem in known]
         return hashlib.sha256(json.dumps([held, lengths]).encode()).hexdigest()
 
-    def windows(self) -> list[ValidationSet]:
-        """Choose the validation windows."""
-        return [make_validation_set(one, self.cached, self.sample_rate) for one in self.held_out]
+    def windows(self, stride: int = 1) -> list[ValidationSet]:
+        """Choose the validation windows, of each set every `stride`-th."""
+        known = self.cached, self.sample_rate, stride
+        return [make_validation_set(one, *known) for one in self.held_out]
 
     def batches(self, recipe: Recipe, seed: int, world: World) -> Batches:
         """Return the batches that a recipe asks for."""
@@ -60,24 +60,24 @@ class Prepared:
                 "the paper's protocol needs songs/<title> with aligned stems, and none is left to "
                 "train on; use --preset ours for voices/ and accompaniment/"
             )
-        return SongSegments(self._pairs(self.training.songs), *sizes, world.size)
-
-    def _pairs(self, songs: list[Song]) -> tuple[StemPair, ...]:
-        pairs = (self._known([song.vocals, song.accompaniment]) for song in songs)
-        return tuple((pair[0], pair[1]) for pair in pairs if len(pair) == 2)  # labels may be silent
-
-    def _known(self, stems: list[Stem]) -> list[CachedStem]:
-        return [self.cached[stem.name] for stem in stems if stem.name in self.cached]
+        return SongSegments(known_pairs(self.training.songs, self.cached), *sizes, world.size)
 
     def _sources(self) -> Sources:
         """Return what random mixing draws from: songs serve as pairs and as loose stems."""
-        pairs, labels = map(self._pairs, (self.training.songs, self.training.labels))
-        voices, music = map(self._known, (self.training.voices, self.training.accompaniments))
+        library, cached = self.training, self.cached
+        pairs = known_pairs(library.songs, cached)
+        voices = known_stems(library.voices, cached)
+        music = known_stems(library.accompaniments, cached)
         accompaniments = make_pool([*music, *(accompaniment for _, accompaniment in pairs)])
-        if accompaniments is None or not (pairs or voices):
+        if not accompaniments.stems or not (pairs or voices):
             raise HtmdsepError("no voice or no accompaniment is left to train on; hold out less")
-        song_voices = make_pool([vocals for vocals, _ in pairs])
-        return Sources(pairs, labels, song_voices, make_pool(voices), accompaniments)
+        return Sources(
+            pairs=pairs,
+            labels=known_pairs(library.labels, cached),
+            song_voices=make_pool([vocals for vocals, _ in pairs]),
+            voices=make_pool(voices),
+            accompaniments=accompaniments,
+        )
 
 
 def prepare(
@@ -85,16 +85,16 @@ def prepare(
     cache: Path,
     held_out: str | None,
     sample_rate: int,
+    channels: int,
     *,
-    channels: int = 1,
     progress: bool = True,
 ) -> Prepared:
     """Find, split and decode a folder; `held_out` names a description or its file."""
     library = find_library(folder)
-    training, sets = hold_out(library, describe(library, held_out))
-    cached = cache_stems(library.stems(), cache, sample_rate, channels=channels, progress=progress)
+    training, sets = hold_out(library, held_out)
+    cached = cache_stems(library.stems(), cache, sample_rate, channels, progress=progress)
     for song in [*library.songs, *library.labels]:
-        stems = (cached.get(stem.name) for stem in (song.vocals, song.accompaniment))
-        lengths = [(stem.name, len(stem.samples) / sample_rate) for stem in stems if stem]
+        stems = known_stems([song.vocals, song.accompaniment], cached)
+        lengths = [(stem.name, len(stem.samples) / sample_rate) for stem in stems]
         check_lengths(song.title, lengths)
     return Prepared(training, sets, cached, sample_rate, channels)

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from htmdsep.console import ENDING_SIGNALS
 
@@ -91,10 +91,11 @@ def load(
     """
     by_workers = device.type in MIXED_BY_WORKERS
     staged = batches if not by_workers and isinstance(batches, StagedBatches) else None
+    make: Callable[[Any], Any] = staged.read if staged else batches.batch
     loader: DataLoader[Any] = DataLoader(
-        _ByStep(staged.read if staged else batches.batch),
+        range(first, last),  # type: ignore[arg-type]  # a sequence will do
         batch_size=None,
-        sampler=range(first, last),
+        collate_fn=make,
         num_workers=workers,
         prefetch_factor=QUEUED if workers else None,
         worker_init_fn=_begin_worker,
@@ -106,14 +107,6 @@ def load(
         else:
             mixture, vocals = (part.to(device, non_blocking=True) for part in made)
             yield mixture, vocals
-
-
-class _ByStep(Dataset[Any]):
-    def __init__(self, make: Callable[[int], Any]) -> None:
-        self.make = make
-
-    def __getitem__(self, step: int) -> Any:
-        return self.make(step)
 
 
 def _begin_worker(_worker: int) -> None:

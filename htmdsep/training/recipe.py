@@ -7,14 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.networks.config import (
-    ConvTasNetConfig,
-    HTMDNetConfig,
-    NetworkConfig,
-    SpectralConfig,
-    WaveUNetConfig,
-    config_to_dict,
-)
+from htmdsep.networks.config import NetworkConfig, config_from_dict, config_to_dict
 from htmdsep.training.augment.draw import INPUT_LEVEL
 from htmdsep.training.losses import RATIO, VARIANTS, LossSettings
 
@@ -58,6 +51,20 @@ class Recipe:
         if self.steps is not None:
             return step / self.steps
         return seconds / (60 * self.max_minutes) if self.max_minutes is not None else 0.0
+
+    def is_due(self, step: int, before: float, seconds: float) -> bool:
+        """Tell whether to validate after a step that began at `before` and ended at `seconds`.
+
+        That is every so many steps, or at multiples of the epoch's time.
+        """
+        if self.epoch_minutes is None:
+            return step % self.epoch_steps == 0
+        epoch = 60 * self.epoch_minutes
+        return seconds // epoch > before // epoch
+
+    def is_over(self, seconds: float) -> bool:
+        """Tell whether the minutes are spent."""
+        return self.max_minutes is not None and seconds >= 60 * self.max_minutes
 
     def is_masking_alone(self, progress: float) -> bool:
         """Tell whether HTMD-Net's masking network learns alone; never in a run without an end."""
@@ -147,19 +154,17 @@ def network_config(recipe: Recipe, repeats: int | None = None) -> NetworkConfig:
 
     `repeats` is the masking network's depth, None the architecture's own.
     """
-    level = INPUT_LEVEL if recipe.random_mixes else None  # the paper's segments are as they are
-    if recipe.architecture in ("spectral", "waveunet"):
-        if repeats is not None:
-            raise HtmdsepError(
-                f"{recipe.architecture} has no masking network to repeat; leave out --repeats"
-            )
-        whole = SpectralConfig if recipe.architecture == "spectral" else WaveUNetConfig
-        return whole(segment_length=recipe.segment_length, input_level=level)
-    kind = HTMDNetConfig if recipe.architecture == "htmdnet" else ConvTasNetConfig
-    return kind(
-        segment_length=recipe.segment_length,
-        input_level=level,
-        encoder_kernel=recipe.encoder_kernel,
-        encoder_stride=recipe.encoder_stride,
-        repeats=kind.repeats if repeats is None else repeats,
-    )
+    values = {
+        "architecture": recipe.architecture,
+        "segment_length": recipe.segment_length,
+        # The paper's segments are as they are
+        "input_level": INPUT_LEVEL if recipe.random_mixes else None,
+    }
+    if recipe.architecture in ("htmdnet", "convtasnet"):
+        values |= {name: getattr(recipe, name) for name in ("encoder_kernel", "encoder_stride")}
+        values |= {} if repeats is None else {"repeats": repeats}
+    elif repeats is not None:
+        raise HtmdsepError(
+            f"{recipe.architecture} has no masking network to repeat; leave out --repeats"
+        )
+    return config_from_dict(values)

@@ -58,8 +58,13 @@ def train_with(options: TrainOptions) -> int | None:
         raise HtmdsepError(
             f"{options.out / LAST} is there already; give --resume, or another --out"
         )
+    wanted = options.folder, options.cache, options.held_out, config.sample_rate
     with join_processes(device) as world, _own_folder(options.out, world):
-        prepared = _prepare(options, config, world)
+        if not world.is_main:
+            world.broadcast(0.0)  # the main process is the first to decode, so that none does twice
+        prepared = prepare(*wanted, config.input_channels, progress=world.is_main)
+        if world.is_main:
+            world.broadcast(0.0)
         _, ended_by = fit(options, recipe, config, prepared, device, world)
     return ended_by
 
@@ -92,7 +97,7 @@ def fit(
         TrainingRun(
             state=state,
             batches=batches,
-            windows=prepared.windows() if world.is_main else (),
+            windows=prepared.windows(recipe.validation_stride) if world.is_main else (),
             recipe=recipe,
             folder=options.out,
             report=reporter(options.out, tensorboard=options.tensorboard and world.is_main),
@@ -129,17 +134,6 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
                 pass  # a file system without locks
         remove_abandoned(folder)
         yield
-
-
-def _prepare(options: TrainOptions, config: NetworkConfig, world: World) -> Prepared:
-    """Prepare the folder, the main process first, so that nothing is decoded twice."""
-    wanted = options.folder, options.cache, options.held_out, config.sample_rate
-    for turn in (True, False):
-        if world.is_main == turn:
-            channels, shown = config.input_channels, world.is_main
-            prepared = prepare(*wanted, channels=channels, progress=shown)
-        world.broadcast(0.0)
-    return prepared
 
 
 def _device(name: str) -> torch.device:

@@ -74,9 +74,9 @@ def sing(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray | None:
     except ImportError as error:
         raise HtmdsepError("singing needs pip install 'htmdsep[train]'") from error
     period = 1000 * FRAME_SECONDS
-    samples = np.ascontiguousarray(samples - samples.mean()) if len(samples) else samples
     if len(samples) < SAMPLE_RATE // 10:
         return None
+    samples = np.ascontiguousarray(samples - samples.mean())
     pitch, times = pyworld.harvest(samples, SAMPLE_RATE, *PITCH_HERTZ, period)
     if np.mean(pitch > 0) < LEAST_VOICED:
         return None

@@ -20,9 +20,10 @@ from htmdsep.networks.config import config_from_dict, config_to_dict
 from htmdsep.training.recipe import FREE_ON_RESUME, Recipe
 
 FORMAT = "htmdsep-checkpoint-1"
-COUNTERS = (
+# What is saved as it is, and gone on with
+FIGURES = (
     "step", "validated_step", "skipped_steps", "seconds", "waited_seconds", "audio_seconds",
-    "stale_validations",
+    "stale_validations", "best", "means",
 )  # fmt: skip
 # Devices with Adam in one piece: on a CPU, 5 ms a step of HTMD-Net instead of 16 (measured).
 FUSED_ON = ("cpu", "cuda")
@@ -97,9 +98,7 @@ def save_state(path: Path, state: RunState) -> None:
         "random": torch.get_rng_state(),
         "settings": state.settings,
         "provenance": state.provenance,
-        "best": state.best,
-        "means": state.means,
-        **{name: getattr(state, name) for name in COUNTERS},
+        **{name: getattr(state, name) for name in FIGURES},
     }
     content = io.BytesIO()  # PyTorch does not say what kept it from writing a file
     torch.save(saved, content)
@@ -123,13 +122,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train: {_what_it_is(content)}")
     try:
         saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError) as error:
-        raise HtmdsepError(
-            f"{path} is no checkpoint of htmdsep-train: an archive that is damaged, or that "
-            "another program wrote"
-        ) from error
+    except (RuntimeError, EOFError, KeyError, ValueError, pickle.UnpicklingError):
+        saved = None
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train ({FORMAT})")
+        raise HtmdsepError(
+            f"{path} is no checkpoint of htmdsep-train ({FORMAT}): an archive that is damaged, or "
+            "that another program wrote"
+        )
     return saved
 
 
@@ -164,8 +163,7 @@ def restore(state: RunState, saved: dict[str, Any]) -> None:
     state.average.n_averaged.fill_(saved["average_updates"])
     state.optimiser.load_state_dict(saved["optimiser"])
     torch.set_rng_state(saved["random"])
-    state.best, state.means = dict(saved["best"]), dict(saved["means"])
-    for name in COUNTERS:
+    for name in FIGURES:
         setattr(state, name, saved[name])
 
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from math import inf, isfinite, isnan, nan
 from pathlib import Path
 from statistics import fmean
@@ -26,7 +27,7 @@ from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import Batches, World, load
 from htmdsep.training.recipe import Recipe
 from htmdsep.training.state import RunState, save_state
-from htmdsep.training.validation import score_network
+from htmdsep.training.validation import score_estimates, separate_windows
 
 ENDLESS = 1 << 40  # steps, where only the time ends a run
 LAST, BEST_LOSS, BEST_SDR = "last.pt", "best-loss.pt", "best-sdr.pt"
@@ -70,46 +71,18 @@ class TrainingRun:
     masking: nn.Module | None = None  # what learns alone at first, likewise
     world: World = field(default_factory=World)
 
-    @property
-    def device(self) -> torch.device:
-        """The device that the network is on."""
-        return next(self.state.network.parameters()).device
-
-    def trained_module(self, progress: float) -> nn.Module:
-        """Return what learns at a progress of 0 to 1 through the run."""
-        if self.masking is not None and self.recipe.is_masking_alone(progress):
-            return self.masking
-        return self.forward
-
 
 class Clock:
-    """Wall time spent, over resumed runs, and when the next validation is due."""
+    """Counts wall time in a state's seconds, which go on over resumed runs."""
 
-    def __init__(self, state: RunState, recipe: Recipe) -> None:
-        self.state, self.recipe = state, recipe
-        self.started = time.monotonic() - state.seconds
-        self.validated_seconds = state.seconds
+    def __init__(self, state: RunState) -> None:
+        self.state, self.counted = state, time.monotonic()
 
     def tick(self) -> None:
-        """Bring the state's seconds up to now."""
-        self.state.seconds = time.monotonic() - self.started
-
-    def is_over(self) -> bool:
-        """Tell whether the minutes are spent."""
-        limit = self.recipe.max_minutes
-        return limit is not None and self.state.seconds >= 60 * limit
-
-    def is_due(self) -> bool:
-        """Tell whether to validate: every so many steps, or at multiples of the epoch's time."""
-        if self.recipe.epoch_minutes is None:
-            return self.state.step % self.recipe.epoch_steps == 0
-        epoch = 60 * self.recipe.epoch_minutes
-        return self.state.seconds // epoch > self.validated_seconds // epoch
-
-    def validated(self) -> None:
-        """Count the time that validation took, and wait for the next epoch."""
-        self.tick()
-        self.validated_seconds = self.state.seconds
+        """Bring the seconds up to now."""
+        now = time.monotonic()
+        self.state.seconds += now - self.counted
+        self.counted = now
 
 
 def train(run: TrainingRun) -> int | None:
@@ -119,7 +92,7 @@ def train(run: TrainingRun) -> int | None:
     whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
     that prepares batches is lost, after `last.pt`.
     """
-    state, world, clock = run.state, run.world, Clock(run.state, run.recipe)
+    state, world, clock = run.state, run.world, Clock(run.state)
     with Stop().listening() as stop:
         try:
             _take_steps(run, clock, stop)
@@ -133,7 +106,8 @@ def train(run: TrainingRun) -> int | None:
                 "of memory; go on with --resume, and with fewer --workers where it happens again"
             ) from error
         if world.is_main:
-            if clock.is_over() and stop.signal is None and state.validated_step < state.step:
+            is_over = run.recipe.is_over(state.seconds) and stop.signal is None
+            if is_over and state.validated_step < state.step:
                 _validate_and_save(run, clock)
             else:
                 save_state(run.folder / LAST, state)
@@ -145,16 +119,18 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
     last = recipe.steps if recipe.steps is not None else ENDLESS
     patience = recipe.patience if recipe.patience is not None else inf
     for module in state.network.train().modules():
-        if recipe.keep_norms and isinstance(module, nn.BatchNorm2d):
+        if recipe.keep_norms and isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
             module.eval()  # it uses its statistics and leaves them
     hidden = None if world.is_main else True  # None: on a terminal; elsewhere the log's rows tell
     bar = tqdm(total=recipe.steps, initial=state.step, unit="step", mininterval=1, disable=hidden)
-    batches = load(run.batches, state.step, last, recipe.workers, run.device)
+    device = next(state.network.parameters()).device
+    batches = load(run.batches, state.step, last, recipe.workers, device)
     skipped = 0
     with bar, closing(batches) as stream:  # workers end with it
         while state.step < last:
-            progress = recipe.progress(state.step, state.seconds)
-            over = stop.signal is not None or clock.is_over()
+            before = state.seconds
+            progress = recipe.progress(state.step, before)
+            over = stop.signal is not None or recipe.is_over(before)
             over |= state.stale_validations >= patience
             rate = recipe.rate(state.step, progress)
             rate, progress, ending = world.broadcast(rate, progress, over)
@@ -163,7 +139,8 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
             waiting = time.monotonic()
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
-            found = training_step(run, run.trained_module(progress), mixture, vocals, rate)
+            alone = run.masking if recipe.is_masking_alone(progress) else None
+            found = training_step(run, alone or run.forward, mixture, vocals, rate)
             skipped = 0 if found is not None else skipped + 1
             if skipped == MOST_SKIPPED:
                 raise _lost(state)
@@ -177,7 +154,7 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
                 bar.update()
                 loss, ratio = (state.means.get(name, nan) for name in ("loss", "sdr"))
                 bar.set_postfix_str(f"loss {loss:.4f}, SDR {ratio:.2f}", refresh=False)
-                if clock.is_due() or state.step == last:
+                if recipe.is_due(state.step, before, state.seconds) or state.step == last:
                     _validate_and_save(run, clock)
 
 
@@ -242,10 +219,10 @@ def validate(run: TrainingRun) -> dict[str, float]:
     state, recipe = run.state, run.recipe
     state.validated_step = state.step
     row = _log_figures(state)
-    losses, ratios = [], []
+    estimate = partial(separate_windows, state.average.module)  # type: ignore[arg-type]
+    rate, losses, ratios = state.network.config.sample_rate, [], []
     for windows in run.windows:
-        chosen = windows.every(recipe.validation_stride)
-        scores = score_network(state.average.module, chosen, run.device, recipe.loss)  # type: ignore[arg-type]
+        scores = score_estimates(estimate, windows, rate, recipe.loss)
         row |= {f"{windows.name}_{name}": value for name, value in scores.items()}
         losses.append(scores["loss"])
         ratios.append(scores["sdr"])
@@ -277,20 +254,19 @@ def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
 def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
     """Validate, write `last.pt`, and only then report, which may fail."""
     row = validate(run)
-    clock.validated()
+    clock.tick()
     save_state(run.folder / LAST, run.state)
     run.report(row)
 
 
 def _keep_best(run: TrainingRun, loss: float, ratio: float) -> None:
-    state = run.state
-    state.stale_validations += 1
-    better = []  # all are noted before the first is written
+    state, better = run.state, []
     if loss < state.best.get("loss", inf):
-        state.best["loss"], state.stale_validations = loss, 0
+        state.best["loss"] = loss
         better.append(BEST_LOSS)
     if ratio > state.best.get("sdr", -inf):
         state.best["sdr"] = ratio
         better.append(BEST_SDR)
-    for name in better:
+    state.stale_validations = 0 if BEST_LOSS in better else state.stale_validations + 1
+    for name in better:  # once all is noted
         save_state(run.folder / name, state)

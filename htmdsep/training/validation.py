@@ -1,9 +1,8 @@
-"""Separate validation windows and score them."""
+"""Separate validation windows and score them; tell how much of music is taken for vocals."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import torch
@@ -18,9 +17,13 @@ from htmdsep.metrics.silence import levels_at_silence
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
-from htmdsep.training.holdout import ValidationSet
+from htmdsep.training.cache import Cached, known_stems
+from htmdsep.training.holdout import WINDOW_SECONDS, HeldOut, ValidationSet
 from htmdsep.training.losses import LossSettings, supervise
+from htmdsep.training.places import Place
 
+LEAK_STRIDE = 3  # of the windows of music in which nobody sings, one is separated
+LOUD_LEAK = -20.0  # dB under the music: a tenth of its amplitude
 RATIOS = ("sdr", "si_sdr", "accompaniment_sdr", "accompaniment_si_sdr")
 
 # What is made of mixtures whose vocals are known; (windows, channels, time) all of them.
@@ -43,14 +46,13 @@ REFERENCES: dict[str, WindowEstimator] = {"mixture": mixture_itself, "oracle": o
 
 
 @torch.inference_mode()
-def separate_windows(
-    network: Network, device: torch.device, mixtures: Tensor, _vocals: Tensor
-) -> NetworkOutput:
+def separate_windows(network: Network, mixtures: Tensor, _vocals: Tensor) -> NetworkOutput:
     """Return what a network makes of (windows, channels, time), on the CPU and of the same shape.
 
-    Windows are cut and joined as files are; a network of more channels hears the one repeated.
+    Windows are cut and joined as files are; a network of more channels hears the one repeated. It
+    must be in evaluation mode.
     """
-    config = network.config
+    config, device = network.config, next(network.parameters()).device
     together, segment_length = config.input_channels, config.segment_length
     hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
     context_length = round(CONTEXT_SECONDS * config.sample_rate)
@@ -76,14 +78,6 @@ def separate_windows(
     return NetworkOutput(
         join([output.estimate for output in outputs]), join(masked) if masked else None
     )
-
-
-def score_network(
-    network: Network, windows: ValidationSet, device: torch.device, loss: LossSettings
-) -> dict[str, float]:
-    """Separate a validation set and score it; the network must be in evaluation mode."""
-    estimate = partial(separate_windows, network, device)
-    return score_estimates(estimate, windows, network.config.sample_rate, loss)
 
 
 def score_estimates(
@@ -145,4 +139,39 @@ def _levels(silences: Tensor) -> dict[str, float]:
         "pes": float(silences[0].quantile(0.5)),
         "pes_mean": float(silences[0].mean()),
         "silence_level": float(silences[1].mean()),
+    }
+
+
+def music_places(held_out: Iterable[HeldOut], cached: Cached, sample_rate: int) -> list[Place]:
+    """Return where windows begin in the held-out accompaniments that belong to no song."""
+    stems = dict.fromkeys(stem for one in held_out for stem in one.accompaniments)
+    length = WINDOW_SECONDS * sample_rate
+    return [
+        Place(stem, start)
+        for stem in known_stems(stems, cached)
+        for start in range(0, max(1, len(stem.samples) - length + 1), LEAK_STRIDE * length)
+    ]
+
+
+def score_leak(
+    estimator: WindowEstimator, places: Iterable[Place], sample_rate: int
+) -> dict[str, float]:
+    """Tell how far an estimator's vocals lie under the music, in dB; NaN where there is none.
+
+    `leak` is the mean over the windows that sound, `leak_upper` what a tenth of them exceeds,
+    `loud_leaks` the share above -20 dB.
+    """
+    levels = []
+    for stem, start in places:
+        music = torch.from_numpy(stem.read(start, WINDOW_SECONDS * sample_rate))[None]
+        power = float(music.square().mean())
+        if power > power_of(SUNG_DBFS):
+            vocals = estimator(music, torch.zeros_like(music)).estimate
+            levels.append(10 * np.log10(float(vocals.square().mean()) / power + FLOOR))
+    found = np.array(levels or [np.nan])
+    return {
+        "windows": len(levels),
+        "leak": round(float(found.mean()), 3),
+        "leak_upper": round(float(np.quantile(found, 0.9)), 3),
+        "loud_leaks": round(float(np.mean(found > LOUD_LEAK)), 3) if levels else float("nan"),
     }

@@ -9,10 +9,36 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from click.testing import CliRunner
+from torch import Tensor
 
-from htmdsep.networks.config import HTMDNetConfig
+from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
+from htmdsep.training.cli import command
 
 RATE = 22_050
+TINY = HTMDNetConfig(  # a few thousand weights
+    segment_length=4096,
+    encoder_channels=48,
+    encoder_kernel=32,
+    encoder_stride=16,
+    bottleneck_channels=16,
+    block_channels=32,
+    blocks=4,
+    denoiser_levels=4,
+    denoiser_channels=4,
+    lstm_size=8,
+    lstm_layers=1,
+)
+TINY_SPECTRAL = SpectralConfig(
+    segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
+)
+
+
+def invoke(*arguments: object) -> tuple[int, str]:
+    """Run htmdsep-train; return its exit status and what it prints."""
+    result = CliRunner().invoke(command, [str(word) for word in arguments])
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+    return result.exit_code, result.output
 
 
 def voice(rng: np.random.Generator, seconds: float) -> np.ndarray:
@@ -31,6 +57,13 @@ def accompaniment(rng: np.random.Generator, seconds: float) -> np.ndarray:
     low = 0.3 * np.sin(2 * np.pi * rng.uniform(50, 90) * time)
     noise = 0.15 * rng.standard_normal(len(time)) * (np.sin(2 * np.pi * 2 * time) > 0)
     return np.asarray(low + noise, np.float32)
+
+
+def loudest_hertz(signal: Tensor) -> Tensor:
+    """Return the loudest frequency of every row's first channel, of (rows, channels, time)."""
+    spectrum = torch.fft.rfft(signal[:, 0] * torch.hann_window(signal.shape[2])).abs()
+    loudest: Tensor = spectrum.argmax(dim=1) * RATE / signal.shape[2]
+    return loudest
 
 
 @pytest.fixture(autouse=True)
@@ -62,21 +95,3 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a cache folder that all tests share."""
     return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture
-def tiny_config() -> HTMDNetConfig:
-    """Return an HTMD-Net of a few thousand weights."""
-    return HTMDNetConfig(
-        segment_length=4096,
-        encoder_channels=48,
-        encoder_kernel=32,
-        encoder_stride=16,
-        bottleneck_channels=16,
-        block_channels=32,
-        blocks=4,
-        denoiser_levels=4,
-        denoiser_channels=4,
-        lstm_size=8,
-        lstm_layers=1,
-    )

@@ -10,11 +10,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
 
 from htmdsep.networks.build import initialise_like_keras
 from htmdsep.networks.config import HTMDNetConfig
-from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.processes import Batch, World, join_processes
 from htmdsep.training.recipe import PAPER
@@ -40,6 +39,7 @@ RECIPE = replace(
     average_decay=0.5,
     steps=4,
     masking_share=0.5,
+    keep_norms=True,  # statistics are each process's own, and two halves are not the whole
     workers=0,
 )
 
@@ -54,25 +54,6 @@ class Halves:
         both = torch.randn(2, 4, 1, 1024, generator=torch.Generator().manual_seed(step)) / 3
         rows = slice(self.world.rank, None, self.world.size)
         return both[0, rows], both[1, rows]
-
-
-class NormsAtRest(nn.Module):
-    """A network whose batch norms are as in evaluation.
-
-    Their statistics are each process's own, so that with them in play two halves of a batch are not
-    the whole.
-    """
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, mixture: Tensor) -> NetworkOutput:
-        for module in self.network.modules():
-            if isinstance(module, nn.BatchNorm1d):
-                module.eval()
-        output: NetworkOutput = self.network(mixture)
-        return output
 
 
 def initial_network() -> HTMDNet:
@@ -97,8 +78,8 @@ def run(folder: Path, world: World) -> RunState:
             recipe=RECIPE,
             folder=folder,
             report=lambda _row: None,
-            forward=world.parallel(NormsAtRest(network)),
-            masking=world.parallel(NormsAtRest(MaskingStage(network.masking))),
+            forward=world.parallel(network),
+            masking=world.parallel(MaskingStage(network.masking)),
             world=world,
         )
     )

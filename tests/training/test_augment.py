@@ -2,18 +2,17 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
+from htmdsep.training.augment import melody
 from htmdsep.training.augment.draw import Draw, MixSettings, rms
 from htmdsep.training.augment.master import clip_softly, play_faster_or_slower
 from htmdsep.training.augment.melody import (
-    HIGHEST_NOTE,
-    LOWEST_NOTE,
-    MelodyRange,
     draw_melodies,
     fine_curves,
     resample_along,
@@ -33,8 +32,8 @@ from htmdsep.training.augment.rooms import equaliser_curves, place, room_respons
 from htmdsep.training.augment.stereo import delayed, seat_voices, spread_music
 from htmdsep.training.augment.timbre import FRAME, code_lossily, shift_formants, signal_of, spectra
 from htmdsep.training.augment.voice import join_choir, silence
+from tests.training.conftest import RATE, loudest_hertz
 
-RATE = 22_050
 LENGTH = 16_384
 
 
@@ -48,20 +47,18 @@ def tones(*hertz: float, length: int = LENGTH) -> Tensor:
     return torch.stack([torch.sin(2 * torch.pi * value * time) / 4 for value in hertz])[:, None]
 
 
-def loudest_hertz(signal: Tensor) -> Tensor:
-    """Return the loudest frequency of every row's first channel."""
-    spectrum = torch.fft.rfft(signal[:, 0] * torch.hann_window(signal.shape[2])).abs()
-    loudest: Tensor = spectrum.argmax(dim=1) * RATE / signal.shape[2]
-    return loudest
-
-
 def decibels(ratio: Tensor) -> Tensor:
     return 20 * ratio.log10()
 
 
-def curves(seed: int, *melodic: bool, ranges: MelodyRange | None = None) -> Tensor:
-    points = draw_melodies(numbers(seed), LENGTH, np.array(melodic), ranges or MelodyRange())
+def curves(seed: int, *melodic: bool) -> Tensor:
+    points = draw_melodies(numbers(seed), LENGTH, np.array(melodic))
     return fine_curves(torch.from_numpy(points).float(), LENGTH)
+
+
+def melodies(monkeypatch: pytest.MonkeyPatch, **ranges: Any) -> None:
+    for name, value in ranges.items():
+        monkeypatch.setattr(melody, name.upper(), value)
 
 
 def test_a_flat_curve_leaves_the_signal_as_it_is() -> None:
@@ -84,27 +81,27 @@ def test_past_the_source_there_is_silence() -> None:
     assert (out[510:] == 0).all()
 
 
-def test_curves_are_seeded_and_stay_within_their_limit() -> None:
-    ranges = MelodyRange(intervals=20.0, limit=9.0)
-    first = curves(1, True, True, False, ranges=ranges)
+def test_curves_are_seeded_and_stay_within_their_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    melodies(monkeypatch, intervals=20.0)
+    first = curves(1, True, True, False)
     assert first.shape == (3, LENGTH)
-    assert first.abs().max() <= 9.0
-    torch.testing.assert_close(first, curves(1, True, True, False, ranges=ranges))
-    assert not torch.equal(first, curves(2, True, True, False, ranges=ranges))
-    source = torch.ones(3, 1, ranges.source_length(LENGTH))  # is never exhausted
+    assert first.abs().max() <= melody.LIMIT
+    assert torch.equal(first, curves(1, True, True, False))
+    assert not torch.equal(first, curves(2, True, True, False))
+    source = torch.ones(3, 1, melody.source_length(LENGTH))  # is never exhausted
     assert (resample_along(source, first) > 0.99).all()
 
 
-def test_only_melodic_rows_have_several_notes() -> None:
-    still = MelodyRange(vibrato_depth=0.0, drift=0.0)
-    melodic, steady = curves(3, True, False, ranges=still)
+def test_only_melodic_rows_have_several_notes(monkeypatch: pytest.MonkeyPatch) -> None:
+    melodies(monkeypatch, vibrato_depth=0.0, drift=0.0)
+    melodic, steady = curves(3, True, False)
     assert melodic.max() - melodic.min() > 2
     assert steady.max() - steady.min() < 1e-5
 
 
-def test_vibrato_has_its_rate_and_depth() -> None:
-    ranges = MelodyRange(drift=0.0, vibrato_depth=1.0, vibrato_hertz=(5.0, 5.0))
-    curve = curves(4, *[False] * 20, ranges=ranges)
+def test_vibrato_has_its_rate_and_depth(monkeypatch: pytest.MonkeyPatch) -> None:
+    melodies(monkeypatch, drift=0.0, vibrato_depth=1.0, vibrato_hertz=(5.0, 5.0))
+    curve = curves(4, *[False] * 20)
     wavering = curve - curve.mean(dim=1, keepdim=True)
     assert 0.2 < float(wavering.abs().max()) <= 1.6
     strongest = wavering[wavering.abs().amax(dim=1).argmax()]
@@ -212,7 +209,7 @@ def test_a_choir_is_of_other_voices(rows: int) -> None:
 def test_leads_are_loud_and_within_their_notes() -> None:
     leads = solo_leads(numbers(3), 6, torch.zeros(6, 1, 2 * LENGTH))
     torch.testing.assert_close(rms(leads), torch.ones(6, 1, 1), atol=1e-3, rtol=0)
-    limits = 440 * 2 ** ((np.array([LOWEST_NOTE - 10, HIGHEST_NOTE + 10]) - 69) / 12)
+    limits = 440 * 2 ** ((np.array([melody.LOWEST_NOTE - 10, melody.HIGHEST_NOTE + 10]) - 69) / 12)
     assert (loudest_hertz(leads) > limits[0]).all()
     assert (loudest_hertz(leads) < limits[1] * 3).all()  # a partial may be the loudest
 

@@ -14,41 +14,40 @@ from torch.utils._pytree import tree_leaves
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.augment.draw import INPUT_LEVEL, LABEL, PAIR, STEREO_MIXES, VOICE, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
-from htmdsep.training.cache import UNIT, CachedStem, random_active_start
-from htmdsep.training.places import Sources, make_pool
+from htmdsep.training.cache import UNIT, CachedStem
+from htmdsep.training.places import Sources, active_place, make_pool
 from htmdsep.training.processes import load
+from tests.training.conftest import RATE, loudest_hertz
 
-RATE = 22_050
 LENGTH = 8_192
 CPU = torch.device("cpu")
 
 
-def stem(name: str, hertz: float, seconds: float = 4.0, channels: int = 1) -> CachedStem:
-    """Return a tone; of two channels the second lies a quarter of a turn later."""
+def stem(
+    name: str, hertz: float, seconds: float = 4.0, channels: int = 1, turn: float = 0.0
+) -> CachedStem:
+    """Return a tone; of two channels the second lies a part of a turn later."""
     time = np.arange(int(seconds * RATE)) / RATE
-    turns = hertz * time[:, None] - np.arange(channels) / 4
+    turns = hertz * time[:, None] - turn * np.arange(channels)
     samples = np.round(4000 * np.sin(2 * np.pi * turns)).astype(np.int16)
     return CachedStem(name, samples)
 
 
 def sources(channels: int = 1) -> Sources:
-    """Return a song, labels, two voices and two accompaniments, of which one is mono."""
+    """Return a song, labels, two mono voices and two accompaniments, of which one is mono."""
     song, label = (
         (
-            stem(f"{folder}/a/vocals", hertz, channels=channels),
-            stem(f"{folder}/a/accompaniment", 90, channels=channels),
+            stem(f"{folder}/a/vocals", hertz, channels=channels, turn=0.25),
+            stem(f"{folder}/a/accompaniment", 90, channels=channels, turn=0.25),
         )
         for folder, hertz in (("songs", 400), ("labels", 700))
     )
-    accompaniments = make_pool([stem("accompaniment/x", 80), song[1]])
-    assert accompaniments is not None
-    return Sources(
-        pairs=(song,),
-        labels=(label,),
-        song_voices=make_pool([song[0]]),
-        voices=make_pool([stem("voices/anna_1", 300), stem("voices/bert_1", 200)]),
-        accompaniments=accompaniments,
+    anna, bert, music = (
+        stem(name, hertz, channels=channels)
+        for name, hertz in (("voices/anna_1", 300), ("voices/bert_1", 200), ("accompaniment/x", 80))
     )
+    pools = map(make_pool, ([song[0]], [anna, bert], [music, song[1]]))
+    return Sources([song], [label], *pools)
 
 
 KINDS = ("pairs", "labels", "song_voices", "voiceless")
@@ -144,19 +143,12 @@ def test_silence_cuts_mixture_and_vocals_at_one_end() -> None:
     assert 0 < silent[:, 0, 0].sum() < len(cut)  # some begin late, others end early
 
 
-def pitches(signal: Tensor) -> Tensor:
-    """Return the loudest frequency in Hz of each row's first channel."""
-    spectrum = torch.fft.rfft(signal[:, 0] * torch.hann_window(LENGTH)).abs()
-    found: Tensor = spectrum.argmax(dim=1) * RATE / LENGTH
-    return found
-
-
 @pytest.mark.parametrize(("share", "hertz"), [("pairs", 400.0), ("labels", 700.0)])
 def test_pairs_move_together(share: str, hertz: float) -> None:
     settings = only(PLAIN, share)
     mixture, vocals = mixes(settings).batch(2)
     keys, below = (
-        12 * torch.log2(pitches(signal) / own)
+        12 * torch.log2(loudest_hertz(signal) / own)
         for signal, own in ((vocals, hertz), (mixture - vocals, 90.0))
     )
     assert keys.std() > 0.5
@@ -170,7 +162,7 @@ def test_pairs_move_together(share: str, hertz: float) -> None:
 def test_labels_have_a_share_where_there_are_any() -> None:
     kinds = mixes(MixSettings(), batch_size=4000).read(0).rows[:, 0]
     assert float((kinds == LABEL).float().mean()) == pytest.approx(0.15, abs=0.03)
-    bare = RandomMixes(replace(sources(), labels=()), MixSettings(), RATE, LENGTH, 4000, 0)
+    bare = RandomMixes(replace(sources(), labels=[]), MixSettings(), RATE, LENGTH, 4000, 0)
     kinds = bare.read(0).rows[:, 0]
     assert (kinds != LABEL).all()
     for kind, share in ((PAIR, 0.15), (VOICE, 0.57)):
@@ -178,7 +170,8 @@ def test_labels_have_a_share_where_there_are_any() -> None:
 
 
 def test_a_library_without_songs_or_without_voices_still_mixes() -> None:
-    for found in (replace(sources(), pairs=(), song_voices=None), replace(sources(), voices=None)):
+    none = make_pool([])
+    for found in (replace(sources(), pairs=[], song_voices=none), replace(sources(), voices=none)):
         _, vocals = RandomMixes(found, MixSettings(), RATE, LENGTH, 16, 0).batch(0)
         assert (vocals.abs().amax(dim=2) > 0).float().mean() > 0.4
 
@@ -189,7 +182,7 @@ def test_whole_mixes_are_played_faster_and_slower() -> None:
     mixture, vocals = mixes(replace(settings, speeds=1.0), batch_size=40).batch(0)
     assert mixture.shape == plain[0].shape
     sung, played = (
-        12 * torch.log2(pitches(part) / own)
+        12 * torch.log2(loudest_hertz(part) / own)
         for part, own in ((vocals, 400.0), (mixture - vocals, 90.0))
     )
     torch.testing.assert_close(sung, played, atol=0.8, rtol=0)
@@ -217,9 +210,8 @@ def test_stereo_rows_lie_near_the_centre_and_some_are_mono() -> None:
 
 @pytest.mark.parametrize(("difference", "mono"), [(0, True), (2, True), (200, False)])
 def test_channels_that_hardly_differ_count_as_mono(difference: int, mono: bool) -> None:
-    samples = stem("accompaniment/x", 80, channels=1).samples + np.array([0, difference], np.int16)
+    samples = stem("accompaniment/x", 80).samples + np.array([0, difference], np.int16)
     pool = make_pool([CachedStem("accompaniment/x", samples)])
-    assert pool is not None
     found = replace(sources(2), accompaniments=pool)
     settings = only(STEREO_MIXES)
     rows = RandomMixes(found, settings, RATE, LENGTH, 8, 0).read(0).rows
@@ -300,16 +292,6 @@ def test_mixing_stays_on_its_device_and_never_waits_for_it(settings: MixSettings
     assert watched.operations > 100 > watched.copies > 10
 
 
-def test_a_device_that_is_not_the_batchs_is_noticed() -> None:
-    here, there = torch.zeros(3), torch.zeros(3, device="meta")
-    with pytest.raises(AssertionError, match="meets cpu"), OnOneDevice("meta"):
-        torch.zeros(3)
-    with pytest.raises(NotImplementedError), OnOneDevice("meta"):
-        there.to("cpu")
-    with pytest.raises(AssertionError, match="meets cpu"), OnOneDevice("meta"):
-        here.to("meta")  # this one waits
-
-
 @pytest.mark.parametrize("settings", [MixSettings(), STEREO_MIXES])
 def test_excerpts_are_four_tensors_hardly_larger_than_the_batch(settings: MixSettings) -> None:
     """Each tensor that a worker sends holds a file open, and a process may have about 1 000."""
@@ -345,35 +327,30 @@ def test_sources_are_weighed_by_the_root_of_their_duration() -> None:
             stem("voices/bert_1", 200, 1),
         ]
     )
-    assert pool is not None
     np.testing.assert_allclose(pool.odds, [1 / 6, 3 / 6, 2 / 6], rtol=1e-3)
-    assert make_pool([]) is None
 
 
-def test_excerpts_avoid_silence() -> None:
-    samples = np.zeros(10_000, np.int16)
+def test_places_avoid_silence_and_short_stems_lie_within_the_excerpt() -> None:
+    samples = np.zeros((10_000, 1), np.int16)
     samples[9000:] = 5000
-    quiet = CachedStem("voices/x", samples)
-    starts = [random_active_start(np.random.default_rng(seed), quiet, 500) for seed in range(200)]
-    sounding = np.mean([start > 8500 for start in starts])
+    quiet, short = CachedStem("voices/x", samples), stem("voices/x", 300, 0.1)
+    rngs = [np.random.default_rng(seed) for seed in range(200)]
+    sounding = np.mean([active_place(rng, quiet, 500).start > 8500 for rng in rngs])
     assert sounding > 0.25  # 0.05 by chance, 0.4 after five attempts
-
-
-def test_short_stems_start_within_the_excerpt() -> None:
-    short = stem("voices/x", 300, 0.1)
-    start = random_active_start(np.random.default_rng(0), short, 4000)
-    assert 2205 - 4000 <= start <= 0
+    starts = [active_place(rng, short, 4000).start for rng in rngs]
+    assert 2205 - 4000 <= min(starts) < 0 and max(starts) <= 0
 
 
 def numbered(name: str, frames: int, first: int) -> CachedStem:
     """Return a stem whose segments of 100 samples each hold one value of their own."""
-    return CachedStem(name, (first + np.arange(frames) // 100).astype(np.int16) * 10)
+    samples = (first + np.arange(frames) // 100).astype(np.int16) * 10
+    return CachedStem(name, samples[:, None])
 
 
-SONGS = tuple(
-    (numbered("v", frames, first), CachedStem("a", np.zeros(frames, np.int16)))
+SONGS = [
+    (numbered("v", frames, first), CachedStem("a", np.zeros((frames, 1), np.int16)))
     for frames, first in ((1050, 1), (760, 101))
-)
+]
 
 
 def values(batches: SongSegments, step: int) -> list[int]:

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
@@ -20,12 +19,7 @@ from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.recipe import OURS, PAPER, PRESETS, SPECTRAL, Recipe
 from htmdsep.weights.file import WeightsInfo, save_weights
-
-
-def invoke(*arguments: object) -> tuple[int, str]:
-    result = CliRunner().invoke(cli.command, [str(word) for word in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.output
+from tests.training.conftest import invoke
 
 
 def given(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> TrainOptions:
@@ -73,39 +67,35 @@ def test_the_help_is_grouped() -> None:
     assert output.index("Recipe:") < output.rindex("--loss") < output.index("Length:")
 
 
-def test_norms_are_not_kept_of_weights_that_are_drawn(tmp_path: Path) -> None:
-    code, output = invoke("run", tmp_path, "--out", tmp_path / "run", "--preset=spectral")
-    assert code == 1 and "--start-from spectral" in output
-
-
-def test_an_empty_or_missing_folder_says_what_was_looked_for(tmp_path: Path) -> None:
-    code, output = invoke("run", tmp_path, "--out", tmp_path / "out")
-    assert code == 1
-    assert "no song found" in output
-    assert "songs/<title>/{vocals,accompaniment}.*" in output
-    code, output = invoke("run", tmp_path / "nothing", "--out", tmp_path / "out")
-    assert code == 1
-    assert "is not a folder" in output
-
-
-def test_a_run_is_not_overwritten(tmp_path: Path) -> None:
-    (tmp_path / "last.pt").touch()
-    code, output = invoke("run", tmp_path, "--out", tmp_path)
-    assert code == 1
-    assert "give --resume" in output
-
-
 SHORT = ("--steps=3", "--segment-length=8192", "--batch-size=1", "--workers=1", "--encoder=64", 32)
 
 
-def test_a_folder_that_cannot_be_is_told_before_anything_is_trained(
-    tmp_path: Path, corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.mark.parametrize(
+    ("folder", "out", "words", "message"),
+    [
+        ("empty", "new", (), "songs/<title>/{vocals,accompaniment}.*"),
+        ("nothing", "new", (), "is not a folder"),
+        ("corpus", "new", ("--preset=spectral",), "--start-from spectral"),
+        ("corpus", "ended", (), "give --resume"),
+        ("corpus", "song.wav", (), "cannot make the folder"),
+        ("loose", "new", ("--preset=paper",), "needs songs/<title>"),
+    ],
+)
+def test_what_cannot_be_is_told_before_anything_is_trained(
+    tmp_path: Path, corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch,
+    folder: str, out: str, words: tuple[str, ...], message: str,
+) -> None:  # fmt: skip
     monkeypatch.setattr("htmdsep.training.run.train", None)
+    for name in ("empty", "ended", "loose"):
+        (tmp_path / name).mkdir()
+    for name in ("voices", "accompaniment"):
+        (tmp_path / "loose" / name).symlink_to(corpus / name)
+    (tmp_path / "corpus").symlink_to(corpus)
+    (tmp_path / "ended" / "last.pt").touch()
     (tmp_path / "song.wav").touch()
-    code, output = invoke("run", corpus, "--cache", cache, "--out", tmp_path / "song.wav", *SHORT)
-    assert code == 1
-    assert "cannot make the folder" in output
+    places = (tmp_path / folder, "--cache", cache, "--out", tmp_path / out)
+    code, output = invoke("run", *places, *words)
+    assert code == 1 and message in output
 
 
 def test_a_run_whose_loss_is_lost_ends_as_a_failure(
@@ -151,40 +141,21 @@ def test_a_run_is_ended_by_a_signal_and_keeps_others_out(
     assert errors.count("step 1,") == 1 and "\r" not in errors  # bars are for terminals
 
 
-def test_the_paper_needs_songs(tmp_path: Path, corpus: Path, cache: Path) -> None:
-    loose = tmp_path / "loose"
-    loose.mkdir()
-    for name in ("voices", "accompaniment"):
-        (loose / name).symlink_to(corpus / name)
-    code, output = invoke(
-        "run", loose, "--out", tmp_path / "out", "--cache", cache, "--preset", "paper"
-    )
-    assert code == 1
-    assert "needs songs/<title>" in output
-
-
-def test_weights_are_scored(tmp_path: Path, corpus: Path, cache: Path) -> None:
+def test_weights_are_scored_by_file_and_by_name(tmp_path: Path, corpus: Path, cache: Path) -> None:
     config = HTMDNetConfig(
         segment_length=4096, encoder_channels=8, blocks=1, denoiser_levels=3, lstm_layers=1
     )
     path = tmp_path / "w.safetensors"
-    info = WeightsInfo("w", config, "CC0", {})
-    save_weights(path, HTMDNet(config), info, torch.float32)
+    save_weights(path, HTMDNet(config), WeightsInfo("w", config, "CC0", {}), torch.float32)
     scored = {}
-    for what in (path, "mixture", "oracle"):
+    for what in (str(path), "htmdnet-fast", "mixture", "oracle"):
         code, output = invoke("score", what, corpus, "--cache", cache)
         assert code == 0, output
         scored[what] = json.loads(output[output.index("{") : output.index("}") + 1])
-        assert scored[what]["set"] == "validation"
-        assert scored[what]["windows"] == 1
+        assert (scored[what]["set"], scored[what]["windows"]) == ("validation", 1)
     wanted = {"sdr", "sdr_lower", "sdr_upper", "sdr_mean", "si_sdr", "pes", "accompaniment_sdr"}
-    assert wanted <= scored[path].keys()
-    assert scored["oracle"]["sdr"] > max(scored["mixture"]["sdr"], scored[path]["sdr"]) + 3
-
-
-def test_bundled_weights_are_scored_by_name(corpus: Path, cache: Path) -> None:
-    code, output = invoke("score", "htmdnet-fast", corpus, "--cache", cache)
-    assert code == 0, output
-    assert json.loads(output[output.index("{") : output.index("}") + 1])["windows"] == 1
+    assert wanted <= scored[str(path)].keys()
+    others = (scored[what]["sdr"] for what in (str(path), "mixture"))
+    assert scored["oracle"]["sdr"] > max(others) + 3
     code, output = invoke("score", "nobody", corpus, "--cache", cache)
     assert code == 1 and "nobody" in output

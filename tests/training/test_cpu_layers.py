@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import PLAIN, HTMDNet
 from htmdsep.training.cpu_layers import CPU_LAYERS, Decoder, Depthwise, Encoder
+from tests.training.conftest import TINY
 
 
 def outputs_and_gradients(network: nn.Module, mixture: Tensor, *, bf16: bool) -> list[Tensor]:
@@ -39,25 +40,16 @@ def rms(values: Tensor) -> float:
 
 
 @pytest.mark.usefixtures("compiling")
-def test_cpu_layers_change_nothing(tiny_config: HTMDNetConfig) -> None:
-    plain, fast, mixture = twins(tiny_config)
-    ours = outputs_and_gradients(fast, mixture, bf16=False)
-    wanted = outputs_and_gradients(plain, mixture, bf16=False)
-    assert len(ours) == len(wanted) == 2 + len(list(plain.parameters()))
-    for one, other in zip(ours, wanted, strict=True):
-        assert rms(one - other) <= 1e-4 * rms(other) + 1e-7
-    for one, other in zip(fast.buffers(), plain.buffers(), strict=True):
-        torch.testing.assert_close(one, other, atol=1e-6, rtol=1e-4)  # batch-norm statistics
-
-
-@pytest.mark.usefixtures("compiling")
-def test_cpu_layers_are_as_exact_in_bf16(tiny_config: HTMDNetConfig) -> None:
-    plain, fast, mixture = twins(tiny_config)
-    exact = outputs_and_gradients(plain, mixture, bf16=False)
-    usual = outputs_and_gradients(plain, mixture, bf16=True)
-    ours = outputs_and_gradients(fast, mixture, bf16=True)
-    for wanted, other, one in zip(exact, usual, ours, strict=True):
-        assert rms(one - wanted) <= 3 * rms(other - wanted) + 0.02 * rms(wanted) + 1e-7
+def test_cpu_layers_change_nothing_and_are_as_exact_in_bf16() -> None:
+    plain, fast, mixture = twins(TINY)
+    exact, ours = (outputs_and_gradients(one, mixture, bf16=False) for one in (plain, fast))
+    usual, rough = (outputs_and_gradients(one, mixture, bf16=True) for one in twins(TINY)[:2])
+    assert len(ours) == len(exact) == 2 + len(list(plain.parameters()))
+    for wanted, one, other, another in zip(exact, ours, usual, rough, strict=True):
+        assert rms(one - wanted) <= 1e-4 * rms(wanted) + 1e-7
+        assert rms(another - wanted) <= 3 * rms(other - wanted) + 0.02 * rms(wanted) + 1e-7
+    for buffer, known in zip(fast.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(buffer, known, atol=1e-6, rtol=1e-4)  # batch-norm statistics
 
 
 @pytest.mark.usefixtures("compiling")
@@ -96,8 +88,8 @@ def test_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> None:
         torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_weights_are_drawn_and_named_alike(tiny_config: HTMDNetConfig) -> None:
-    plain, fast, _ = twins(tiny_config)
+def test_weights_are_drawn_and_named_alike() -> None:
+    plain, fast, _ = twins(TINY)
     drawn, others = plain.state_dict(), fast.state_dict()
     assert list(drawn) == list(others)
     assert all(torch.equal(drawn[name], others[name]) for name in drawn)

@@ -5,14 +5,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
-from htmdsep.training.cli import command
 from htmdsep.training.export import current_commit, describe_command, read_credits
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
+from tests.training.conftest import TINY, invoke
 
 
 def written(path: Path, config: HTMDNetConfig, value: float) -> tuple[str, str]:
@@ -25,13 +24,11 @@ def written(path: Path, config: HTMDNetConfig, value: float) -> tuple[str, str]:
     return str(path), save_weights(path, network, info, torch.float16)
 
 
-def test_the_mean_of_weights(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
-    files = [written(tmp_path / f"{n}.safetensors", tiny_config, n) for n in (1.0, 2.0, 6.0)]
+def test_the_mean_of_weights(tmp_path: Path) -> None:
+    files = [written(tmp_path / f"{n}.safetensors", TINY, n) for n in (1.0, 2.0, 6.0)]
     out = tmp_path / "mean.safetensors"
-    result = CliRunner().invoke(
-        command, ["average", *(path for path, _ in files), "--out", str(out), "--name", "mean"]
-    )
-    assert result.exit_code == 0, result.output
+    code, output = invoke("average", *(path for path, _ in files), "--out", out, "--name", "mean")
+    assert code == 0, output
     network, info = load_weights(out)
     assert (info.name, info.licence) == ("mean", "CC0-1.0")
     assert info.provenance == {"steps": 1, "averaged": [digest for _, digest in files]}
@@ -39,39 +36,44 @@ def test_the_mean_of_weights(tmp_path: Path, tiny_config: HTMDNetConfig) -> None
         assert not tensor.is_floating_point() or (tensor == 3).all(), name
 
 
-def test_what_cannot_be_averaged(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
-    one, _ = written(tmp_path / "one.safetensors", tiny_config, 1.0)
-    other, _ = written(tmp_path / "other.safetensors", replace(tiny_config, blocks=1), 1.0)
+def test_what_cannot_be_averaged(tmp_path: Path) -> None:
+    one, _ = written(tmp_path / "one.safetensors", TINY, 1.0)
+    other, _ = written(tmp_path / "other.safetensors", replace(TINY, blocks=1), 1.0)
     for weights, message in (
         ([one], "two weights or more"),
         ([one, other], "is of another network than"),
         ([one, "unheard-of"], "no weights"),
     ):
-        result = CliRunner().invoke(command, ["average", *weights, "--out", "x", "--name", "x"])
-        assert result.exit_code == 1 and message in result.output
+        code, output = invoke("average", *weights, "--out", tmp_path / "x", "--name", "x")
+        assert code == 1 and message in output
 
 
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-
-
-def test_export_wants_credits(tmp_path: Path) -> None:
+@pytest.mark.parametrize("mark", ["", "\ufeff"])  # as spreadsheets save it
+def test_credits_are_rows_by_their_columns(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "credits.csv"
-    path.write_text("files,source,licence\nvoices/*,me,CC0\n")
+    path.write_text(f"{mark}files,source,licence\nvoices/*,me,CC0\n", encoding="utf-8")
     assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
-    path.write_text("\ufefffiles,source,licence\nvoices/*,me,CC0\n")  # as spreadsheets save it
-    assert read_credits(path) == [{"files": "voices/*", "source": "me", "licence": "CC0"}]
-    for row in ("voices/*,me", "voices/*,,CC0", "voices/*,me,CC0,more"):
-        path.write_text(f"files,source,licence\na,b,c\n{row}\n")
-        with pytest.raises(HtmdsepError, match="row 2: give a source, a licence"):
-            read_credits(path)
-    path.write_text("files,source\nvoices/*,me\n")
-    with pytest.raises(HtmdsepError, match="columns source and licence"):
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("files,source,licence\na,b,c\nvoices/*,me\n", "row 2: give a source, a licence"),
+        ("files,source,licence\na,b,c\nvoices/*,,CC0\n", "row 2: give a source, a licence"),
+        ("files,source,licence\na,b,c\nvoices/*,me,CC0,more\n", "row 2: give a source, a licence"),
+        ("files,source\nvoices/*,me\n", "columns source and licence"),
+        (None, "cannot read the credits"),
+    ],
+)
+def test_export_wants_credits(tmp_path: Path, content: str | None, message: str) -> None:
+    path = tmp_path / "credits.csv"
+    if content is not None:
+        path.write_text(content)
+    with pytest.raises(HtmdsepError, match=message):
         read_credits(path)
-    words = ["export", "x.pt", "y.safetensors", "--name=x", "--licence=CC0", f"--credits={path}"]
-    result = CliRunner().invoke(command, words)
-    assert result.exit_code == 1 and "columns source" in result.output
+    words = ("--name=x", "--licence=CC0", "--credits", path)
+    code, output = invoke("export", tmp_path / "x.pt", tmp_path / "y.safetensors", *words)
+    assert code == 1 and message in output
 
 
 def test_commands_are_told_without_folders() -> None:

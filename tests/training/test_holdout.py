@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -11,26 +12,31 @@ from htmdsep.datasets.folders import Library, Song, Stem
 from htmdsep.errors import HtmdsepError
 from htmdsep.training.cache import CachedStem
 from htmdsep.training.holdout import (
+    RECIPES,
     HeldOut,
     ValidationSet,
-    describe,
     hold_out,
     make_validation_set,
-    packaged_recipes,
 )
 
 RATE = 1000
 
 
-def library(songs: int = 0, voices: int = 0, accompaniments: int = 0) -> Library:
+def song(title: str, kind: str = "songs") -> Song:
+    return Song(title, *(Stem(f"{kind}/{title}/{part}", ()) for part in ("vocals", "music")))
+
+
+def library(songs: int = 0, voices: int = 0, accompaniments: int = 0, labels: int = 0) -> Library:
     return Library(
-        songs=[
-            Song(f"song {n}", Stem(f"songs/song {n}/vocals", ()), Stem(f"songs/song {n}/acc", ()))
-            for n in range(songs)
-        ],
+        songs=[song(f"song {n}") for n in range(songs)],
         voices=[Stem(f"voices/v{n}.wav", ()) for n in range(voices)],
         accompaniments=[Stem(f"accompaniment/a{n}.wav", ()) for n in range(accompaniments)],
+        labels=[song(f"song {n}", "labels") for n in range(labels)],
     )
+
+
+def titles(found: Iterable[Song | Stem]) -> list[str]:
+    return [one.title for one in found]
 
 
 def write(path: Path, described: object) -> str:
@@ -39,61 +45,45 @@ def write(path: Path, described: object) -> str:
 
 
 def test_what_is_held_out_is_not_trained_on(tmp_path: Path) -> None:
-    recipe = write(
-        tmp_path / "x.json",
-        {
-            "pairs": {"songs": ["song [01]"]},
-            "mixed": {"voices": [["v0.*"], ["v[12].wav"]], "accompaniment": ["a3.wav"]},
-        },
-    )
-    whole = library(3, 4, 4)
-    rest, (pairs, mixed) = hold_out(whole, describe(whole, recipe))
-    assert [song.title for song in pairs.songs] == ["song 0", "song 1"]
-    assert pairs.level is None
-    assert [len(group) for group in mixed.voices] == [1, 2]
-    assert mixed.level == -5
-    assert [song.title for song in rest.songs] == ["song 2"]
-    assert [stem.name for stem in rest.voices] == ["voices/v3.wav"]
-    assert [stem.name for stem in rest.accompaniments] == [
-        f"accompaniment/a{n}.wav" for n in range(3)
-    ]
+    described = {
+        "pairs": {"songs": ["song [01]"]},
+        "mixed": {"voices": [["v0.*"], ["v[12].wav"]], "accompaniment": ["a3.wav"]},
+    }
+    rest, (pairs, mixed) = hold_out(library(3, 4, 4), write(tmp_path / "x.json", described))
+    assert (titles(pairs.songs), pairs.level) == (["song 0", "song 1"], None)
+    assert (*map(titles, mixed.voices), mixed.level) == (["v0.wav"], ["v1.wav", "v2.wav"], -5)
+    assert (titles(rest.songs), titles(rest.voices)) == (["song 2"], ["v3.wav"])
+    assert titles(rest.accompaniments) == ["a0.wav", "a1.wav", "a2.wav"]
 
 
 def test_without_a_description_every_seventh_is_held_out() -> None:
-    whole = library(15)
-    rest, (held,) = hold_out(whole, describe(whole, None))
-    assert [song.title for song in held.songs] == ["song 0", "song 7", "song 14"]
+    rest, (held,) = hold_out(library(15), None)
+    assert titles(held.songs) == ["song 0", "song 7", "song 14"]
     assert len(rest.songs) == 12
-    loose = library(0, 8, 3)
-    rest, (held,) = hold_out(loose, describe(loose, None))
-    assert len(rest.voices) == 6
-    assert len(rest.accompaniments) == 2
+    rest, (held,) = hold_out(library(0, 8, 3), None)
+    assert (len(rest.voices), len(rest.accompaniments), held.level) == (6, 2, -5)
 
 
 def test_too_little_to_hold_anything_out_is_an_error() -> None:
     with pytest.raises(HtmdsepError, match="too little to hold anything out"):
-        describe(library(1, 1, 5), None)
+        hold_out(library(1, 1, 5), None)
 
 
-@pytest.mark.parametrize(("recipe", "count"), [("musdb-3-1", 25), ("musdb-86-14", 14)])
-def test_the_splits_of_musdb_are_recorded(recipe: str, count: int) -> None:
-    (described,) = describe(library(), recipe).values()
-    titles = described.songs
-    assert len(set(titles)) == count
-    assert all(title.count(" - ") == 1 for title in titles)
-    whole = library()
-    whole.songs = [Song(title, Stem("v", ()), Stem("a", ())) for title in [*titles, "X - Y"]]
-    rest, (held,) = hold_out(whole, describe(whole, recipe))
-    assert len(held.songs) == count
-    assert [song.title for song in rest.songs] == ["X - Y"]
+def packaged_songs(name: str) -> list[str]:
+    return list(json.loads((RECIPES / f"{name}.json").read_text())["validation"]["songs"])
 
 
-def test_musdb_is_split_three_to_one_unless_told_otherwise() -> None:
-    whole = library()
-    whole.is_musdb = True
-    assert describe(whole, None) == describe(whole, "musdb-3-1")
-    smaller = describe(whole, "musdb-86-14")["validation"].songs
-    assert {*smaller} < {*describe(whole, None)["validation"].songs}
+@pytest.mark.parametrize("recipe", [None, "musdb-3-1", "musdb-86-14"])
+def test_musdb_is_split_three_to_one_unless_told_otherwise(recipe: str | None) -> None:
+    songs = [song(title) for title in [*packaged_songs(recipe or "musdb-3-1"), "X - Y"]]
+    rest, (held,) = hold_out(Library(songs, is_musdb=True), recipe)
+    assert list(held.songs) == songs[:-1] and rest.songs == songs[-1:]
+
+
+def test_the_splits_of_musdb_are_recorded() -> None:
+    larger, smaller = (packaged_songs(name) for name in ("musdb-3-1", "musdb-86-14"))
+    assert (len(larger), len(smaller)) == (25, 14) and {*smaller} < {*larger}
+    assert len({*larger}) == 25 and all(title.count(" - ") == 1 for title in larger)
 
 
 @pytest.mark.parametrize(
@@ -119,25 +109,26 @@ def test_a_description_that_does_not_fit_is_an_error(
 ) -> None:
     whole = library(2, 2, 2)
     with pytest.raises(HtmdsepError, match=message):
-        hold_out(whole, describe(whole, write(tmp_path / "x.json", described)))
+        hold_out(whole, write(tmp_path / "x.json", described))
 
 
 def test_an_unknown_description_names_those_that_exist() -> None:
     with pytest.raises(HtmdsepError, match="musdb-3-1, musdb-86-14, open-corpus"):
-        describe(library(), "nowhere.json")
-    assert "open-corpus" in packaged_recipes()
+        hold_out(library(), "nowhere.json")
 
 
 def noise(name: str, seconds: int, silent: slice = slice(0)) -> CachedStem:
     samples = np.random.default_rng(len(name)).integers(-3000, 3000, seconds * RATE)
     samples[silent] = 0
-    return CachedStem(name, samples.astype(np.int16))
+    return CachedStem(name, samples.astype(np.int16)[:, None])
 
 
 def held_song(level: float | None, silent: slice = slice(0)) -> ValidationSet:
-    song = Song("a", Stem("v", ()), Stem("acc", ()))
-    cached = {"v": noise("v", 45, silent), "acc": noise("acc", 45)}
-    held = HeldOut("x", (song,), (), (), level, 0, 0)
+    names = ("songs/a/vocals", "songs/a/music")
+    cached = {
+        name: noise(name, 45, where) for name, where in zip(names, (silent, slice(0)), strict=True)
+    }
+    held = HeldOut("x", (song("a"),), level=level)
     return make_validation_set(held, cached, RATE)
 
 
@@ -173,40 +164,22 @@ def test_a_set_without_windows_is_an_error() -> None:
 
 def test_mixed_windows_take_every_group_alike() -> None:
     cached = {name: noise(name, 20) for name in ("a", "bb", "ccc", "m")}
-    held = HeldOut(
-        "x",
-        (),
-        ((Stem("a", ()), Stem("bb", ())), (Stem("ccc", ()),)),
-        (Stem("m", ()),),
-        -5.0,
-        12,
-        3,
-    )
-    windows = make_validation_set(held, cached, RATE)
-    names = [window.vocals.stem.name for window in windows.windows]
+    voices, music = ((Stem("a", ()), Stem("bb", ())), (Stem("ccc", ()),)), (Stem("m", ()),)
+    held = HeldOut("x", (), voices, music, -5.0, 12, 3)
+    windows = make_validation_set(held, cached, RATE).windows
+    names = [vocals.stem.name for vocals, _ in windows]
     assert sorted(names) == ["a"] * 3 + ["bb"] * 3 + ["ccc"] * 6
-    assert windows == make_validation_set(held, cached, RATE)
-    assert [window.vocals.stem.name for window in windows.every(5).windows] == names[::5]
+    assert windows == make_validation_set(held, cached, RATE).windows
+    assert windows[::5] == make_validation_set(held, cached, RATE, 5).windows
 
 
 def test_labels_are_held_out_as_they_are_and_may_be_silent(tmp_path: Path) -> None:
-    whole = library(2)
-    whole.labels = [
-        Song(f"song {n}", *(Stem(f"labels/song {n}/{part}", ()) for part in ("vocals", "acc")))
-        for n in range(3)
-    ]
     recipe = write(tmp_path / "x.json", {"agreement": {"labels": ["song [02]"]}})
-    rest, (held,) = hold_out(whole, describe(whole, recipe))
-    assert [song.vocals.name for song in held.songs] == [
-        "labels/song 0/vocals",
-        "labels/song 2/vocals",
-    ]
-    assert held.level is None
-    assert (len(rest.songs), [song.title for song in rest.labels]) == (2, ["song 1"])
-    samples = np.full(30 * RATE, 99, np.int16)
-    cached = {
-        name: CachedStem(name, samples)
-        for name in ("labels/song 0/vocals", "labels/song 0/acc", "labels/song 2/acc")
-    }
+    rest, (held,) = hold_out(library(2, labels=3), recipe)
+    assert (titles(held.songs), held.level) == (["song 0", "song 2"], None)
+    assert (titles(rest.songs), titles(rest.labels)) == (["song 0", "song 1"], ["song 1"])
+    known = held.songs[0].vocals, held.songs[0].accompaniment, held.songs[1].accompaniment
+    samples = np.full((30 * RATE, 1), 99, np.int16)
+    cached = {stem.name: CachedStem(stem.name, samples) for stem in known}
     windows = make_validation_set(held, cached, RATE).windows
-    assert [window.vocals.stem.name for window in windows] == ["labels/song 0/vocals"] * 3
+    assert [vocals.stem.name for vocals, _ in windows] == ["labels/song 0/vocals"] * 3

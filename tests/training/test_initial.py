@@ -6,14 +6,15 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htmdsep.networks.config import HTMDNetConfig, WaveUNetConfig
+from htmdsep.networks.config import WaveUNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.networks.waveunet import WaveUNet
 from htmdsep.training.initial import draw_weights, encode_frequencies
+from tests.training.conftest import TINY
 
 
-def test_our_htmdnet_begins_with_its_masked_estimate(tiny_config: HTMDNetConfig) -> None:
-    network = HTMDNet(tiny_config)
+def test_our_htmdnet_begins_with_its_masked_estimate() -> None:
+    network = HTMDNet(TINY)
     mixture = torch.randn(2, 1, 4096) / 10
     draw_weights(network, 0, like_keras=False)
     output = network(mixture)
@@ -22,12 +23,8 @@ def test_our_htmdnet_begins_with_its_masked_estimate(tiny_config: HTMDNetConfig)
 
 
 @pytest.mark.parametrize(("channels", "kernel", "stride"), [(64, 16, 8), (64, 64, 16), (64, 48, 8)])
-def test_our_masking_network_begins_transparent(
-    tiny_config: HTMDNetConfig, channels: int, kernel: int, stride: int
-) -> None:
-    config = replace(
-        tiny_config, encoder_channels=channels, encoder_kernel=kernel, encoder_stride=stride
-    )
+def test_our_masking_network_begins_transparent(channels: int, kernel: int, stride: int) -> None:
+    config = replace(TINY, encoder_channels=channels, encoder_kernel=kernel, encoder_stride=stride)
     masking = HTMDNet(config).masking
     encode_frequencies(masking)
     mixture = torch.randn(2, 1, 4096)
@@ -40,10 +37,10 @@ def test_our_masking_network_begins_transparent(
 
 @pytest.mark.parametrize(("channels", "kernel", "stride"), [(8, 16, 8), (32, 16, 12), (33, 16, 8)])
 def test_encoders_that_cannot_be_transparent_stay_as_drawn(
-    tiny_config: HTMDNetConfig, channels: int, kernel: int, stride: int
+    channels: int, kernel: int, stride: int
 ) -> None:
     config = replace(
-        tiny_config,
+        TINY,
         segment_length=4096 * 3,
         encoder_channels=channels,
         encoder_kernel=kernel,
@@ -55,8 +52,8 @@ def test_encoders_that_cannot_be_transparent_stay_as_drawn(
     assert torch.equal(masking.encoder.weight, before)
 
 
-def test_weights_like_keras_are_seeded(tiny_config: HTMDNetConfig) -> None:
-    first, second, third = (HTMDNet(tiny_config) for _ in range(3))
+def test_weights_like_keras_are_seeded() -> None:
+    first, second, third = (HTMDNet(TINY) for _ in range(3))
     for network, seed in ((first, 1), (second, 1), (third, 2)):
         draw_weights(network, seed, like_keras=True)
     names = ["masking.encoder.weight", "denoising.output.weight"]

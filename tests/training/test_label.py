@@ -5,19 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
 
 from htmdsep.datasets.folders import find_library
-from htmdsep.training.cli import command
-
-RATE = 22_050
+from tests.training.conftest import RATE, invoke
 
 
 def label(songs: Path, out: Path, weights: Path) -> tuple[int, str]:
-    words = ["label", str(songs), str(out), "--weights", str(weights), "--shifts", "1"]
-    result = CliRunner().invoke(command, words)
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result.exit_code, result.output
+    return invoke("label", songs, out, "--weights", weights, "--shifts=1")
 
 
 def test_songs_become_labels_that_add_up_and_stay(
@@ -61,5 +55,5 @@ def test_songs_of_one_name_are_refused_before_anything_is_separated(
 
 @pytest.mark.parametrize("command_name", ["label", "sing"])
 def test_a_folder_without_audio_is_told(tmp_path: Path, command_name: str) -> None:
-    done = CliRunner().invoke(command, [command_name, str(tmp_path), str(tmp_path / "out")])
-    assert done.exit_code == 1 and "no audio found" in done.output
+    code, output = invoke(command_name, tmp_path, tmp_path / "out")
+    assert code == 1 and "no audio found" in output

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from htmdsep.training.log import append_row, read_rows
+from htmdsep.training.log import append_row, read_rows, reporter
 
 FIRST, SECOND = {"step": 1.0, "sdr": 0.5}, {"step": 2.0, "sdr": float("nan"), "loss": 0.25}
 WANTED = [{"step": "1.0", "sdr": "0.5", "loss": ""}, {"step": "2.0", "sdr": "nan", "loss": "0.25"}]
@@ -37,3 +37,14 @@ def test_what_is_no_log_is_moved_aside_and_told(
     (aside,) = (path for path in tmp_path.iterdir() if path != log)
     assert aside.read_bytes() == content
     assert aside.name in capsys.readouterr().err
+
+
+def test_events_hold_every_figure_at_its_step(tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    report = reporter(tmp_path, tensorboard=True)
+    for step in (2, 4):
+        report({"step": step, "minutes": 1.0, "loss": 1 / step, "x_sdr": step})
+    events = EventAccumulator(str(tmp_path / "events")).Reload()
+    assert [(event.step, event.value) for event in events.Scalars("loss")] == [(2, 0.5), (4, 0.25)]

@@ -5,10 +5,10 @@ import math
 import pytest
 import torch
 
-from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.training.losses import RATIO, RATIO_FLOOR, VARIANTS, LossSettings, supervise
 from htmdsep.training.recipe import OURS
+from tests.training.conftest import TINY
 
 TARGET = torch.zeros(2, 1, 4096)
 OUTPUT = NetworkOutput(TARGET + 0.5, TARGET + 0.2)  # MSE 0.25 and 0.04, MAE 0.5 and 0.2
@@ -62,8 +62,8 @@ def test_gradients_are_finite_also_at_silence(settings: LossSettings) -> None:
     assert estimate.grad.isfinite().all()
 
 
-def test_our_loss_reaches_every_weight(tiny_config: HTMDNetConfig) -> None:
-    network = HTMDNet(tiny_config)
+def test_our_loss_reaches_every_weight() -> None:
+    network = HTMDNet(TINY)
     mixture, vocals = torch.randn(2, 3, 1, 4096) / 10
     supervise(network(mixture), mixture, vocals, OURS.loss).total.backward()  # type: ignore[no-untyped-call]
     for name, value in network.named_parameters():

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from htmdsep.training.processes import World, join_processes
+from htmdsep.training.processes import World
 from htmdsep.training.state import read_checkpoint
 from tests.training import ddp_worker
 
@@ -50,12 +50,3 @@ def test_two_processes_equal_one(tmp_path: Path) -> None:
     before, after = ddp_worker.initial_network().state_dict(), alone.network.state_dict()
     for name in ("masking.encoder.weight", "denoising.output.weight"):
         assert (after[name] - before[name]).abs().max() > 1e-4
-
-
-def test_alone_a_process_is_the_main_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
-    with join_processes(torch.device("cpu")) as world:
-        assert world.is_main
-        assert world.broadcast(1.0, 2.0) == [1.0, 2.0]
-        network = torch.nn.Linear(1, 1)
-        assert world.parallel(network) is network

@@ -50,6 +50,16 @@ def test_only_in_a_run_with_an_end_the_masking_network_learns_alone() -> None:
     assert not limited.is_masking_alone(limited.progress(3, 31.0))
 
 
+def test_validations_come_every_so_many_steps_or_at_multiples_of_a_time() -> None:
+    stepped = replace(SHORT, epoch_minutes=None, epoch_steps=3)
+    assert [step for step in range(1, 8) if stepped.is_due(step, 0.0, 1e9)] == [3, 6]
+    timed = replace(SHORT, epoch_minutes=12.0, max_minutes=40.0)
+    due = [end for end in range(1, 41) if timed.is_due(end, 60.0 * (end - 1), 60.0 * end)]
+    assert due == [12, 24, 36]  # however many pieces the run is cut into
+    assert not timed.is_over(2399.0) and timed.is_over(2400.0)
+    assert not replace(timed, max_minutes=None).is_over(1e9)
+
+
 def test_the_papers_preset_is_the_slides_protocol() -> None:
     assert (PAPER.segment_length, PAPER.batch_size, PAPER.epochs) == (16_384, 8, 150)
     assert PAPER.rate(0, 0.0) == PAPER.rate(10**6, 1.0) == 1e-4

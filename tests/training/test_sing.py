@@ -5,9 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from click.testing import CliRunner
 
-from htmdsep.training.cli import command
 from htmdsep.training.sing import (
     FRAME_SECONDS,
     LONGER,
@@ -17,6 +15,7 @@ from htmdsep.training.sing import (
     lengthen,
     sing,
 )
+from tests.training.conftest import invoke
 
 RNG = np.random.default_rng
 
@@ -89,9 +88,8 @@ def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: P
     (tmp_path / "in" / "anna").mkdir(parents=True)
     soundfile.write(tmp_path / "in" / "anna" / "1.wav", speech(2.0), SAMPLE_RATE)
     soundfile.write(tmp_path / "in" / "noise.wav", RNG(0).standard_normal(24_000) / 9, SAMPLE_RATE)
-    done = CliRunner().invoke(command, ["sing", str(tmp_path / "in"), str(tmp_path / "out")])
-    assert done.exit_code == 0, done.output
-    assert done.stdout == f"1 files in {tmp_path / 'out'}\n"
-    assert "noise.wav has hardly any voice" in done.output
+    code, output = invoke("sing", tmp_path / "in", tmp_path / "out")
+    assert code == 0 and "noise.wav has hardly any voice" in output
+    assert output.splitlines()[-1] == f"1 files in {tmp_path / 'out'}"
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "anna-1.wav.flac" and soundfile.info(path).duration > 1.9

@@ -7,10 +7,10 @@ import torch
 from torch import nn
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.recipe import OURS
 from htmdsep.training.state import (
+    RunState,
     averaged_network,
     fresh_state,
     moving_average,
@@ -18,6 +18,12 @@ from htmdsep.training.state import (
     restore,
     save_state,
 )
+from tests.training.conftest import TINY
+
+
+@pytest.fixture
+def state() -> RunState:
+    return fresh_state(HTMDNet(TINY), OURS, {})
 
 
 def shift(network: nn.Module, value: float) -> None:
@@ -36,9 +42,9 @@ def shift(network: nn.Module, value: float) -> None:
     ],
 )
 def test_the_average_trails_the_network(
-    tiny_config: HTMDNetConfig, decay: float, updates: int, wanted: tuple[float, ...]
+    decay: float, updates: int, wanted: tuple[float, ...]
 ) -> None:
-    network = HTMDNet(tiny_config)
+    network = HTMDNet(TINY)
     average = moving_average(network, decay)
     average.n_averaged.fill_(updates)
     before = next(iter(average.module.parameters())).clone()
@@ -49,8 +55,8 @@ def test_the_average_trails_the_network(
         torch.testing.assert_close(moved, torch.full_like(moved, share), atol=1e-5, rtol=0)
 
 
-def test_the_average_follows_batch_norms_statistics(tiny_config: HTMDNetConfig) -> None:
-    network = HTMDNet(tiny_config)
+def test_the_average_follows_batch_norms_statistics() -> None:
+    network = HTMDNet(TINY)
     average = moving_average(network, 0.0)
     for _ in range(3):
         network.train()(torch.randn(2, 1, 4096))
@@ -60,10 +66,7 @@ def test_the_average_follows_batch_norms_statistics(tiny_config: HTMDNetConfig) 
     assert not average.module.training
 
 
-def test_an_exported_network_is_the_averaged_one(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh_state(HTMDNet(tiny_config), OURS, {})
+def test_an_exported_network_is_the_averaged_one(tmp_path: Path, state: RunState) -> None:
     shift(state.network, 0.01)
     save_state(tmp_path / "x.pt", state)
     saved = read_checkpoint(tmp_path / "x.pt")
@@ -106,12 +109,10 @@ def test_another_programs_archive_is_no_checkpoint(tmp_path: Path, saved: object
         read_checkpoint(tmp_path / "x.pt")
 
 
-def test_other_settings_are_told_by_name_with_both_values(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
+def test_other_settings_are_told_by_name_with_both_values(tmp_path: Path) -> None:
     theirs = {"seed": 0, "learning_rate": 5e-4, "steps": None}
-    save_state(tmp_path / "x.pt", fresh_state(HTMDNet(tiny_config), OURS, theirs))
-    other = fresh_state(HTMDNet(tiny_config), OURS, {**theirs, "learning_rate": 1e-4, "bf16": True})
+    save_state(tmp_path / "x.pt", fresh_state(HTMDNet(TINY), OURS, theirs))
+    other = fresh_state(HTMDNet(TINY), OURS, {**theirs, "learning_rate": 1e-4, "bf16": True})
     with pytest.raises(HtmdsepError) as raised:
         restore(other, read_checkpoint(tmp_path / "x.pt"))
     told = str(raised.value)
@@ -121,9 +122,8 @@ def test_other_settings_are_told_by_name_with_both_values(
 
 @pytest.mark.parametrize("spoilt", ["weight", "statistic", "average"])
 def test_weights_that_are_not_finite_are_never_written(
-    tmp_path: Path, tiny_config: HTMDNetConfig, spoilt: str
+    tmp_path: Path, state: RunState, spoilt: str
 ) -> None:
-    state = fresh_state(HTMDNet(tiny_config), OURS, {})
     save_state(tmp_path / "last.pt", state)
     network = state.average.module if spoilt == "average" else state.network
     values = network.buffers() if spoilt == "statistic" else network.parameters()
@@ -136,9 +136,8 @@ def test_weights_that_are_not_finite_are_never_written(
 
 
 def test_a_full_disk_is_named_and_the_last_checkpoint_stays(
-    tmp_path: Path, tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, state: RunState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    state = fresh_state(HTMDNet(tiny_config), OURS, {})
     save_state(tmp_path / "last.pt", state)
 
     def full(*_arguments: object) -> int:

@@ -6,7 +6,6 @@ import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,7 +13,7 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import build_network, initialise_like_keras
-from htmdsep.networks.config import HTMDNetConfig, NetworkConfig, SpectralConfig
+from htmdsep.networks.config import NetworkConfig
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import RATIO, VARIANTS
 from htmdsep.training.processes import Batch
@@ -25,12 +24,12 @@ from htmdsep.training.trainer import (
     BEST_SDR,
     LAST,
     MOST_SKIPPED,
-    Clock,
     TrainingRun,
     masking_stage,
     train,
     validate,
 )
+from tests.training.conftest import TINY, TINY_SPECTRAL
 
 RECIPE = replace(
     OURS,
@@ -45,9 +44,6 @@ RECIPE = replace(
     epoch_minutes=None,
     validation_stride=1,
     workers=0,
-)
-SPECTRAL_CONFIG = SpectralConfig(
-    segment_length=4096, window_length=256, hop_length=64, bins=128, widths=(4, 8)
 )
 
 
@@ -92,6 +88,11 @@ def fresh(config: NetworkConfig, settings: dict[str, Any] | None = None) -> RunS
     return fresh_state(network, RECIPE, settings or {"seed": 0})
 
 
+@pytest.fixture
+def state() -> RunState:
+    return fresh(TINY)
+
+
 def go(
     state: RunState,
     folder: Path,
@@ -122,15 +123,13 @@ def assert_equal_states(one: RunState, other: RunState) -> None:
     assert one.means == other.means
 
 
-def test_a_run_cut_in_two_equals_one_in_one_piece(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    whole = fresh(tiny_config)
+def test_a_run_cut_in_two_equals_one_in_one_piece(tmp_path: Path) -> None:
+    whole = fresh(TINY)
     rows = go(whole, tmp_path / "whole", Tones())
-    cut = fresh(tiny_config)
+    cut = fresh(TINY)
     early = go(cut, tmp_path / "cut", Tones(end_at=4))  # asked by a signal to end
     assert cut.step == 5
-    resumed = fresh(tiny_config)
+    resumed = fresh(TINY)
     with torch.no_grad():
         next(iter(resumed.network.parameters())).add_(1.0)  # must not matter
     restore(resumed, read_checkpoint(tmp_path / "cut" / LAST))
@@ -147,12 +146,10 @@ def test_a_run_cut_in_two_equals_one_in_one_piece(
     assert [row["step"] for row in rows] == [3, 6, 8]
 
 
-def test_the_masking_network_learns_alone_at_first(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
+def test_the_masking_network_learns_alone_at_first(tmp_path: Path) -> None:
     recipe = replace(RECIPE, masking_share=0.5, epoch_steps=4)
-    before = fresh(tiny_config).network.state_dict()
-    halfway = fresh(tiny_config)
+    before = fresh(TINY).network.state_dict()
+    halfway = fresh(TINY)
     first = go(halfway, tmp_path / "half", Tones(end_at=3), recipe)
     now = halfway.network.state_dict()
     for name, value in before.items():
@@ -164,34 +161,23 @@ def test_the_masking_network_learns_alone_at_first(
         halfway.network.state_dict()["denoising.output.weight"], before["denoising.output.weight"]
     )
     assert first[0]["train_final_loss"] == first[0]["train_masked_loss"]
-    whole = fresh(tiny_config)
+    whole = fresh(TINY)
     go(whole, tmp_path / "whole", Tones(), recipe)
     assert_equal_states(whole, halfway)
 
 
-@pytest.mark.parametrize("keep_norms", [False, True])
-def test_one_batch_is_overfitted(
-    tmp_path: Path, tiny_config: HTMDNetConfig, keep_norms: bool
-) -> None:
-    recipe = replace(RECIPE, steps=150, learning_rate=5e-3, decay="none", epoch_steps=1000)
-    config: NetworkConfig = tiny_config
-    if keep_norms:
-        recipe = replace(recipe, keep_norms=True, loss=RATIO)
-        config = replace(SPECTRAL_CONFIG, input_channels=1)
+def test_one_batch_is_overfitted_with_norms_at_rest(tmp_path: Path) -> None:
+    steps = replace(RECIPE, steps=150, learning_rate=5e-3, decay="none", epoch_steps=1000)
     batches = Tones(same=True)
     mixture, vocals = batches.batch(0)
-    state = fresh(config)
-    go(state, tmp_path, batches, recipe, windows=())
-    estimate = state.network.train(not keep_norms)(mixture).estimate.detach()
-    error = (estimate - vocals).square().mean()
+    state = fresh(replace(TINY_SPECTRAL, input_channels=1))
+    go(state, tmp_path, batches, replace(steps, keep_norms=True, loss=RATIO), windows=())
+    error = (state.network.eval()(mixture).estimate.detach() - vocals).square().mean()
     assert 10 * torch.log10(vocals.square().mean() / error) > 6
     assert 10 * torch.log10(vocals.square().mean() / (mixture - vocals).square().mean()) < -2
 
 
-def test_the_time_ends_a_run_after_a_last_validation(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_the_time_ends_a_run_after_a_last_validation(tmp_path: Path, state: RunState) -> None:
     recipe = replace(RECIPE, steps=None, max_minutes=0.005, epoch_minutes=10.0)
     rows = go(state, tmp_path, Tones(), recipe)
     assert 1 <= state.step == rows[-1]["step"]
@@ -201,34 +187,7 @@ def test_the_time_ends_a_run_after_a_last_validation(
     assert go(state, tmp_path, Tones(), recipe) == []  # no time is left, and nothing is new
 
 
-def test_validations_keep_their_times_over_pieces(
-    tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = 0.0
-    monkeypatch.setattr(
-        "htmdsep.training.trainer.time", SimpleNamespace(monotonic=lambda: 60 * now)
-    )
-    state = fresh(tiny_config)
-    recipe = replace(RECIPE, steps=None, max_minutes=40.0, epoch_minutes=12.0)
-    validated = []
-    for _ in range(5):  # pieces of nine minutes, an hour between them
-        now += 60
-        clock = Clock(state, recipe)
-        for _ in range(9):
-            now += 1
-            clock.tick()
-            if clock.is_due():
-                validated.append(round(state.seconds / 60))
-                now += 0.5  # what a validation takes
-                clock.validated()
-    assert validated == [12, 24, 36]
-    assert clock.is_over()
-
-
-def test_patience_ends_a_run_that_gets_no_better(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_patience_ends_a_run_that_gets_no_better(tmp_path: Path, state: RunState) -> None:
     recipe = replace(RECIPE, steps=1000, epoch_steps=1, patience=3, learning_rate=1e-30)
     rows = go(state, tmp_path, Tones(), recipe)
     assert len(rows) == 4
@@ -236,13 +195,12 @@ def test_patience_ends_a_run_that_gets_no_better(
 
 
 def test_the_best_by_loss_and_by_sdr_are_kept(
-    tmp_path: Path, tiny_config: HTMDNetConfig, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, state: RunState
 ) -> None:
-    state = fresh(tiny_config)
     run = TrainingRun(state, Tones(), (WINDOWS,), RECIPE, tmp_path, print, state.network)
     figures = iter([(1.0, 1.0), (0.5, 0.5), (0.8, 2.0), (0.9, 1.5)])
     monkeypatch.setattr(
-        "htmdsep.training.trainer.score_network",
+        "htmdsep.training.trainer.score_estimates",
         lambda *_arguments: dict(zip(("loss", "sdr"), next(figures), strict=True)),
     )
     for step in range(4):
@@ -255,20 +213,17 @@ def test_the_best_by_loss_and_by_sdr_are_kept(
 
 
 def test_a_set_without_singing_is_left_out_of_the_mean_and_told(
-    tmp_path: Path, tiny_config: HTMDNetConfig, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     silent = FixedWindows("hummed", (), 4096, None, sung=0.0)
-    state = fresh(tiny_config)
+    state = fresh(TINY)
     (row,) = go(state, tmp_path, Tones(), replace(RECIPE, steps=1), (WINDOWS, silent))
     assert state.best["sdr"] == row["tones_sdr"]
     assert (tmp_path / BEST_SDR).exists()
     assert "no window of hummed has singing" in capsys.readouterr().err
 
 
-def test_steps_that_are_not_finite_are_skipped_and_counted(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_steps_that_are_not_finite_are_skipped_and_counted(tmp_path: Path, state: RunState) -> None:
     rows = go(state, tmp_path, Tones(spoilt=range(2, 5)))
     assert state.skipped_steps == rows[-1]["skipped_steps"] == 3
     assert state.step == 8
@@ -276,20 +231,14 @@ def test_steps_that_are_not_finite_are_skipped_and_counted(
     assert all(bool(value.isfinite().all()) for value in saved["network"].values())
 
 
-def test_a_run_that_only_skips_ends_as_a_failure(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_a_run_that_only_skips_ends_as_a_failure(tmp_path: Path, state: RunState) -> None:
     recipe = replace(RECIPE, steps=10 * MOST_SKIPPED, epoch_steps=4)
     with pytest.raises(HtmdsepError, match=rf"no longer finite at step {MOST_SKIPPED + 4}"):
         go(state, tmp_path, Tones(same=True, spoilt=range(5, 10**6)), recipe, windows=())
     assert read_checkpoint(tmp_path / LAST)["step"] % 4 == 0
 
 
-def test_the_checkpoint_is_written_before_the_log(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_the_checkpoint_is_written_before_the_log(tmp_path: Path, state: RunState) -> None:
 
     def report(_row: dict[str, float]) -> None:
         raise OSError(28, "No space left on device")
@@ -310,18 +259,14 @@ def uncollected() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("uncollected")
-def test_a_lost_worker_leaves_a_checkpoint(tmp_path: Path, tiny_config: HTMDNetConfig) -> None:
-    state = fresh(tiny_config)
+def test_a_lost_worker_leaves_a_checkpoint(tmp_path: Path, state: RunState) -> None:
     recipe = replace(RECIPE, workers=1, steps=100)
     with pytest.raises(HtmdsepError, match=r"was lost at step .*--resume"):
         go(state, tmp_path, Tones(end_at=9, by=signal.SIGKILL), recipe)  # the worker kills itself
     assert read_checkpoint(tmp_path / LAST)["step"] == state.step > 0
 
 
-def test_a_worker_outlives_a_signal_to_the_whole_group(
-    tmp_path: Path, tiny_config: HTMDNetConfig
-) -> None:
-    state = fresh(tiny_config)
+def test_a_worker_outlives_a_signal_to_the_whole_group(tmp_path: Path, state: RunState) -> None:
     recipe = replace(RECIPE, workers=1, steps=3)
     run = TrainingRun(state, Tones(end_at=1), (), recipe, tmp_path, print, state.network)
     assert train(run) is None  # the worker signals itself

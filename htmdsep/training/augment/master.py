@@ -48,17 +48,13 @@ def play_faster_or_slower(signals: Tensor, draw: Draw, length: int) -> Tensor:
 def clip_softly(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:
     """Saturate some rows (rows, channels, time); the vocals get the mixture's gain at any time."""
     clipped = draw.rows(draw.settings.clipped, np.ones(len(mixture), bool))
-    rows, drives = (
-        draw.on(clipped, mixture),
-        draw.on(draw.uniform(CLIP_DRIVE, len(clipped)), mixture),
-    )
+    rows = draw.on(clipped, mixture)
+    drives = draw.on(draw.uniform(CLIP_DRIVE, len(clipped)), mixture)
     loud = mixture[rows]
     driven = loud * (drives / (loud.abs().amax(dim=(1, 2), keepdim=True) + 1e-6))
     gain = torch.where(driven.abs() < 1e-4, 1.0, torch.tanh(driven) / driven)
-    return (
-        mixture.index_copy(0, rows, loud * gain),
-        vocals.index_copy(0, rows, vocals[rows] * gain),
-    )
+    vocals = vocals.index_copy(0, rows, vocals[rows] * gain)
+    return mixture.index_copy(0, rows, loud * gain), vocals
 
 
 def set_level(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -14,39 +12,33 @@ CONTROL_STEP = 64  # samples between the points of a curve; interpolated linearl
 MARGIN = 4  # samples that the cubic interpolation may read past a position
 LOWEST_NOTE, HIGHEST_NOTE = 45, 81  # MIDI: A2 to A5, the range of voices and leads
 DRIVE = (0.3, 12.0)  # of leads, from a sine to nearly a square wave
+# How far curves go; ranges are uniform
+TRANSPOSITION = 5.0  # semitones up or down, of the whole excerpt
+INTERVALS = 4.0  # semitones, standard deviation of a note around the transposition
+NOTE_SECONDS = (0.12, 0.9)
+PORTAMENTO_SECONDS = (0.02, 0.12)
+VIBRATO_HERTZ = (4.5, 6.8)
+VIBRATO_DEPTH = 0.9  # semitones, at most
+DRIFT = 0.12  # semitones, standard deviation of slow wavering
+LIMIT = 9.0  # semitones that no curve exceeds
 
 
-@dataclass(frozen=True)
-class MelodyRange:
-    """How far curves go; ranges are uniform unless stated."""
-
-    transposition: float = 5.0  # semitones up or down, of the whole excerpt
-    intervals: float = 4.0  # semitones, standard deviation of a note around the transposition
-    note_seconds: tuple[float, float] = (0.12, 0.9)
-    portamento_seconds: tuple[float, float] = (0.02, 0.12)
-    vibrato_hertz: tuple[float, float] = (4.5, 6.8)
-    vibrato_depth: float = 0.9  # semitones, at most
-    drift: float = 0.12  # semitones, standard deviation of slow wavering
-    limit: float = 9.0  # semitones that no curve exceeds
-
-    def source_length(self, length: int) -> int:
-        """Return how many source samples a curve over `length` samples may need."""
-        return int(np.ceil(length * 2 ** (self.limit / 12))) + 2 * MARGIN
+def source_length(length: int) -> int:
+    """Return how many source samples a curve over `length` samples may need."""
+    return int(np.ceil(length * 2 ** (LIMIT / 12))) + 2 * MARGIN
 
 
-def draw_melodies(
-    draw: Draw, length: int, melodic: np.ndarray, ranges: MelodyRange = MelodyRange()
-) -> np.ndarray:
+def draw_melodies(draw: Draw, length: int, melodic: np.ndarray) -> np.ndarray:
     """Draw curves' points in semitones, (rows, points); rows not `melodic` (rows,) keep a note."""
     rng, rows = draw.rng, len(melodic)
     seconds = np.arange(-(-length // CONTROL_STEP) + 1) * (CONTROL_STEP / draw.sample_rate)
-    curve = rng.uniform(-ranges.transposition, ranges.transposition, (rows, 1))
-    curve = curve + _notes(rng, rows, seconds, ranges) * melodic[:, None]
-    curve += _vibrato(rng, rows, seconds, ranges)
+    curve = rng.uniform(-TRANSPOSITION, TRANSPOSITION, (rows, 1))
+    curve = curve + _notes(rng, rows, seconds) * melodic[:, None]
+    curve += _vibrato(rng, rows, seconds)
     curve += _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12)) * (
-        ranges.drift * 5  # a moving average over 25 points divides the deviation by five
+        DRIFT * 5  # a moving average over 25 points divides the deviation by five
     )
-    return np.asarray(curve.clip(-ranges.limit, ranges.limit))
+    return np.asarray(curve.clip(-LIMIT, LIMIT))
 
 
 def fine_curves(points: Tensor, length: int) -> Tensor:
@@ -58,25 +50,21 @@ def fine_curves(points: Tensor, length: int) -> Tensor:
     return fine[:, 0, :length]
 
 
-def _notes(
-    rng: np.random.Generator, rows: int, seconds: np.ndarray, ranges: MelodyRange
-) -> np.ndarray:
-    shortest, longest = ranges.note_seconds
+def _notes(rng: np.random.Generator, rows: int, seconds: np.ndarray) -> np.ndarray:
+    shortest, longest = NOTE_SECONDS
     count = int(seconds[-1] / shortest) + 2
     ends = np.cumsum(rng.uniform(shortest, longest, (rows, count)), axis=1)
     ends -= rng.uniform(0, longest, (rows, 1))
-    pitches = np.round(rng.normal(0, ranges.intervals, (rows, count + 1)))
+    pitches = np.round(rng.normal(0, INTERVALS, (rows, count + 1)))
     index = (ends[:, :, None] <= seconds).sum(axis=1)  # (rows, time)
     steps = np.take_along_axis(pitches, index, axis=1)
-    width = rng.uniform(*ranges.portamento_seconds, rows) / (2 * seconds[1])
+    width = rng.uniform(*PORTAMENTO_SECONDS, rows) / (2 * seconds[1])
     return _smooth(steps, np.maximum(1, width.astype(np.int64)))
 
 
-def _vibrato(
-    rng: np.random.Generator, rows: int, seconds: np.ndarray, ranges: MelodyRange
-) -> np.ndarray:
-    depth = ranges.vibrato_depth * rng.uniform(0, 1, (rows, 1)) ** 2  # mostly shallow
-    hertz = rng.uniform(*ranges.vibrato_hertz, (rows, 1))
+def _vibrato(rng: np.random.Generator, rows: int, seconds: np.ndarray) -> np.ndarray:
+    depth = VIBRATO_DEPTH * rng.uniform(0, 1, (rows, 1)) ** 2  # mostly shallow
+    hertz = rng.uniform(*VIBRATO_HERTZ, (rows, 1))
     phase = rng.uniform(0, 2 * np.pi, (rows, 1))
     swell = 0.5 + 0.5 * np.sin(2 * np.pi * rng.uniform(0.2, 1.0, (rows, 1)) * seconds + phase * 3)
     return np.asarray(depth * swell * np.sin(2 * np.pi * hertz * seconds + phase))
