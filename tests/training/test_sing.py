@@ -90,6 +90,6 @@ def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: P
     soundfile.write(tmp_path / "in" / "noise.wav", RNG(0).standard_normal(24_000) / 9, SAMPLE_RATE)
     code, output = invoke("sing", tmp_path / "in", tmp_path / "out")
     assert code == 0 and "noise.wav has hardly any voice" in output
-    assert output.splitlines()[-1] == f"1 files in {tmp_path / 'out'}"
+    assert f"1 files in {tmp_path / 'out'}" in output.splitlines()
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "anna-1.wav.flac" and soundfile.info(path).duration > 1.9
