@@ -1,30 +1,26 @@
-"""Separate many songs: plan, decide, work through the tasks on this machine or a cluster."""
+"""Separate many songs: plan, decide, work through the jobs on this machine or a cluster."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
 from pathlib import Path
 
 from htmdsep.batch import storage
+from htmdsep.batch.local import work_here
 from htmdsep.batch.manifest_file import has_manifest, open_manifest
 from htmdsep.batch.plan import Job, Plan, plan_jobs
 from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.resume import decide_all
-from htmdsep.batch.song import Outcome, StoppedError, try_job
+from htmdsep.batch.song import Outcome
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
 from htmdsep.files import remove_abandoned
 from htmdsep.options import BatchOptions, RunOptions
 from htmdsep.separation.separator import Separator
 from htmdsep.separation.stems import Progress
 from htmdsep.weights.catalogue import find_weights
-
-# Between looks for signals, which the system may hand to a thread that does not wake this one
-POLL_SECONDS = 0.5
 
 # Yields the outcome of every job as it ends, and outcomes as they come.
 Work = Callable[[Iterable[Job | Outcome], ManifestRecorder], Iterator[Outcome]]
@@ -130,67 +126,3 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     folder = storage.resolved(storage.parent(storage.absolute(plan.sources[0].name)))
     is_beside = storage.is_below(f"{folder}/", storage.resolved(plan.out))
     return is_beside or batch.existing in ("skip", "resume") or has_manifest(plan.out)
-
-
-def work_here(
-    separator: Separator,
-    song: Callable[[str], AbstractContextManager[Progress]],
-    at_once: int,
-    items: Iterable[Job | Outcome],
-    recorder: ManifestRecorder,
-) -> Iterator[Outcome]:
-    """Yield the outcome of every job as it ends, and outcomes as they come.
-
-    Songs `at_once` share the network and the processor. No more jobs are taken than can begin, so
-    that there may be any number of them.
-    """
-    stop = threading.Event()
-    work_on = partial(_work_on, separator, song, recorder, stop)
-    if at_once == 1:
-        for item in items:
-            yield item if isinstance(item, Outcome) else work_on(item)
-        return
-    pool = ThreadPoolExecutor(at_once)
-    waiting = iter(items)
-    running: set[Future[Outcome]] = set()
-    try:
-        while True:
-            while len(running) < at_once and (taken := next(waiting, None)):
-                if isinstance(taken, Outcome):
-                    yield taken
-                else:
-                    running.add(pool.submit(work_on, taken))
-            if not running:
-                return
-            ended, running = wait(running, POLL_SECONDS, FIRST_COMPLETED)
-            for future in ended:
-                yield future.result()
-    finally:
-        # Where a signal interrupts, at whatever point: what is waiting never starts, what is
-        # running ends at its next block and removes its files.
-        stop.set()
-        pool.shutdown(cancel_futures=True)
-
-
-def _work_on(
-    separator: Separator,
-    song: Callable[[str], AbstractContextManager[Progress]],
-    recorder: ManifestRecorder,
-    stop: threading.Event,
-    job: Job,
-) -> Outcome:
-    recorder.started(job)
-    try:
-        with song(job.source.label) as show:
-
-            def progress(seconds: float, total_seconds: float | None) -> None:
-                if stop.is_set():
-                    raise StoppedError("interrupted")
-                show(seconds, total_seconds)
-
-            outcome = try_job(separator, job, progress)
-    except (StoppedError, SystemExit, KeyboardInterrupt):
-        recorder.interrupted(job)
-        raise
-    recorder.ended(job, outcome)
-    return outcome

@@ -12,9 +12,10 @@ import pytest
 import htmdsep
 from htmdsep import BatchOptions, RunOptions
 from htmdsep.batch import run_batch
+from htmdsep.batch.local import work_here
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.recorder import ManifestRecorder
-from htmdsep.batch.run import SILENT, work_here
+from htmdsep.batch.run import SILENT
 from htmdsep.engines.estimates import Estimate, Note
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
