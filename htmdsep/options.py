@@ -220,10 +220,10 @@ class RunOptions:
         None, "Pieces at once.", least=1, metavar="N", show_default="what suits cores or GPU"
     )
     precision: Precision = _network(
-        "auto", "Arithmetic; auto takes less than fp32 only where that is as good."
+        "auto", "Arithmetic; auto is fp32, or openvino's bf16 where that is faster."
     )
     engine: EngineName = _network(
-        "auto", "What computes on CPUs; openvino (an extra) has bf16, torch starts late."
+        "auto", "What computes on CPUs; auto is onnx, or openvino (an extra) where faster."
     )
     threads: int | None = _network(
         None, "Processor threads.", least=1, metavar="N", show_default="as many as cores"

@@ -17,7 +17,8 @@ from htmdsep.bench.network import EAGER, Runner, Timing, time_networks
 from htmdsep.bench.options import BenchOptions
 from htmdsep.bench.program import CommandTime, own_command, time_commands, write_song
 from htmdsep.dsp.overlap_add import hop_for
-from htmdsep.engines.choice import resolve, thread_count
+from htmdsep.engines.choice import thread_count
+from htmdsep.engines.estimators import settle
 from htmdsep.networks.build import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights.catalogue import find_weights
@@ -48,7 +49,7 @@ def run_benchmark(options: BenchOptions) -> Findings:
     """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
     located = find_weights(options.weights or options.name)
     network, _ = load_weights(located.path)
-    settled = [resolve(case, network.config) for case in options.cases()]
+    settled = [settle(located, network.config, case) for case in options.cases()]
     cases = list(dict.fromkeys(settled))  # "auto" may stand for another
     trained = network.config.segment_length / network.config.sample_rate
     segments = [trained] if options.only == "program" else [*options.segments, trained]

@@ -27,49 +27,63 @@ QUOTA_FILES = [("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
 
 
 def resolve(options: RunOptions, config: NetworkConfig) -> RunOptions:
-    """Settle device, precision and engine where they are left to "auto", for a network.
+    """Settle device, precision and engine where they are left to "auto", without a measurement.
 
     Raises HtmdsepError for what is absent, or does not go together.
     """
-    device, engine = pick_device(options.device), options.engine
-    precision = _pick_precision(options.precision, device)
+    return choices(options, config)[0]
+
+
+def choices(options: RunOptions, config: NetworkConfig) -> list[RunOptions]:
+    """Return all that "auto" may stand for, for a network: the one that is always right is first.
+
+    Raises HtmdsepError for what is absent, or does not go together.
+    """
+    device, engine, precision = pick_device(options.device), options.engine, options.precision
+    kind = device.partition(":")[0]
+    precisions = PRECISIONS_OF.get(kind, ("fp32",))
+    if precision not in ("auto", *precisions):
+        raise HtmdsepError(
+            f"precision on {kind} must be auto, {' or '.join(precisions)}, not {precision!r}"
+        )
     if device != "cpu" and engine not in ("auto", "torch"):
         raise HtmdsepError(f"engine {engine} computes on the CPU only: use --device cpu")
-    if engine == "auto":
-        engine = _pick_engine(precision, config) if device == "cpu" else "torch"
-    if engine == "onnx" and precision != "fp32":
-        raise HtmdsepError(f"engine onnx has no {precision}: use --engine openvino or torch")
     if engine == "openvino" and not find_spec("openvino"):
         raise HtmdsepError("engine openvino needs pip install 'htmdsep[openvino]'")
     if engine == "openvino" and _has_linear_lstm(config):
         raise HtmdsepError("engine openvino has no linear LSTM: use --engine onnx or torch")
-    return replace(options, device=device, precision=precision, engine=engine)
+    if engine == "auto":
+        engines = _engines_for(config) if device == "cpu" else ("torch",)
+    else:
+        engines = (engine,)
+    ways = [(one, kind) for one in engines for kind in _precisions_with(one, precision)]
+    if not ways and engine == "onnx":
+        raise HtmdsepError(f"engine onnx has no {precision}: use --engine openvino or torch")
+    return [
+        replace(options, device=device, engine=one, precision=kind)
+        for one, kind in ways or [("torch", precision)]
+    ]
 
 
-def _pick_engine(precision: Precision, config: NetworkConfig) -> EngineName:
-    """Return what computes on the CPU: ONNX Runtime, which starts at once, where it can."""
+def _engines_for(config: NetworkConfig) -> tuple[EngineName, ...]:
+    """Return what computes a network on the CPU: first ONNX Runtime, which starts at once."""
     if isinstance(config, SpectralConfig) and config.denoiser_levels:
-        return "torch"
-    if precision == "fp32":
-        return "onnx"
-    return "openvino" if find_spec("openvino") and not _has_linear_lstm(config) else "torch"
+        return ("torch",)
+    if find_spec("openvino") and not _has_linear_lstm(config):
+        return ("onnx", "openvino")
+    return ("onnx",)
+
+
+def _precisions_with(engine: EngineName, precision: Precision) -> tuple[Precision, ...]:
+    """Return the precisions that a setting may stand for; none where an engine does not have it."""
+    if precision == "auto":
+        return ("fp32", "bf16") if engine == "openvino" and has_bf16() else ("fp32",)
+    return (precision,) if engine != "onnx" or precision == "fp32" else ()
 
 
 def _has_linear_lstm(config: NetworkConfig) -> bool:
     """Tell whether a network has the authors' LSTM, whose function OpenVINO does not know."""
     return getattr(config, "activation", "tanh") == "linear"
-
-
-def _pick_precision(precision: Precision, device: str) -> Precision:
-    kind = device.partition(":")[0]
-    if precision == "auto":
-        return "fp32"
-    choices = PRECISIONS_OF.get(kind, ("fp32",))
-    if precision not in choices:
-        raise HtmdsepError(
-            f"precision on {kind} must be auto, {' or '.join(choices)}, not {precision!r}"
-        )
-    return precision
 
 
 def pick_device(name: str) -> str:
@@ -116,12 +130,20 @@ def _may_have_gpu() -> bool:
 
 def has_bf16() -> bool:
     """Tell whether the processor multiplies bf16 matrices itself; known on Linux only."""
+    return not BF16_FLAGS.isdisjoint(processor_facts().get("flags", "").split())
+
+
+def processor_facts() -> dict[str, str]:
+    """Return what Linux says of the first processor, as "model name" and "flags"; else nothing."""
     try:
         text = PROCESSOR.read_text(encoding="ascii", errors="replace")
     except OSError:
-        return False
-    flags = next((line for line in text.splitlines() if line.startswith("flags")), "")
-    return not BF16_FLAGS.isdisjoint(flags.split())
+        return {}
+    facts: dict[str, str] = {}
+    for line in text.splitlines():
+        name, _, value = line.partition(":")
+        facts.setdefault(name.strip(), value.strip())
+    return facts
 
 
 def thread_count() -> int:

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from htmdsep.engines.choice import resolve, thread_count
+from htmdsep.engines.choice import choices, thread_count
 from htmdsep.engines.estimates import (
     Estimate,
     Estimator,
@@ -20,6 +21,7 @@ from htmdsep.engines.estimates import (
     network_inputs,
     submit,
 )
+from htmdsep.engines.measure import fastest, time_choices
 from htmdsep.engines.spectral import Graph, Run, spectral_run
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import RunOptions
@@ -38,7 +40,7 @@ def load_estimator(
 ) -> tuple[NetworkConfig, RunOptions, Estimator]:
     """Load weights; return with them their config, and the options as they are settled."""
     config = read_info(located.path).config
-    options = resolve(options, config)
+    options = settle(located, config, options)
     if options.engine == "torch":
         from htmdsep.weights.file import load_weights
 
@@ -47,6 +49,14 @@ def load_estimator(
     run = load_run(located, config, options)
     sizes = config.input_channels, options.batch_size, options.threads
     return config, options, GraphEstimator(run, *sizes)
+
+
+def settle(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> RunOptions:
+    """Settle device, precision and engine for weights: where "auto" leaves several, the fastest.
+
+    Raises HtmdsepError for what is absent, or does not go together.
+    """
+    return fastest(choices(options, config), config, partial(time_choices, located))
 
 
 def make_estimator(network: Network, options: RunOptions) -> Estimator:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import threading
+from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
 
 import numpy as np
 import openvino
 
+from htmdsep.errors import HtmdsepError
 from htmdsep.options import Precision
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
@@ -35,6 +38,11 @@ class OpenVinoGraph:
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Run the graph on a batch, float32."""
+        if os.getpid() != _process():
+            raise HtmdsepError(
+                "OpenVINO has no threads in a process that was forked from one that used it; start "
+                "processes by spawn, or use --engine onnx"
+            )
         with self._lock:
             if self._compiled is None or self._compiled[0] != values.shape:
                 self._compiled = (values.shape, self._compile(values.shape))
@@ -59,6 +67,12 @@ class OpenVinoGraph:
             request.infer([np.zeros(shape, np.float32)])
             idle.put(request)
         return idle
+
+
+@cache
+def _process() -> int:
+    """Return the process that asked first, also to those that are forked from it later."""
+    return os.getpid()
 
 
 def _with_numbers(graph: bytes, weights: Path) -> bytes:

@@ -16,7 +16,6 @@ from htmdsep.files import atomic_path, sha256
 from htmdsep.networks.config import NetworkConfig, config_from_dict, config_to_dict
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
     from torch import Tensor, nn
 
@@ -83,23 +82,6 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
         raise HtmdsepError(f"cannot read the weights {path}: {error}{advice}") from error
 
 
-def read_tensors(path: Path, expected_sha256: str | None = None) -> dict[str, np.ndarray]:
-    """Return a weights file's tensors; raise HtmdsepError for another hash, or NaN."""
-    import numpy as np
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    if expected_sha256 is not None:
-        check_hash(path, sha256(path), expected_sha256)
-    try:
-        tensors = load_file(path)
-    except (OSError, SafetensorError) as error:
-        raise HtmdsepError(f"cannot read the weights {path}: {error}; get them again") from error
-    if not all(np.isfinite(tensor).all() for tensor in tensors.values()):
-        raise HtmdsepError(f"{path} holds weights that are not finite")
-    return tensors
-
-
 def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype) -> str:
     """Write a network's weights as `dtype` and return the file's SHA-256, the same every time."""
     from safetensors.torch import save
@@ -134,15 +116,26 @@ def _in_order(data: bytes) -> bytes:
 def load_weights(
     path: Path, device: str | torch.device = "cpu", expected_sha256: str | None = None
 ) -> tuple[Network, WeightsInfo]:
-    """Build the network a weights file describes, in float32 and in evaluation mode."""
-    import torch
+    """Build the network a weights file describes, in float32 and in evaluation mode.
+
+    Raises HtmdsepError for a file that cannot be read or has another hash, and for tensors that do
+    not fit the config or are not finite.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
     from htmdsep.networks.build import build_network
 
     info = read_info(path)
-    tensors = read_tensors(path, expected_sha256)
+    if expected_sha256 is not None:
+        check_hash(path, sha256(path), expected_sha256)
+    try:
+        state = {name: tensor.float() for name, tensor in load_file(path).items()}
+    except (OSError, SafetensorError) as error:
+        raise HtmdsepError(f"cannot read the weights {path}: {error}; get them again") from error
+    if not all(tensor.isfinite().all() for tensor in state.values()):
+        raise HtmdsepError(f"{path} holds weights that are not finite")
     network = build_network(info.config)
-    state = {name: torch.from_numpy(tensor).float() for name, tensor in tensors.items()}
     expected = {name: tensor.shape for name, tensor in stored_tensors(network).items()}
     found = {name: tensor.shape for name, tensor in state.items()}
     if odd := sorted({name for name, _ in expected.items() ^ found.items()}):

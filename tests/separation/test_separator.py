@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import io
-import os
-import signal
 import subprocess
 import sys
 import tracemalloc
@@ -19,13 +17,10 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.engines import choice
-from htmdsep.engines.choice import has_bf16, pick_device, resolve
 from htmdsep.engines.torch_batches import BatchEstimator
 from htmdsep.errors import ArgumentError
-from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
-from htmdsep.options import EngineName, Precision, RunOptions, StemName
+from htmdsep.options import RunOptions, StemName
 from tests.sounds import tone
 from tests.tiny import Scale, scale
 
@@ -172,19 +167,6 @@ def test_an_output_that_is_not_finite_is_an_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("abacus", "unknown device 'abacus'"),
-        ("cuda:99", "no device 'cuda:99'"),
-        ("meta", "no device"),
-    ],
-)
-def test_devices_that_are_not_there(name: str, message: str) -> None:
-    with pytest.raises(HtmdsepError, match=message):
-        pick_device(name)
-
-
-@pytest.mark.parametrize(
     ("mixture", "sample_rate", "message"),
     [
         (np.zeros((2, 3, 4)), 44_100, "must be floats of shape"),
@@ -308,62 +290,6 @@ def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -
     assert separator.weights_name == "tiny"
 
 
-@pytest.mark.parametrize(
-    ("way", "message"),
-    [
-        (("fp16", "auto"), "precision on cpu must be auto, fp32 or bf16, not 'fp16'"),
-        (("bf16", "onnx"), "engine onnx has no bf16: use --engine openvino or torch"),
-        (("fp32", "openvino"), r"needs pip install 'htmdsep\[openvino\]'"),
-    ],
-)
-def test_what_does_not_go_together(
-    way: tuple[Precision, EngineName], message: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: None)
-    with pytest.raises(HtmdsepError, match=message):
-        resolve(RunOptions(device="cpu", precision=way[0], engine=way[1]), HTMDNetConfig())
-
-
-@pytest.mark.parametrize(
-    ("precision", "has_openvino", "expected"),
-    [
-        ("auto", False, ("fp32", "onnx")),
-        ("auto", True, ("fp32", "onnx")),
-        ("bf16", True, ("bf16", "openvino")),
-        ("bf16", False, ("bf16", "torch")),
-    ],
-)
-def test_what_auto_stands_for(
-    precision: Precision,
-    has_openvino: bool,
-    expected: tuple[str, str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("htmdsep.engines.choice.find_spec", lambda _: has_openvino or None)
-    for config in (HTMDNetConfig(), SpectralConfig()):
-        way = resolve(RunOptions(device="cpu", precision=precision), config)
-        assert (way.precision, way.engine) == expected
-    denoised = SpectralConfig(denoiser_levels=11)
-    assert resolve(RunOptions(device="cpu", precision=precision), denoised).engine == "torch"
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("model name : x\nflags\t: fpu avx512_bf16 avx2\nflags\t: fpu\n", True),
-        ("flags : fpu avx2 avx512f\n", False),
-        ("Features : fp asimd bf16\n", False),
-    ],
-)
-def test_the_processors_flags_tell_of_bf16(
-    text: str, expected: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("htmdsep.engines.choice.PROCESSOR", tmp_path / "cpuinfo")
-    assert not has_bf16()  # no such file
-    (tmp_path / "cpuinfo").write_text(text)
-    assert has_bf16() == expected
-
-
 def test_on_the_cpu_it_does_without_pytorch() -> None:
     script = (
         "import sys; import numpy as np; from htmdsep import Separator; "
@@ -375,56 +301,3 @@ def test_on_the_cpu_it_does_without_pytorch() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=True
     )
     assert done.stdout.strip() == "(9000, 2) False"
-
-
-class Driver:
-    """A stand-in for NVIDIA's driver, with some GPUs or an error."""
-
-    def __init__(self, gpus: int, error: int = 0) -> None:
-        self.gpus, self.error = gpus, error
-
-    def cuInit(self, _: int) -> int:  # noqa: N802 (the driver's name)
-        return self.error
-
-    def cuDeviceGetCount(self, count: Any) -> int:  # noqa: N802
-        count._obj.value = self.gpus
-        return 0
-
-
-@pytest.mark.parametrize(
-    ("driver", "expected"),
-    [(Driver(2), True), (Driver(0), False), (Driver(1, error=100), False), (None, False)],
-)
-def test_pytorch_is_asked_where_a_driver_knows_a_gpu(
-    driver: Driver | None, expected: bool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def load(_: str) -> Driver:
-        if driver is None:
-            raise OSError("no such library")
-        return driver
-
-    monkeypatch.setattr("htmdsep.engines.choice.ctypes.CDLL", load)
-    monkeypatch.setattr("htmdsep.engines.choice.AMD_DRIVER", Path("/nowhere"))
-    assert choice._may_have_gpu() is expected
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
-@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
-@pytest.mark.parametrize("engine", ["onnx", "torch"])
-def test_a_separator_that_was_used_works_in_a_forked_process(
-    tiny_weights: Path, engine: EngineName
-) -> None:
-    separator = Separator(tiny_weights, threads=1, engine=engine)
-    mixture = tone(5_000, 22_050)
-    expected = separator.separate(mixture, 22_050).vocals.tobytes()
-    reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        signal.alarm(20)  # rather than wait for ever
-        same = separator.separate(mixture, 22_050).vocals.tobytes() == expected
-        os.write(writing, b"same" if same else b"other")
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as file:
-        assert file.read() == b"same"
-    os.waitpid(child, 0)
