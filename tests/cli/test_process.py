@@ -270,7 +270,7 @@ runpy.run_module("htmdsep", run_name="__main__", alter_sys=True)
 )
 def test_an_interrupt_while_modules_are_imported_is_quiet(tmp_path: Path, module: str) -> None:
     write_songs(tmp_path, 1)
-    script = [sys.executable, "-c", INTERRUPTED, module, "0.wav", "-n", "htmdnet-fast"]
+    script = [sys.executable, "-c", INTERRUPTED, module, "0.wav", "--engine", "onnx"]
     done = subprocess.run(script, cwd=tmp_path, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
     assert [path.name for path in tmp_path.iterdir()] == ["0.wav"]
