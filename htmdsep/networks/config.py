@@ -19,6 +19,7 @@ _CHOICES = {
 _MAY_BE_ZERO = ("denoiser_levels", "least_share")
 HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
 VOICE_BAND_HERTZ = (200, 4_000)  # in which it is told whether anybody sings
+LEAST_SHARE = 0.02  # of the energy there, for new networks (docs/trials/presence.csv)
 
 
 @dataclass(frozen=True)

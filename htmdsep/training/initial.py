@@ -15,7 +15,7 @@ from htmdsep.weights.catalogue import find_weights
 from htmdsep.weights.file import load_weights
 
 # Parts of the config that no part of the weights depends on
-FREE = {"segment_length", "input_level"}
+FREE = {"segment_length", "input_level", "least_share"}
 
 
 def draw_weights(network: Network, seed: int, *, like_keras: bool) -> None:

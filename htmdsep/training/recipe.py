@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.networks.config import NetworkConfig, config_from_dict, config_to_dict
+from htmdsep.networks.config import LEAST_SHARE, NetworkConfig, config_from_dict, config_to_dict
 from htmdsep.training.augment.draw import INPUT_LEVEL
 from htmdsep.training.losses import RATIO, VARIANTS, LossSettings
 
@@ -160,6 +160,8 @@ def network_config(recipe: Recipe, repeats: int | None = None) -> NetworkConfig:
         # The paper's segments are as they are
         "input_level": INPUT_LEVEL if recipe.random_mixes else None,
     }
+    if recipe.architecture == "spectral":
+        values["least_share"] = LEAST_SHARE
     if recipe.architecture in ("htmdnet", "convtasnet"):
         values |= {name: getattr(recipe, name) for name in ("encoder_kernel", "encoder_stride")}
         values |= {} if repeats is None else {"repeats": repeats}
