@@ -6,27 +6,32 @@ import os
 import signal
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator
-from concurrent.futures import Future, wait
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from types import FrameType
 from typing import Any
 
 from htmdsep.batch import storage
-from htmdsep.batch.local import POLL_SECONDS, in_threads
 from htmdsep.batch.plan import Job
-from htmdsep.batch.recorder import ManifestRecorder
-from htmdsep.batch.song import Outcome, StoppedError, try_job
+from htmdsep.batch.song import (
+    ManifestRecorder,
+    Outcome,
+    StoppedError,
+    Task,
+    remove_partial_files,
+    try_task,
+)
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import remove_abandoned
-from htmdsep.options import ClusterOptions, RunOptions
+from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
 from htmdsep.separation.separator import Separator
-from htmdsep.weights.catalogue import WeightsFile
+from htmdsep.weights.catalogue import find_weights
 
+POLL_SECONDS = 0.5  # between looks for signals while nothing ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
 # Ray asks for 75 MiB at least; the store holds the weights once a machine, and short messages.
 STORE_BYTES = 128 * 2**20
@@ -50,10 +55,10 @@ class Worker:
         """Let the song in work end at its next block, with its files removed."""
         self._stop.set()
 
-    def separate(self, job: Job) -> Outcome | None:
+    def separate(self, task: Task) -> Outcome | None:
         """Separate a song; None where it was stopped."""
         try:
-            return try_job(self._separator, job, self._progress)
+            return try_task(self._separator, task, self._progress)
         except StoppedError:
             return None
 
@@ -63,12 +68,12 @@ class Worker:
 
 
 class _Workers:
-    """The actors of a run. Each has one song at a time, so that a death is that song's."""
+    """The actors: which are free, and what the others do."""
 
     def __init__(
         self, ray: Any, weights: Path, options: RunOptions, cluster: ClusterOptions, count: int
     ) -> None:
-        self._errors = ray.exceptions
+        self._ray = ray
         actor = ray.remote(Worker).options(
             num_cpus=cluster.actor_cpus,
             num_gpus=cluster.actor_gpus,
@@ -77,130 +82,147 @@ class _Workers:
         )
         # Kept in the object store as long as the reference is kept here
         self._network = ray.put(weights.read_bytes()), weights.name, options
-        # Each with its last call, which may be the failed one for its network
-        self._free: SimpleQueue[tuple[Any, Future[Any]]] = SimpleQueue()
+        # Calls in flight: to their actor, and to the task, None where the network is loaded.
+        self.calls: dict[Any, tuple[Any, Task | None]] = {}
+        self.free: deque[Any] = deque()
         for _ in range(count):
             self._load(actor.remote())
 
     def _load(self, actor: Any) -> None:
-        """Free an actor once it has its network; the call is repeated where it is restarted."""
-        loading = actor.load.options(max_task_retries=-1).remote(*self._network).future()
-        loading.add_done_callback(lambda loaded: self._free.put((actor, loaded)))
+        """Use an actor once it has its network; the call is repeated where it is restarted."""
+        loading = actor.load.options(max_task_retries=-1)
+        self.calls[loading.remote(*self._network)] = (actor, None)
 
-    def take(self, stop: threading.Event) -> Any:
-        """Wait for a free actor; raise HtmdsepError where one has failed to load its network."""
-        while not stop.is_set():
-            try:
-                actor, loaded = self._free.get(timeout=POLL_SECONDS)
-                loaded.result()
-            except Empty:
-                continue
-            except self._errors.RayActorError as error:
-                raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
-            except self._errors.RayTaskError as error:
-                raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
-            return actor
-        raise StoppedError("interrupted")
-
-    def separate(self, actor: Any, job: Job, stop: threading.Event) -> Outcome | None:
-        """Let an actor separate a song, and free it; None where it died, and is started again.
-
-        Raises StoppedError where the song was stopped.
-        """
+    def submit(self, task: Task) -> None:
+        """Let a free actor work on a task. Each has one, so that a death is that task's."""
+        job, source = task.job, task.job.source
         # Names that mean the same in another process's folder
-        moved = job.source._replace(name=storage.absolute(job.source.name))
-        portable = replace(job, source=moved, out=storage.absolute(job.out))
-        call = actor.separate.remote(portable).future()
-        while not wait([call], POLL_SECONDS).done:
-            if stop.is_set():
-                actor.stop.remote()
-                if not wait([call], STOP_SECONDS).done:
-                    raise StoppedError("interrupted")
-        try:
-            outcome: Outcome | None = call.result()
-        except self._errors.RayActorError as error:
-            if stop.is_set():
-                raise StoppedError("interrupted") from error
-            self._load(actor)
-            return None
-        except self._errors.RayTaskError as error:
-            raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
-        if outcome is None:
-            raise StoppedError("interrupted")
-        self._free.put((actor, call))
-        return replace(outcome, source=job.source)
+        moved = source._replace(name=storage.absolute(source.name))
+        portable = replace(task, job=Job(moved, storage.absolute(job.out), job.names))
+        actor = self.free.popleft()
+        self.calls[actor.separate.remote(portable)] = (actor, task)
 
-
-def work_on_ray(
-    weights: WeightsFile,
-    options: RunOptions,
-    songs: int,
-    items: Iterable[Job | Outcome],
-    recorder: ManifestRecorder,
-) -> Iterator[Outcome]:
-    """Yield the outcome of every job as it ends, and outcomes as they come.
-
-    There are as many workers as the cluster has room for, or as are asked for. Ray, which takes
-    seconds to start, does so at the first job. A job whose worker dies is tried again, at most
-    `retries` times. Where the run ends early, songs in work are stopped and their files removed.
-    Raises HtmdsepError where Ray is not installed or cannot be reached, or its workers cannot
-    start.
-    """
-    jobs, cluster = recorder.batch.jobs, recorder.batch.cluster
-    assert cluster is not None
-    device = "cuda" if cluster.actor_gpus else "cpu"
-    options = replace(
-        options,
-        device=device if options.device == "auto" else options.device,
-        threads=options.threads or max(1, int(cluster.actor_cpus)),
-    )
-    waiting = iter(items)
-    for item in waiting:
-        if isinstance(item, Outcome):
-            yield item
-            continue
-        with _connected(cluster.ray_address) as ray:
-            count = min(jobs or _capacity(ray, cluster), songs)
-            workers, stop = _Workers(ray, weights.path, options, cluster, count), threading.Event()
-            # Ray's calls take signals in a way of their own, so the main thread makes none of them.
-            work_on = partial(_work_on, workers, recorder, stop)
-            yield from in_threads(work_on, count, chain([item], waiting), stop)
-
-
-def _work_on(
-    workers: _Workers, recorder: ManifestRecorder, stop: threading.Event, job: Job
-) -> Outcome:
-    """Separate a job's song, again where its worker dies; note every try."""
-    while True:
-        actor = workers.take(stop)
-        recorder.started(job)
-        try:
-            outcome = workers.separate(actor, job, stop)
-        except StoppedError:
-            recorder.interrupted(job)
-            raise
-        if outcome is None:
-            for folder in job.folders:
-                remove_abandoned(folder)
-            if job.attempt <= recorder.batch.retries:
-                job = replace(job, attempt=job.attempt + 1)
+    def collect(self, timeout: float) -> Iterator[tuple[Task, Outcome | None]]:
+        """Wait for calls to end; yield tasks with their outcome, None after a worker's death."""
+        ended, _ = self._ray.wait(list(self.calls), timeout=timeout)
+        for reference in ended:
+            actor, task = self.calls.pop(reference)
+            try:
+                result = self._ray.get(reference)
+            except self._ray.exceptions.RayActorError as error:
+                if task is None:
+                    raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
+                self._load(actor)
+                yield task, None
                 continue
-            outcome = _worker_died(job)
-        recorder.ended(job, outcome)
-        return outcome
+            except self._ray.exceptions.RayTaskError as error:
+                raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
+            self.free.append(actor)
+            if task is not None:
+                yield task, None if result is None else replace(result, source=task.job.source)
+
+    def busy(self) -> list[Task]:
+        """Return the tasks in work."""
+        return [task for _, task in self.calls.values() if task is not None]
+
+    def stop(self, recorder: ManifestRecorder) -> None:
+        """Stop what is in work, and note what was stopped; what ended in time counts as done."""
+        for actor, task in list(self.calls.values()):
+            if task is not None:
+                actor.stop.remote()
+        deadline = time.monotonic() + STOP_SECONDS
+        while self.busy() and time.monotonic() < deadline:
+            for task, outcome in self.collect(timeout=1.0):
+                if outcome is None:
+                    recorder.interrupted(task)
+                else:
+                    recorder.ended(task, outcome)
+        for task in self.busy():
+            recorder.interrupted(task)
 
 
-def _worker_died(job: Job) -> Outcome:
+class RayRunner:
+    """Networks in the workers of a Ray cluster, as many as it has room for, or as asked for."""
+
+    def __init__(
+        self, weights: str | Path | None, options: RunOptions, batch: BatchOptions, songs: int
+    ) -> None:
+        self._located = find_weights(weights)
+        self.weights_sha256 = self._located.hash()
+        self._cluster = batch.cluster or ClusterOptions()
+        self._jobs, self._songs, self._retries = batch.jobs, max(1, songs), batch.retries
+        device = "cuda" if self._cluster.actor_gpus else "cpu"
+        self._options = replace(
+            options,
+            device=device if options.device == "auto" else options.device,
+            threads=options.threads or max(1, int(self._cluster.actor_cpus)),
+        )
+
+    def run(self, items: Iterable[Task | Outcome], recorder: ManifestRecorder) -> Iterator[Outcome]:
+        """Yield the outcome of every task as it ends, and outcomes as they come.
+
+        Ray, which takes seconds to start, does so at the first task. A task whose worker dies is
+        tried again, at most `retries` times. Where the run ends early, songs in work are stopped
+        and their files removed. Raises HtmdsepError where Ray is not installed or cannot be
+        reached, or its workers cannot start.
+        """
+        waiting = iter(items)
+        for item in waiting:
+            if isinstance(item, Outcome):
+                yield item
+                continue
+            with _connected(self._cluster.ray_address) as (ray, check_signals):
+                count = min(self._jobs or _capacity(ray, self._cluster), self._songs)
+                workers = _Workers(ray, self._located.path, self._options, self._cluster, count)
+                try:
+                    work = self._work(workers, chain([item], waiting), recorder)
+                    for outcome in work:
+                        check_signals()
+                        if outcome is not None:
+                            yield outcome
+                finally:
+                    workers.stop(recorder)
+
+    def _work(
+        self, workers: _Workers, items: Iterator[Task | Outcome], recorder: ManifestRecorder
+    ) -> Iterator[Outcome | None]:
+        """Keep the workers busy; None is yielded now and then, for signals to be looked at."""
+        again: deque[Task] = deque()
+        while True:
+            yield None
+            while workers.free and (item := again.popleft() if again else next(items, None)):
+                if isinstance(item, Outcome):
+                    yield item
+                    continue
+                recorder.started(item)
+                workers.submit(item)
+            if not workers.busy() and workers.free:
+                return
+            for task, outcome in workers.collect(POLL_SECONDS):
+                if outcome is None:
+                    remove_partial_files(task.job)
+                    if task.attempt <= self._retries:
+                        again.append(replace(task, attempt=task.attempt + 1))
+                        continue
+                outcome = outcome or _worker_died(task)
+                recorder.ended(task, outcome)
+                yield outcome
+
+
+def _worker_died(task: Task) -> Outcome:
     error = HtmdsepError(
-        f"its worker died {job.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
+        f"its worker died {task.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
         "more --actor-cpus make room)"
     )
-    return Outcome(job.source, error=error)
+    return Outcome(task.job.source, 0.0, error=error)
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[Any]:
-    """Connect to the cluster, or start a Ray of our own that ends with the run; yield Ray."""
+def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
+    """Connect to the cluster, or start a Ray of our own that ends with the run.
+
+    Yields Ray, and what acts on signals that came since it was last called.
+    """
     # Without these Ray reports its use to its makers, and warns of what its workers see of GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -209,10 +231,14 @@ def _connected(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise HtmdsepError("--on ray needs pip install 'htmdsep[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
+    handlers: dict[int, Any] = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     if not _started(ray, address, at_last=address != "local"):
         _started(ray, address, at_last=True)
     try:
-        yield ray
+        with _signals(handlers) as check_signals:
+            yield ray, check_signals
     finally:
         ray.shutdown()
 
@@ -220,7 +246,6 @@ def _connected(address: str | None) -> Iterator[Any]:
 def _started(ray: Any, address: str, *, at_last: bool) -> bool:
     """Tell whether Ray could be started or reached; raise HtmdsepError if not, and `at_last`."""
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -240,9 +265,37 @@ def _started(ray: Any, address: str, *, at_last: bool) -> bool:
             f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
             "run on this machine"
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, handler)  # instead of Ray's, which keeps no exit status
     return True
+
+
+@contextmanager
+def _signals(handlers: Mapping[int, Any]) -> Iterator[Callable[[], None]]:
+    """Put off what the handlers that Ray replaced do, and keep the exit status they ask for.
+
+    A song is in a worker's hands or in the manifest, and must not be lost between the two; so the
+    first signal is acted on where the function that this yields is called, a second one at once.
+    A call of Ray's makes 1 of any status that a handler raises inside it.
+    """
+    received: list[int] = []
+
+    def act() -> None:
+        if received and callable(handler := handlers[received[0]]):
+            handler(received[0], None)
+
+    def note(number: int, _frame: FrameType | None) -> None:
+        received.append(number)
+        if len(received) > 1:
+            act()
+
+    for number in handlers:
+        signal.signal(number, note)
+    try:
+        yield act
+    except SystemExit as error:
+        raise SystemExit(128 + received[0] if received else error.code) from error
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
 
 
 def _capacity(ray: Any, cluster: ClusterOptions) -> int:

@@ -12,10 +12,10 @@ import pytest
 import htmdsep
 from htmdsep import BatchOptions, RunOptions
 from htmdsep.batch import run_batch
-from htmdsep.batch.local import work_here
 from htmdsep.batch.plan import Job, Source
-from htmdsep.batch.recorder import ManifestRecorder
-from htmdsep.batch.run import SILENT
+from htmdsep.batch.resume import ResumeRules
+from htmdsep.batch.run import LocalRunner
+from htmdsep.batch.song import ManifestRecorder, Task
 from htmdsep.engines.estimates import Estimate, Note
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
@@ -84,13 +84,13 @@ def test_notes_belong_to_their_song(tmp_path: Path, tiny_weights: Path) -> None:
     music = write_songs(tmp_path / "music", 2)
     separator = Separator(tiny_weights)
     object.__setattr__(separator._network, "estimator", Noting())
-    jobs = [
-        Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"})
+    runner = LocalRunner(separator, htmdsep.batch.run.SILENT.song, 2)
+    tasks = [
+        Task(Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"}))
         for n in range(2)
     ]
-    recorder = ManifestRecorder(None, BatchOptions(), "", "")
-    outcomes = work_here(separator, SILENT.song, 2, jobs, recorder)
-    reports = [outcome.report for outcome in outcomes]
+    recorder = ManifestRecorder(None, ResumeRules("refuse", "", ""))
+    reports = [outcome.report for outcome in runner.run(tasks, recorder)]
     assert [len(report.notes) for report in reports if report is not None] == [1, 1]
 
 
