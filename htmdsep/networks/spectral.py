@@ -50,22 +50,22 @@ class Doubling(nn.ConvTranspose2d):
         """Map (batch, channels, frames, bins) to (batch, channels, 2 * frames, 2 * bins)."""
         if not 1 < self.out_channels <= MOST_IN_PHASES:
             return F.relu(super().forward(hidden, output_size)[:, :, 1:-2, 1:-2])
-        frames, bins = hidden.shape[2:]
+        kernel = self.weight.flip(2, 3).transpose(0, 1)  # a convolution's: (out, in, rows, columns)
         phases = [
-            # Of two weights comes a place too many
-            F.relu(F.conv2d(hidden, part, self.bias, padding=1)[:, :, :frames, :bins])
-            for _, part in self.phase_kernels()
+            F.relu(self.phase(hidden, kernel[:, :, row::STRIDE, column::STRIDE], row, column))
+            for row, column in ((1, 1), (1, 0), (0, 1), (0, 0))
         ]
+        return self.interleaved(phases)
+
+    def phase(self, hidden: Tensor, kernel: Tensor, _row: int, _column: int) -> Tensor:
+        """Return one of the convolutions, whose first weights are a row's and a column's."""
+        frames, bins = hidden.shape[2:]
+        # Of two weights comes a place too many
+        return F.conv2d(hidden, kernel, self.bias, padding=1)[:, :, :frames, :bins]
+
+    def interleaved(self, phases: list[Tensor]) -> Tensor:
+        """Lay phases into one another: even and odd columns of even rows, then of odd ones."""
         return F.pixel_shuffle(torch.stack(phases, dim=2).flatten(1, 2), STRIDE)
-
-    def phase_kernels(self) -> list[tuple[tuple[int, int], Tensor]]:
-        """Return the first weights and kernels (out, in, rows, columns) of the four convolutions.
-
-        They are those of even and odd columns, even rows first.
-        """
-        kernel = self.weight.flip(2, 3).transpose(0, 1)
-        firsts = ((1, 1), (1, 0), (0, 1), (0, 0))
-        return [(first, kernel[:, :, first[0] :: STRIDE, first[1] :: STRIDE]) for first in firsts]
 
 
 class SpectralMasking(nn.Module):

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.networks.spectral import MOST_IN_PHASES, STRIDE, Doubling, Halving, SpectralMasking
+from htmdsep.networks.spectral import STRIDE, Doubling, Halving, SpectralMasking
 
 Padding = tuple[int, int, int, int]  # rows and columns before, rows and columns after
 
@@ -59,14 +59,11 @@ class _GraphHalving(Halving):
 
 
 class _GraphDoubling(Doubling):
-    def forward(self, hidden: Tensor, output_size: list[int] | None = None) -> Tensor:
-        if not 1 < self.out_channels <= MOST_IN_PHASES:
-            return super().forward(hidden, output_size)
-        batch, _, frames, bins = hidden.shape
-        phases = []
-        for (row, column), kernel in self.phase_kernels():
-            padding = (1, 1, 1 - row, 1 - column)
-            phases.append(F.relu(_convolved(hidden, kernel, self.bias, padding, 1)))
+    def phase(self, hidden: Tensor, kernel: Tensor, row: int, column: int) -> Tensor:
+        return _convolved(hidden, kernel, self.bias, (1, 1, 1 - row, 1 - column), 1)
+
+    def interleaved(self, phases: list[Tensor]) -> Tensor:
+        batch, _, frames, bins = phases[0].shape
         rows = []
         for pair in (phases[:2], phases[2:]):
             # Turned over as a matrix of two columns: with the rows, half the time of DepthToSpace
