@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from importlib.util import find_spec
+from itertools import takewhile
 from pathlib import Path
 
 from htmdsep.errors import ArgumentError, HtmdsepError
@@ -135,14 +137,11 @@ def has_bf16() -> bool:
 
 def processor_facts() -> dict[str, str]:
     """Return what Linux says of the first processor, as "model name" and "flags"; else nothing."""
-    try:
-        text = PROCESSOR.read_text(encoding="ascii", errors="replace")
-    except OSError:
-        return {}
     facts: dict[str, str] = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(":")
-        facts.setdefault(name.strip(), value.strip())
+    with suppress(OSError), PROCESSOR.open(encoding="ascii", errors="replace") as file:
+        for line in takewhile(str.strip, file):  # of hundreds of processors the first will do
+            name, _, value = line.partition(":")
+            facts.setdefault(name.strip(), value.strip())
     return facts
 
 
