@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,30 @@ def test_graphs_are_small_and_take_numbers_of_half_precision(
     with torch.inference_mode():
         expected = halved(torch.from_numpy(mixture)).estimate.numpy()
     assert agreement_db(expected, found) >= AGREEMENT_DB
+
+
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("name", ["b.safetensors", "Stimme Ж.safetensors", "x" * 200])
+def test_weights_keep_their_graph_under_another_name(
+    tmp_path: Path, engine: EngineName, name: str
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    located = saved(tmp_path, random_network(TINY_SPECTRAL))
+    options = RunOptions(engine=engine, precision="fp32")
+    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
+    before = load_run(located, TINY_SPECTRAL, options)(mixture).vocals
+    moved = replace(located, path=located.path.rename(tmp_path / name))
+    after = load_run(moved, TINY_SPECTRAL, options)(mixture).vocals
+    np.testing.assert_array_equal(after, before)
+
+
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")
+def test_a_name_that_no_graph_could_hold_is_refused(tmp_path: Path) -> None:
+    located = saved(tmp_path, random_network(TINY_SPECTRAL))
+    moved = located.path.rename(tmp_path / os.fsdecode(b"\xff.safetensors"))
+    with pytest.raises(HtmdsepError, match=r"is not UTF-8; rename it"):
+        Separator(moved)
 
 
 def test_a_graph_of_other_numbers_is_refused(tmp_path: Path) -> None:
