@@ -13,7 +13,7 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 from htmdsep.errors import DiskError, HtmdsepError
 
@@ -139,9 +139,7 @@ def _make_locked(temporary: Path, target: Path) -> int:
             raise DiskError(
                 f"cannot write {target}: {error.strerror}; choose another place, or another name"
             ) from error
-        if fcntl is not None:
-            with suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX)
+        lock(descriptor)
         if temporary.exists():
             return descriptor
         os.close(descriptor)  # it was taken for an abandoned one before it was locked
@@ -155,17 +153,29 @@ def _held(temporary: Path) -> Iterator[bool]:
         return
     descriptor = os.open(temporary, os.O_RDWR)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        is_abandoned = False
-    except OSError:
-        is_abandoned = time.time() - os.fstat(descriptor).st_mtime > LIVE_SECONDS
-    else:
-        is_abandoned = True
-    try:
+        is_abandoned = lock(descriptor, wait=False)
+        if is_abandoned is None:
+            is_abandoned = time.time() - os.fstat(descriptor).st_mtime > LIVE_SECONDS
         yield is_abandoned
     finally:
         os.close(descriptor)
+
+
+def lock(descriptor: int, *, shared: bool = False, wait: bool = True) -> bool | None:
+    """Lock an open file until it is closed; tell whether that succeeded, None without any locks.
+
+    Locks that are all `shared` go together. Another's is waited for, or it is False at once.
+    """
+    if fcntl is None:
+        return None
+    kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+    try:
+        fcntl.flock(descriptor, kind if wait else kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # the file system knows none
+        return None
+    return True
 
 
 @contextmanager
@@ -186,10 +196,15 @@ def stored_stream(stream: BinaryIO, suffix: str = "") -> Iterator[Path]:
 
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+        return sha256_of(file)
+
+
+def sha256_of(file: IO[bytes]) -> str:
+    """Return the SHA-256 of what an open file still holds, in hexadecimal."""
+    digest = hashlib.sha256()
+    while block := file.read(1 << 20):
+        digest.update(block)
     return digest.hexdigest()
 
 

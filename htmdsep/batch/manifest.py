@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -91,87 +90,66 @@ def now() -> str:
 
 
 class Index:
-    """Where every song's last row begins, all files thought end to end; rows are read when needed.
+    """Where every song's last row begins; rows are read when they are needed.
 
     Within a file the later row counts, between two files the later time. No file stays open.
     """
 
     def __init__(self, files: Iterable[Path]) -> None:
-        self._entries: dict[int, int] = {}
-        # Of every part that was read in one go: its file, where in it the part begins, and where
-        # among all
-        self._parts: list[tuple[Path, int]] = []
-        self._starts: list[int] = []
-        self._length = 0  # of all parts
+        self._places: dict[int, tuple[Path, int]] = {}  # by the song's id: a file, and where in it
         self._read: dict[Path, int] = {}  # bytes of every file
         for path in sorted(files):
             self.read_on(path)
 
-    def __len__(self) -> int:
-        return len(self._entries)
-
     def __iter__(self) -> Iterator[ManifestRow]:
         """Yield the last row of every song."""
-        for line in self.lines():
-            row = parse_row(line)
-            if row is not None:
-                yield row
+        return (row for line in self.lines() if (row := parse_row(line)) is not None)
 
     def last(self, identity: str) -> ManifestRow | None:
         """Return a song's last row, None where there is none that can be read."""
-        entry = self._entries.get(int(identity, 16))
-        row = None if entry is None else parse_row(self._line(entry))
+        place = self._places.get(int(identity, 16))
+        row = None if place is None else parse_row(_line_at(place))
         return row if row is not None and row.id == identity else None
 
     def lines(self) -> Iterator[bytes]:
         """Yield the last line of every song, in the order of the files."""
-        ends = [*self._starts, self._length][1:]
-        for (path, offset), start, end in zip(self._parts, self._starts, ends, strict=True):
-            for position, line, head in _heads(path, offset, end - start):
-                if self._entries.get(int(head[1], 16)) == start + position:
+        for path, length in self._read.items():
+            for position, line, head in _heads(path, 0, length):
+                if self._places.get(int(head[1], 16)) == (path, position):
                     yield line
 
     def read_on(self, path: Path) -> None:
         """Take in a file, or what has been added to it since."""
-        offset = self._read.get(path, 0)
-        length = path.stat().st_size - offset
-        if length <= 0:
-            return
-        for position, _, head in _heads(path, offset, length):
+        begin, end = self._read.get(path, 0), path.stat().st_size
+        for position, _, head in _heads(path, begin, end):
             key = int(head[1], 16)
-            known = self._entries.get(key)
-            if known is None or self._is_older(known, path, head[2]):
-                self._entries[key] = self._length + position
-        self._parts.append((path, offset))
-        self._starts.append(self._length)
-        self._length += length
-        self._read[path] = offset + length
-
-    def _is_older(self, entry: int, path: Path, time: bytes) -> bool:
-        """Tell whether a row that is known comes before one of this file and time."""
-        if entry >= self._length or self._place(entry)[0] == path:
-            return True
-        head = HEAD.match(self._line(entry))
-        return head is None or head[2] <= time
-
-    def _place(self, entry: int) -> tuple[Path, int]:
-        number = bisect_right(self._starts, entry) - 1
-        path, offset = self._parts[number]
-        return path, offset + entry - self._starts[number]
-
-    def _line(self, entry: int) -> bytes:
-        path, position = self._place(entry)
-        with path.open("rb") as file:
-            file.seek(position)
-            return file.readline()
+            known = self._places.get(key)
+            if known is None or known[0] == path or _time_at(known) <= head[2]:
+                self._places[key] = path, position
+        self._read[path] = end
 
 
-def _heads(path: Path, offset: int, length: int) -> Iterator[tuple[int, bytes, re.Match[bytes]]]:
-    """Yield the whole rows of a part of a file: where each begins in it, the line, its head."""
-    position = 0
+def _line_at(place: tuple[Path, int]) -> bytes:
+    path, position = place
     with path.open("rb") as file:
-        file.seek(offset)
-        while position < length and (line := file.readline()):
+        file.seek(position)
+        return file.readline()
+
+
+def _time_at(place: tuple[Path, int]) -> bytes:
+    """Return the time of a row; an early one where it is no longer there."""
+    head = HEAD.match(_line_at(place))
+    return b"" if head is None else head[2]
+
+
+def _heads(path: Path, begin: int, end: int) -> Iterator[tuple[int, bytes, re.Match[bytes]]]:
+    """Yield the whole rows of a part of a file: where each begins, its line, its head."""
+    if begin >= end:
+        return
+    position = begin
+    with path.open("rb") as file:
+        file.seek(position)
+        while position < end and (line := file.readline()):
             head = HEAD.match(line)
             if head and line.endswith((b"}\n", b"}\r\n")):
                 yield position, line, head

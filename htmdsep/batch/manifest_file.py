@@ -12,7 +12,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Protocol
 
@@ -20,12 +20,7 @@ from htmdsep.batch import storage
 from htmdsep.batch.manifest import NAME, PATTERN, Index, ManifestRow
 from htmdsep.batch.sources import Shard
 from htmdsep.errors import HtmdsepError, PlanError
-from htmdsep.files import atomic_path, make_folder, remove_empty
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from htmdsep.files import atomic_path, lock, make_folder, remove_empty
 
 _BINARY = getattr(os, "O_BINARY", 0)  # on Windows, for lines to end as elsewhere
 PART_ROWS = 200  # so that an object that grows with every song stays below 300 kB
@@ -41,15 +36,12 @@ class Manifest(Protocol):
         """Write a row."""
 
 
-@contextmanager
-def open_manifest(out: str, shard: Shard | None) -> Iterator[Manifest]:
+def open_manifest(out: str, shard: Shard | None) -> AbstractContextManager[Manifest]:
     """Open the manifest of an output folder or URL for reading and adding to.
 
     Waits while manifests are merged there. Raises HtmdsepError where it cannot be written.
     """
-    opened = open_remote(out) if storage.is_url(out) else _open_local(Path(out), shard)
-    with opened as manifest:
-        yield manifest
+    return _open_remote(out) if storage.is_url(out) else _open_local(Path(out), shard)
 
 
 def has_manifest(out: str) -> bool:
@@ -149,7 +141,8 @@ def _open_locked(path: Path, *, alone: bool = False) -> int:
                 f"cannot write {path}: {error.strerror}; choose another --out"
             ) from error
         try:
-            if not _lock(descriptor, alone=alone):
+            # Without locks stems are safe all the same: see docs/catalogues.md.
+            if lock(descriptor, shared=not alone, wait=not alone) is False:
                 raise PlanError(
                     f"another htmdsep is writing into {path.parent} ({path.name} is in use); wait "
                     "for it, then merge again"
@@ -162,19 +155,6 @@ def _open_locked(path: Path, *, alone: bool = False) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # a run that ended just now has removed or replaced it
-
-
-def _lock(descriptor: int, *, alone: bool) -> bool:
-    """Tell whether nobody else has a file locked, or wait until it can be shared."""
-    if fcntl is None:
-        return True
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if alone else fcntl.LOCK_SH)
-    except BlockingIOError:
-        return False
-    except OSError:
-        pass  # a file system without locks: stems are safe all the same, see the docs
-    return True
 
 
 def _end_torn_row(descriptor: int) -> None:
@@ -191,64 +171,52 @@ def _unlink_empty(path: Path, descriptor: int) -> None:
     """Leave no manifest that holds nothing, unless others have it open."""
     if os.fstat(descriptor).st_size:
         os.fsync(descriptor)
-    elif _lock(descriptor, alone=True):
+    elif lock(descriptor, wait=False) is not False:
         with suppress(OSError):  # Windows removes no open file
             path.unlink()
 
 
-class RemoteManifest:
+class _RemoteManifest:
     """Rows in an object store, where files can be replaced but not added to.
 
     They go into objects of at most 200 rows, each replaced as a whole when it grows.
     """
 
-    def __init__(self, out: str, folder: Path) -> None:
-        self._out, self._part = out, folder / "part"
-        self._index = Index(_fetch_parts(out, folder))
+    def __init__(self, out: str, index: Index) -> None:
         begun = time.strftime("%Y%m%dT%H%M%S", time.gmtime())
-        self._name = f"manifest-{begun}-{secrets.token_hex(4)}"
-        self._parts = self._rows = 0
-        self._pending = False
+        self._name = storage.join(out, f"manifest-{begun}-{secrets.token_hex(4)}")
+        self._index = index  # of when the run began
+        self._parts = 0  # that are full
+        self._lines: list[bytes] = []  # of the part that is not
         self._lock = threading.Lock()
 
     def last(self, identity: str) -> ManifestRow | None:
-        """Return a song's last row when the run began."""
         return self._index.last(identity)
 
     def add(self, row: ManifestRow) -> None:
-        """Write a row."""
         with self._lock:
-            if self._rows == PART_ROWS:
-                self._parts, self._rows = self._parts + 1, 0
-            with self._part.open("wb" if self._rows == 0 else "ab") as file:
-                file.write(row.line())
-            self._rows += 1
-            self._pending = True
+            self._lines.append(row.line())
             # What began is told with what ends next: a request a song is enough.
-            if row.status != "started" or self._rows == PART_ROWS:
-                self._send()
+            if row.status != "started" or len(self._lines) >= PART_ROWS:
+                self.send()
 
-    def flush(self) -> None:
-        """Send what has not been sent."""
-        with self._lock:
-            self._send()
-
-    def _send(self) -> None:
-        if self._pending:
-            name = f"{self._name}-{self._parts:06}.jsonl"
-            storage.store(self._part, storage.join(self._out, name))
-            self._pending = False
+    def send(self) -> None:
+        """Write the last part, and begin another where it is full."""
+        if self._lines:
+            storage.write(b"".join(self._lines), f"{self._name}-{self._parts:06}.jsonl")
+        if len(self._lines) >= PART_ROWS:
+            self._parts, self._lines = self._parts + 1, []
 
 
 @contextmanager
-def open_remote(out: str) -> Iterator[RemoteManifest]:
+def _open_remote(out: str) -> Iterator[Manifest]:
     """Open a manifest below a URL; every run has files of its own there, so nothing is locked."""
     with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
-        manifest = RemoteManifest(out, Path(folder))
+        manifest = _RemoteManifest(out, Index(_fetch_parts(out, Path(folder))))
         try:
             yield manifest
         finally:
-            manifest.flush()
+            manifest.send()
 
 
 def _fetch_parts(out: str, folder: Path) -> list[Path]:

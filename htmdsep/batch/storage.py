@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import glob
-import hashlib
 import os
 import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.files import sha256, sha256_of
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 _WILD = re.compile(r"[*?[]")
@@ -129,11 +129,10 @@ def size_of(mark: str | None) -> int:
 
 def hash_content(name: str) -> str:
     """Return the SHA-256 of a file's content, in hexadecimal."""
-    digest = hashlib.sha256()
-    with _opened(name) as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
+    if not is_url(name):
+        return sha256(Path(name))
+    with remote(name) as (system, path), system.open(path, "rb") as file:
+        return sha256_of(file)
 
 
 def listing(folder: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
@@ -192,6 +191,13 @@ def store(path: Path, name: str) -> None:
         system.put_file(str(path), where)
 
 
+def write(data: bytes, name: str) -> None:
+    """Let a URL hold these bytes, and nothing that was there before."""
+    with remote(name) as (system, where):
+        system.makedirs(parent(where), exist_ok=True)
+        system.pipe_file(where, data)
+
+
 def remove(name: str) -> None:
     """Remove an object, if it is there."""
     with remote(name) as (system, where):
@@ -228,13 +234,3 @@ def _store_errors() -> tuple[type[Exception], ...]:
     names = (("botocore.exceptions", "BotoCoreError"), ("aiohttp", "ClientError"))
     theirs = (getattr(sys.modules[module], name) for module, name in names if module in sys.modules)
     return (OSError, ValueError, *theirs)
-
-
-@contextmanager
-def _opened(name: str) -> Iterator[BinaryIO]:
-    if not is_url(name):
-        with Path(name).open("rb") as file:
-            yield file
-        return
-    with remote(name) as (system, path), system.open(path, "rb") as file:
-        yield file
