@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from htmdsep.batch import storage
 from htmdsep.errors import PlanError
 from htmdsep.files import AUDIO_ENDINGS
@@ -55,11 +57,18 @@ class Job:
     out: str  # a path or a URL
     names: Mapping[StemName, str]
     overwrite: bool = True  # what is there when the stems are whole
+    attempt: int = 1  # counts tries in a row that brought no result, this one included
 
     @property
     def targets(self) -> dict[StemName, str]:
         """Return the output files' paths or URLs."""
         return {stem: storage.join(self.out, name) for stem, name in self.names.items()}
+
+    @property
+    def folders(self) -> set[Path]:
+        """Return the folders on disks that hold the output files."""
+        targets = () if storage.is_url(self.out) else self.targets.values()
+        return {Path(target).parent for target in targets}
 
 
 @dataclass(frozen=True)
@@ -71,6 +80,7 @@ class Plan:
     template: str
     stems: Mapping[StemName, str]  # with what their files' names hold for {stem}
     file_format: FileFormat
+    overwrite: bool = True
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -80,17 +90,13 @@ class Plan:
         return (self.job(source) for source in self.sources if source.problem is None)
 
     def job(self, source: Source) -> Job:
-        """Return what is to be done for a source; raise PlanError as `names` does."""
-        return Job(source, self.out, self.names(source))
-
-    def names(self, source: Source) -> dict[StemName, str]:
         """Settle a source's output names; raise PlanError for a template that has none."""
         fields = _fields(source, self.file_format)
         names: dict[StemName, str] = {}
         for stem, called in self.stems.items():
             fields["stem"] = fields["instrument"] = called
             names[stem] = self._name(source, fields)
-        return names
+        return Job(source, self.out, names, self.overwrite)
 
     def _name(self, source: Source, fields: Mapping[str, str]) -> str:
         try:
@@ -114,18 +120,13 @@ class Plan:
         return f"{source.below}/{name}" if source.below else name
 
 
-def plan_jobs(
-    sources: Sequence[Source],
-    out: str,
-    template: str,
-    stems: Mapping[StemName, str],
-    file_format: FileFormat,
-) -> Plan:
+def plan_jobs(sources: Sequence[Source], batch: BatchOptions, file_format: FileFormat) -> Plan:
     """Settle every output path.
 
     Raises PlanError for a template with unknown fields or another format's ending, for two outputs
     at one path, and for an output that would replace an input.
     """
+    template, stems = batch.filename, batch.called_stems()
     suffix = os.path.splitext(template)[1].lower()  # noqa: PTH122
     if suffix in AUDIO_ENDINGS and not template.lower().endswith(f".{file_format}"):
         raise PlanError(
@@ -135,15 +136,17 @@ def plan_jobs(
     if file_format == STEM_FILE:  # both into one
         stems = dict.fromkeys(stems, "stems")
         template = "{track}.{ext}" if template == BatchOptions.filename else template
-    plan = Plan(sources, out, template, stems, file_format)
+    plan = Plan(sources, batch.out, template, stems, file_format, batch.existing != "refuse")
+    checked = replace(plan, stems={"vocals": "stems"}) if file_format == STEM_FILE else plan
+    out = storage.absolute(batch.out)
     # Hashes, as names of a million songs' stems need 300 MB, and these 24.
     hashes = array("q", (hash(_key(source.name)) for source in sources))
-    checked = replace(plan, stems={"vocals": "stems"}) if file_format == STEM_FILE else plan
-    for job in replace(checked, out=storage.absolute(out)):
+    for job in replace(checked, out=out):
         hashes.extend(hash(_key(target)) for target in job.targets.values())
-    doubtful = _repeated(hashes)
+    found, times = np.unique(np.array(hashes), return_counts=True)
+    doubtful = set(found[times > 1].tolist())
     if doubtful:
-        _check_doubtful(checked, doubtful, ignores_case=_ignores_case(storage.absolute(out)))
+        _check_doubtful(checked, doubtful, ignores_case=_ignores_case(out))
     return plan
 
 
@@ -157,14 +160,6 @@ def _ignores_case(folder: str) -> bool:
             return Path(file.name).with_name(Path(file.name).name.upper()).exists()
     except OSError:
         return False  # nothing can be written there, as will be told
-
-
-def _repeated(hashes: array[int]) -> set[int]:
-    """Return the numbers that occur more than once."""
-    import numpy as np
-
-    ordered = np.sort(np.frombuffer(hashes, np.int64)) if hashes else np.zeros(0, np.int64)
-    return set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
 
 
 def _check_doubtful(plan: Plan, doubtful: set[int], *, ignores_case: bool) -> None:

@@ -18,18 +18,13 @@ from typing import Any
 
 from htmdsep.batch import storage
 from htmdsep.batch.plan import Job
-from htmdsep.batch.song import (
-    ManifestRecorder,
-    Outcome,
-    StoppedError,
-    Task,
-    remove_partial_files,
-    try_task,
-)
+from htmdsep.batch.recorder import ManifestRecorder
+from htmdsep.batch.song import Outcome, StoppedError, try_job
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
+from htmdsep.files import remove_abandoned
+from htmdsep.options import ClusterOptions, RunOptions
 from htmdsep.separation.separator import Separator
-from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.catalogue import WeightsFile
 
 POLL_SECONDS = 0.5  # between looks for signals while nothing ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
@@ -55,10 +50,10 @@ class Worker:
         """Let the song in work end at its next block, with its files removed."""
         self._stop.set()
 
-    def separate(self, task: Task) -> Outcome | None:
+    def separate(self, job: Job) -> Outcome | None:
         """Separate a song; None where it was stopped."""
         try:
-            return try_task(self._separator, task, self._progress)
+            return try_job(self._separator, job, self._progress)
         except StoppedError:
             return None
 
@@ -82,8 +77,8 @@ class _Workers:
         )
         # Kept in the object store as long as the reference is kept here
         self._network = ray.put(weights.read_bytes()), weights.name, options
-        # Calls in flight: to their actor, and to the task, None where the network is loaded.
-        self.calls: dict[Any, tuple[Any, Task | None]] = {}
+        # Calls in flight: to their actor, and to the job, None where the network is loaded.
+        self.calls: dict[Any, tuple[Any, Job | None]] = {}
         self.free: deque[Any] = deque()
         for _ in range(count):
             self._load(actor.remote())
@@ -93,128 +88,128 @@ class _Workers:
         loading = actor.load.options(max_task_retries=-1)
         self.calls[loading.remote(*self._network)] = (actor, None)
 
-    def submit(self, task: Task) -> None:
-        """Let a free actor work on a task. Each has one, so that a death is that task's."""
-        job, source = task.job, task.job.source
+    def submit(self, job: Job) -> None:
+        """Let a free actor work on a job. Each has one, so that a death is that job's."""
         # Names that mean the same in another process's folder
-        moved = source._replace(name=storage.absolute(source.name))
-        portable = replace(task, job=Job(moved, storage.absolute(job.out), job.names))
+        moved = job.source._replace(name=storage.absolute(job.source.name))
+        portable = replace(job, source=moved, out=storage.absolute(job.out))
         actor = self.free.popleft()
-        self.calls[actor.separate.remote(portable)] = (actor, task)
+        self.calls[actor.separate.remote(portable)] = (actor, job)
 
-    def collect(self, timeout: float) -> Iterator[tuple[Task, Outcome | None]]:
-        """Wait for calls to end; yield tasks with their outcome, None after a worker's death."""
+    def collect(self, timeout: float) -> Iterator[tuple[Job, Outcome | None]]:
+        """Wait for calls to end; yield jobs with their outcome, None after a worker's death."""
         ended, _ = self._ray.wait(list(self.calls), timeout=timeout)
         for reference in ended:
-            actor, task = self.calls.pop(reference)
+            actor, job = self.calls.pop(reference)
             try:
-                result = self._ray.get(reference)
+                outcome = self._ray.get(reference)
             except self._ray.exceptions.RayActorError as error:
-                if task is None:
+                if job is None:
                     raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
                 self._load(actor)
-                yield task, None
+                yield job, None
                 continue
             except self._ray.exceptions.RayTaskError as error:
                 raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
             self.free.append(actor)
-            if task is not None:
-                yield task, None if result is None else replace(result, source=task.job.source)
+            if job is not None:
+                yield job, None if outcome is None else replace(outcome, source=job.source)
 
-    def busy(self) -> list[Task]:
-        """Return the tasks in work."""
-        return [task for _, task in self.calls.values() if task is not None]
+    def busy(self) -> list[Job]:
+        """Return the jobs in work."""
+        return [job for _, job in self.calls.values() if job is not None]
 
     def stop(self, recorder: ManifestRecorder) -> None:
         """Stop what is in work, and note what was stopped; what ended in time counts as done."""
-        for actor, task in list(self.calls.values()):
-            if task is not None:
+        for actor, job in self.calls.values():
+            if job is not None:
                 actor.stop.remote()
         deadline = time.monotonic() + STOP_SECONDS
         while self.busy() and time.monotonic() < deadline:
-            for task, outcome in self.collect(timeout=1.0):
+            for job, outcome in self.collect(timeout=1.0):
                 if outcome is None:
-                    recorder.interrupted(task)
+                    recorder.interrupted(job)
                 else:
-                    recorder.ended(task, outcome)
-        for task in self.busy():
-            recorder.interrupted(task)
+                    recorder.ended(job, outcome)
+        for job in self.busy():
+            recorder.interrupted(job)
 
 
-class RayRunner:
-    """Networks in the workers of a Ray cluster, as many as it has room for, or as asked for."""
+def work_on_ray(
+    weights: WeightsFile,
+    options: RunOptions,
+    songs: int,
+    items: Iterable[Job | Outcome],
+    recorder: ManifestRecorder,
+) -> Iterator[Outcome]:
+    """Yield the outcome of every job as it ends, and outcomes as they come.
 
-    def __init__(
-        self, weights: str | Path | None, options: RunOptions, batch: BatchOptions, songs: int
-    ) -> None:
-        self._located = find_weights(weights)
-        self.weights_sha256 = self._located.hash()
-        self._cluster = batch.cluster or ClusterOptions()
-        self._jobs, self._songs, self._retries = batch.jobs, max(1, songs), batch.retries
-        device = "cuda" if self._cluster.actor_gpus else "cpu"
-        self._options = replace(
-            options,
-            device=device if options.device == "auto" else options.device,
-            threads=options.threads or max(1, int(self._cluster.actor_cpus)),
-        )
+    There are as many workers as the cluster has room for, or as are asked for. Ray, which takes
+    seconds to start, does so at the first job. A job whose worker dies is tried again, at most
+    `retries` times. Where the run ends early, songs in work are stopped and their files removed.
+    Raises HtmdsepError where Ray is not installed or cannot be reached, or its workers cannot
+    start.
+    """
+    jobs, cluster = recorder.batch.jobs, recorder.batch.cluster
+    assert cluster is not None
+    device = "cuda" if cluster.actor_gpus else "cpu"
+    options = replace(
+        options,
+        device=device if options.device == "auto" else options.device,
+        threads=options.threads or max(1, int(cluster.actor_cpus)),
+    )
+    waiting = iter(items)
+    for item in waiting:
+        if isinstance(item, Outcome):
+            yield item
+            continue
+        with _connected(cluster.ray_address) as (ray, check_signals):
+            count = min(jobs or _capacity(ray, cluster), songs)
+            workers = _Workers(ray, weights.path, options, cluster, count)
+            try:
+                yield from _work(workers, chain([item], waiting), recorder, check_signals)
+            finally:
+                workers.stop(recorder)
 
-    def run(self, items: Iterable[Task | Outcome], recorder: ManifestRecorder) -> Iterator[Outcome]:
-        """Yield the outcome of every task as it ends, and outcomes as they come.
 
-        Ray, which takes seconds to start, does so at the first task. A task whose worker dies is
-        tried again, at most `retries` times. Where the run ends early, songs in work are stopped
-        and their files removed. Raises HtmdsepError where Ray is not installed or cannot be
-        reached, or its workers cannot start.
-        """
-        waiting = iter(items)
-        for item in waiting:
+def _work(
+    workers: _Workers,
+    items: Iterator[Job | Outcome],
+    recorder: ManifestRecorder,
+    check_signals: Callable[[], None],
+) -> Iterator[Outcome]:
+    """Keep the workers busy until all is done."""
+    again: deque[Job] = deque()
+    while True:
+        check_signals()
+        while workers.free and (item := again.popleft() if again else next(items, None)):
             if isinstance(item, Outcome):
                 yield item
-                continue
-            with _connected(self._cluster.ray_address) as (ray, check_signals):
-                count = min(self._jobs or _capacity(ray, self._cluster), self._songs)
-                workers = _Workers(ray, self._located.path, self._options, self._cluster, count)
-                try:
-                    work = self._work(workers, chain([item], waiting), recorder)
-                    for outcome in work:
-                        check_signals()
-                        if outcome is not None:
-                            yield outcome
-                finally:
-                    workers.stop(recorder)
-
-    def _work(
-        self, workers: _Workers, items: Iterator[Task | Outcome], recorder: ManifestRecorder
-    ) -> Iterator[Outcome | None]:
-        """Keep the workers busy; None is yielded now and then, for signals to be looked at."""
-        again: deque[Task] = deque()
-        while True:
-            yield None
-            while workers.free and (item := again.popleft() if again else next(items, None)):
-                if isinstance(item, Outcome):
-                    yield item
-                    continue
+            else:
                 recorder.started(item)
                 workers.submit(item)
-            if not workers.busy() and workers.free:
-                return
-            for task, outcome in workers.collect(POLL_SECONDS):
-                if outcome is None:
-                    remove_partial_files(task.job)
-                    if task.attempt <= self._retries:
-                        again.append(replace(task, attempt=task.attempt + 1))
-                        continue
-                outcome = outcome or _worker_died(task)
-                recorder.ended(task, outcome)
-                yield outcome
+            check_signals()
+        if not workers.busy() and workers.free:
+            return
+        for job, outcome in workers.collect(POLL_SECONDS):
+            if outcome is None:
+                for folder in job.folders:
+                    remove_abandoned(folder)
+                if job.attempt <= recorder.batch.retries:
+                    again.append(replace(job, attempt=job.attempt + 1))
+                    continue
+                outcome = _worker_died(job)
+            recorder.ended(job, outcome)
+            check_signals()
+            yield outcome
 
 
-def _worker_died(task: Task) -> Outcome:
+def _worker_died(job: Job) -> Outcome:
     error = HtmdsepError(
-        f"its worker died {task.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
+        f"its worker died {job.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
         "more --actor-cpus make room)"
     )
-    return Outcome(task.job.source, 0.0, error=error)
+    return Outcome(job.source, error=error)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from typing import Any
 import click
 from tqdm import tqdm
 
+from htmdsep.batch.run import BatchProgress
 from htmdsep.batch.song import Outcome, error_line
 from htmdsep.console import end_if_asked, peak_rss_bytes
 from htmdsep.errors import PlanError
@@ -39,7 +40,7 @@ class Talk:
     progress_as_json: bool = False
 
 
-class Bars:
+class Bars(BatchProgress):
     """Bars on standard error: one over the songs, one for each song in work; or JSON lines."""
 
     def __init__(self, *, shown: bool, alone: bool, as_json: bool = False) -> None:

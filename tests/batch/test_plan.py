@@ -21,8 +21,7 @@ def make(folder: Path, *names: str) -> None:
 
 
 def targets(sources: list[Source], template: str = TEMPLATE) -> list[str]:
-    stems = BatchOptions().called_stems()
-    jobs = plan_jobs(sources, "out", template, stems, "wav")
+    jobs = plan_jobs(sources, BatchOptions(out="out", filename=template), "wav")
     return [target.replace(os.sep, "/") for job in jobs for target in job.targets.values()]
 
 

@@ -13,9 +13,8 @@ import htmdsep
 from htmdsep import BatchOptions, RunOptions
 from htmdsep.batch import run_batch
 from htmdsep.batch.plan import Job, Source
-from htmdsep.batch.resume import ResumeRules
-from htmdsep.batch.run import LocalRunner
-from htmdsep.batch.song import ManifestRecorder, Task
+from htmdsep.batch.recorder import ManifestRecorder
+from htmdsep.batch.run import SILENT, work_here
 from htmdsep.engines.estimates import Estimate, Note
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
@@ -84,13 +83,13 @@ def test_notes_belong_to_their_song(tmp_path: Path, tiny_weights: Path) -> None:
     music = write_songs(tmp_path / "music", 2)
     separator = Separator(tiny_weights)
     object.__setattr__(separator._network, "estimator", Noting())
-    runner = LocalRunner(separator, htmdsep.batch.run.SILENT.song, 2)
-    tasks = [
-        Task(Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"}))
+    jobs = [
+        Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"})
         for n in range(2)
     ]
-    recorder = ManifestRecorder(None, ResumeRules("refuse", "", ""))
-    reports = [outcome.report for outcome in runner.run(tasks, recorder)]
+    recorder = ManifestRecorder(None, BatchOptions(), "", "")
+    outcomes = work_here(separator, SILENT.song, 2, jobs, recorder)
+    reports = [outcome.report for outcome in outcomes]
     assert [len(report.notes) for report in reports if report is not None] == [1, 1]
 
 
