@@ -21,7 +21,6 @@ from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import STANDARD_STREAM
 
 ROW_BEGINS = b'{"id": "'  # of a manifest
-NO_AUDIO = "no audio file in this folder"
 # Bytes a second, as files usually are: 44.1 kHz stereo, 16 bits; about 60 % of that; 256 kbit/s.
 BYTES_A_SECOND = {
     **dict.fromkeys((".wav", ".wave", ".aif", ".aiff", ".caf", ".w64", ".rf64", ".au"), 176_400),
@@ -105,10 +104,10 @@ def read_list(name: str) -> Iterator[str]:
     row. Lists are UTF-8, or UTF-16 with a byte order mark; where they hold zero bytes, as those of
     find -print0, these end the names. Raises PlanError where the file cannot be read.
     """
+    is_stream = name == STANDARD_STREAM
+    if is_stream and sys.stdin is None:
+        raise PlanError("--from -: there is no standard input here; name a file")
     try:
-        if name == STANDARD_STREAM and sys.stdin is None:
-            raise PlanError("--from -: there is no standard input here; name a file")
-        is_stream = name == STANDARD_STREAM
         data = sys.stdin.buffer.read() if is_stream else Path(storage.tidied(name)).read_bytes()
         for number, line in enumerate(_entries(data), 1):
             if b"\0" in line or line == b"\n":
@@ -183,26 +182,19 @@ def _one(given: str, search: _Search) -> Iterator[Source]:
         if given == STANDARD_STREAM or search.takes(given, is_named=True):
             yield Source(given)
         return
-    recursive = search.recursive
-    if recursive and storage.is_url(given) and storage.resolved(given) == search.out:
+    if search.recursive and storage.is_url(given) and storage.resolved(given) == search.out:
         raise PlanError(
             f"{given} is the output folder, too, so that stems would be taken for songs the next "
             "time; choose another --out"
         )
-    unread: list[OSError] = []
-    found = sorted(
-        _objects(given, search.out, recursive=recursive)
-        if storage.is_url(given)
-        else _audio_files(given, search.out, unread, recursive=recursive)
-    )
-    for name, below in found:
-        if search.takes(name):
-            yield Source(name, below)
-    for error in unread:
-        yield Source(str(error.filename), problem=f"cannot be read ({error.strerror})")
-    if not found and not unread:
-        deeper = "" if recursive else "; --recursive looks into the folders below"
-        yield Source(given, problem=f"{NO_AUDIO}{deeper}")
+    walk = _objects if storage.is_url(given) else _audio_files
+    found = sorted(walk(given, search), key=lambda one: (one.problem is not None, one.name))
+    for source in found:
+        if source.problem is not None or search.takes(source.name):
+            yield source
+    if not found:
+        deeper = "" if search.recursive else "; --recursive looks into the folders below"
+        yield Source(given, problem=f"no audio file in this folder{deeper}")
 
 
 def _is_file(name: str) -> bool:
@@ -218,16 +210,14 @@ def _is_audio(name: str) -> bool:
     return "." + last.rpartition(".")[2].lower() in AUDIO_ENDINGS and last[0] != "."
 
 
-def _objects(url: str, out: str, *, recursive: bool) -> Iterator[tuple[str, str]]:
-    for name, below in storage.listing(url, recursive=recursive):
-        if _is_audio(name) and not storage.is_below(name, out):
-            yield name, below
+def _objects(url: str, search: _Search) -> Iterator[Source]:
+    for name, below in storage.listing(url, recursive=search.recursive):
+        if _is_audio(name) and not storage.is_below(name, search.out):
+            yield Source(name, below)
 
 
-def _audio_files(
-    folder: str, out: str, unread: list[OSError], *, recursive: bool
-) -> Iterator[tuple[str, str]]:
-    """Yield the audio files of a folder; folders that cannot be read are added to `unread`."""
+def _audio_files(folder: str, search: _Search) -> Iterator[Source]:
+    """Yield the audio files of a folder, and the folders in it that cannot be read."""
     pending = [(folder, "")]
     while pending:
         parent, below = pending.pop()
@@ -235,18 +225,19 @@ def _audio_files(
             with os.scandir(parent) as entries:
                 found = list(entries)
         except OSError as error:
-            unread.append(error)
+            yield Source(parent, problem=f"cannot be read ({error.strerror})")
             continue
         for entry in found:
             if entry.is_dir(follow_symlinks=False):
+                is_hidden = entry.name.startswith(".")
                 if (
-                    recursive
-                    and not entry.name.startswith(".")
-                    and storage.resolved(entry.path) != out
+                    search.recursive
+                    and not is_hidden
+                    and storage.resolved(entry.path) != search.out
                 ):
                     pending.append((entry.path, f"{below}/{entry.name}".strip("/")))
             elif _is_audio(entry.name) and _is_readable(entry):
-                yield entry.path.removeprefix(f".{os.sep}" if folder == os.curdir else ""), below
+                yield Source(entry.path.removeprefix(f".{os.sep}"), below)
 
 
 def _is_readable(entry: os.DirEntry[str]) -> bool:
