@@ -238,14 +238,13 @@ def _declarations(one: Field[Any], hint: Any) -> Iterator[tuple[str, dict[str, A
     flag: Flag = one.metadata["flag"]
     default = one.default
     if flag.names or not flag.flags:
-        text, shown = flag.help, flag.show_default
-        if isinstance(shown, str):
-            text, shown = f"{text}  [default: {shown}]".lstrip(), False
-        settings: dict[str, Any] = {"help": text, "hidden": flag.hidden, "metavar": flag.metavar}
-        if one.default is MISSING:
+        settings: dict[str, Any] = {"help": flag.help, "metavar": flag.metavar}
+        if flag.show_default is not None:
+            settings["help"] = f"{flag.help}  [default: {flag.show_default}]".lstrip()
+        if default is MISSING:
             settings["required"] = True
         else:
-            is_shown = bool(shown) and not (default is None or default is False or default == ())
+            is_shown = flag.show_default is None and not (default is None or default is False)
             settings |= {"default": default, "show_default": is_shown}
         yield flag.names or "--" + one.name.replace("_", "-"), settings | _typed(flag, hint)
     for name, value in flag.flags.items():

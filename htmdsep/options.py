@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
 from htmdsep.errors import ArgumentError
@@ -51,8 +51,7 @@ class Flag(NamedTuple):
     most: float | None  # numbers beyond are refused
     choices: Sequence[str]  # where the type is no Literal
     flags: Mapping[str, Any]  # a flag a value: (value, help), or a value, which the help leaves out
-    show_default: bool | str  # a string says what None comes to
-    hidden: bool
+    show_default: str | None  # what None comes to
 
 
 def option(
@@ -67,12 +66,11 @@ def option(
     most: float | None = None,
     choices: Sequence[str] = (),
     flags: Mapping[str, Any] | None = None,
-    show_default: bool | str = True,
-    hidden: bool = False,
+    show_default: str | None = None,
 ) -> Any:
     """Return a dataclass field that is an option of a command, too; Flag says what each means."""
     numbers = (least, above, most)
-    flag = Flag(help, names, group, metavar, *numbers, choices, flags or {}, show_default, hidden)
+    flag = Flag(help, names, group, metavar, *numbers, choices, flags or {}, show_default)
     return field(default=default, metadata={"flag": flag})
 
 
@@ -80,17 +78,17 @@ def plain_type(hint: Any) -> Any:
     """Return a field's type without its None."""
     if get_origin(hint) not in (Union, UnionType):
         return hint
-    kept = tuple(part for part in get_args(hint) if part is not type(None))
-    return kept[0] if len(kept) == 1 else Union[kept]  # noqa: UP007
+    (kept,) = (part for part in get_args(hint) if part is not NoneType)
+    return kept
 
 
 def choices_of(hint: Any) -> tuple[str, ...]:
-    """Return the strings that a Literal, a union or a tuple of Literals, allows; else none."""
-    if get_origin(hint) is Literal:
-        return get_args(hint)
-    if get_origin(hint) in (Union, UnionType, tuple):
-        return tuple(choice for part in get_args(hint) for choice in choices_of(part))
-    return ()
+    """Return the strings that a Literal, or a tuple of Literals, allows besides None; else none."""
+    kind = plain_type(hint)
+    if get_origin(kind) is Literal:
+        return get_args(kind)
+    parts = get_args(kind) if get_origin(kind) is tuple else ()
+    return tuple(choice for part in parts for choice in choices_of(part))
 
 
 def check_limits(options: Any) -> None:
@@ -283,7 +281,7 @@ class BatchOptions:
     out: str = option(
         "separated", "Folder for the stems; - is standard output.", names="-o --out", metavar="DIR"
     )
-    stems: StemName | Literal["both"] = option("both", "What to write.")
+    stems: Literal[StemName, "both"] = option("both", "What to write.")
     recursive: bool = option(False, "Look into the folders below, too.", names="-r --recursive")
     filename: str = _output(
         "{track}/{stem}.{ext}",

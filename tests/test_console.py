@@ -44,7 +44,6 @@ class Settings:
     )
     quiet: bool = option(False, "Say nothing.")
     half: bool | None = option(None, "Halves.", names="--half/--no-half")
-    secret: str | None = option(None, hidden=True)
     inner: int = 7
 
     def __post_init__(self) -> None:
@@ -74,7 +73,7 @@ def test_defaults_are_those_of_the_dataclass() -> None:
 
 def test_every_kind_of_field_is_an_option() -> None:
     words = "--out x --share 0.5 --seconds 1 --count 3 --pair 4 5 --title a --title b --odd"
-    words += " --name paper --int24 --quiet --no-half --secret s"
+    words += " --name paper --int24 --quiet --no-half"
     settings, _ = parse(*words.split())
     assert settings == Settings(
         out=Path("x"),
@@ -88,7 +87,6 @@ def test_every_kind_of_field_is_an_option() -> None:
         depth=24,
         quiet=True,
         half=False,
-        secret="s",
     )
     assert parse("-o", "x", "-k", "odd")[0].kind == "odd"
 
@@ -113,14 +111,14 @@ def test_what_is_required_is_missed() -> None:
         parse()
 
 
-def test_the_help_has_groups_defaults_and_no_secrets() -> None:
+def test_the_help_has_groups_and_defaults() -> None:
     with pytest.raises(click.UsageError) as raised:
         parse("--help")
     text = str(raised.value)
     assert text.index("Files:") < text.index("-o, --out") < text.index("Options:")
     for shown in ("default: 0.1", "default: all of it", "--int16", "--no-half", "[plain|odd]"):
         assert shown in text
-    for absent in ("--odd", "--secret", "--inner", "default: False"):
+    for absent in ("--odd", "--inner", "default: False"):
         assert absent not in text
 
 
