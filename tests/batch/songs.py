@@ -12,11 +12,29 @@ from pathlib import Path
 from typing import Any
 
 import soundfile
+from click.testing import CliRunner, Result
 
+from htmdsep.cli.command import command
 from tests.sounds import tone
 
 RATE = 22_050
 COMMAND = [sys.executable, "-m", "htmdsep"]
+Run = Callable[..., Result]
+
+
+def runner(weights: Path) -> Run:
+    """Return what runs the command with weights, in this process."""
+
+    def run(*arguments: str | Path, stdin: str | bytes | None = None) -> Result:
+        words = ["--weights", str(weights), *map(str, arguments)]
+        return CliRunner().invoke(command, words, input=stdin)
+
+    return run
+
+
+def counts(result: Result) -> str:
+    """Return the last line, which counts the songs."""
+    return result.stderr.splitlines()[-1]
 
 
 def write_songs(folder: Path, count: int, seconds: float = 0.3) -> Path:

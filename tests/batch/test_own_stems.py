@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from htmdsep.batch.own_stems import OwnStems
-from htmdsep.cli.command import command
-from tests.batch.songs import write_songs
+from tests.batch.songs import Run, counts, write_songs
 
 BESIDE = ["-o", ".", "-f", "{track} ({stem}).{ext}"]
 STEMS = ("vocals", "accompaniment")
-Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command with tiny weights, in a folder with 0.wav and album/0.wav."""
-    write_songs(tmp_path / "music", 1)
-    write_songs(tmp_path / "music/album", 1)
-    monkeypatch.chdir(tmp_path / "music")
-
-    def call(*arguments: str) -> Result:
-        return CliRunner().invoke(command, ["--weights", str(tiny_weights), *arguments])
-
-    return call
+def run(run: Run, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Run the command in a folder with 0.wav and album/0.wav."""
+    write_songs(Path("music"), 1)
+    write_songs(Path("music/album"), 1)
+    monkeypatch.chdir("music")
+    return run
 
 
 def files() -> set[str]:
@@ -41,10 +33,6 @@ def files() -> set[str]:
 def named() -> list[str]:
     """Return what a shell makes of *.wav."""
     return sorted(path.name for path in Path().glob("*.wav"))
-
-
-def counts(result: Result) -> str:
-    return result.stderr.splitlines()[-1]
 
 
 BOTH = {"0.wav", "album/0.wav"} | {

@@ -5,13 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from functools import partial
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
 
-from htmdsep.cli.command import command
-from tests.batch.songs import rows_of, write_songs
+from tests.batch.songs import Run, rows_of, write_songs
 
 # Of version 0.1.0; docs/catalogues.md promises that no later one undoes a song.
 DEFAULTS = "12ebb7d100707538f9a2be05ae86fe3ffd0f2942ffd77b85acc618a3e23d029d"
@@ -32,25 +31,20 @@ STEM = ["path", "peak", "rms"]
 
 
 @pytest.fixture
-def batch(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """A folder of one song; the arguments that separate it."""
-    monkeypatch.chdir(tmp_path)
+def batch(run: Run) -> Run:
+    """Separate a folder of one song, with more arguments."""
     write_songs(Path("music"), 1)
-    return ["music", "-o", "out", "--weights", str(tiny_weights)]
+    return partial(run, "music", "-o", "out")
 
 
-def run(*arguments: str) -> Result:
-    return CliRunner().invoke(command, list(arguments))
-
-
-def test_the_hash_of_the_default_options(batch: list[str]) -> None:
-    assert run(*batch).exit_code == 0
+def test_the_hash_of_the_default_options(batch: Run) -> None:
+    assert batch().exit_code == 0
     assert {row["options_sha256"] for row in rows_of(Path("out"))} == {DEFAULTS}
 
 
 @pytest.mark.parametrize("changed", [False, True])
 def test_a_manifest_of_an_earlier_version_is_gone_on_with(
-    batch: list[str], tiny_weights: Path, changed: bool
+    run: Run, batch: Run, tiny_weights: Path, changed: bool
 ) -> None:
     for path in ("music/0.wav", "out/0/vocals.wav", "out/0/accompaniment.wav"):
         if path.startswith("out"):
@@ -67,7 +61,7 @@ def test_a_manifest_of_an_earlier_version_is_gone_on_with(
     Path("out/manifest.jsonl").write_text(row)
     if changed:
         Path("out/0/vocals.wav").write_bytes(b"mets")
-    result = run(*batch, "--resume")
+    result = batch("--resume")
     counted = "1 done, 0 skipped, 0 failed\n" if changed else "0 done, 1 skipped, 0 failed\n"
     assert result.stderr.endswith(counted)
     assert Path("out/manifest.jsonl").read_text().startswith(row)
@@ -75,8 +69,8 @@ def test_a_manifest_of_an_earlier_version_is_gone_on_with(
     assert (report["songs"], report["done"]) == (1, 1)
 
 
-def test_the_keys_of_what_is_written(batch: list[str]) -> None:
-    record = json.loads(run(*batch, "--json").stdout)
+def test_the_keys_of_what_is_written(run: Run, batch: Run) -> None:
+    record = json.loads(batch("--json").stdout)
     assert list(record) == [
         *("input", "status", "wall_seconds", "peak_rss_bytes", "seconds", "sample_rate"),
         *("channels", "subtype", "mixture_peak", "stems", "clipped_samples"),
@@ -101,9 +95,9 @@ def test_the_keys_of_what_is_written(batch: list[str]) -> None:
     assert list(listed) == ["name", "parameters", "sample_rate", "licence", "where"]
 
 
-def test_the_keys_of_a_report(batch: list[str]) -> None:
+def test_the_keys_of_a_report(run: Run, batch: Run) -> None:
     Path("music/bad.wav").write_text("no music")
-    assert run(*batch).exit_code == 1
+    assert batch().exit_code == 1
     report = json.loads(run("--report", "out", "--json").stdout)
     assert list(report) == [
         *("songs", "done", "failed", "gone", "unfinished", "audio_hours", "work_hours"),

@@ -11,16 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
 from htmdsep.batch.manifest import ManifestRow, OutputRecord, Status
 from htmdsep.batch.summary import CAUSES, FEWEST, SHOWN, summarise
-from htmdsep.cli.command import command
 from htmdsep.cli.summary import summary_lines
 from htmdsep.options import StemName
-from tests.batch.songs import write_songs
+from tests.batch.songs import Run, write_songs
 
 NAMES = ("7", "a song", "Album [2004]/No 3, a song's name")
 
@@ -221,17 +219,10 @@ def test_rows_that_hold_less_are_no_outliers() -> None:
     assert summarise([])["songs"] == 0 and shown(summarise([]))
 
 
-def test_a_batch_reports_what_became_of_it(
-    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_a_batch_reports_what_became_of_it(run: Run) -> None:
     write_songs(Path("music"), 2, seconds=1.0)
     Path("music/bad.wav").write_text("no music")
-
-    def run(*arguments: str) -> Result:
-        return CliRunner().invoke(command, list(arguments))
-
-    assert run("music", "-o", "out", "--weights", str(tiny_weights)).exit_code == 1
+    assert run("music", "-o", "out").exit_code == 1
     result = run("--report", "out", "--json")
     report = json.loads(result.stdout)
     assert result.exit_code == 1  # as a song has failed

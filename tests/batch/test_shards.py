@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
 from htmdsep.batch import sources as module
 from htmdsep.batch.plan import Source
 from htmdsep.batch.sources import Shard, parse_shard, take_shard
-from htmdsep.cli.command import command
 from htmdsep.errors import PlanError
-from tests.batch.songs import done_inputs, is_whole, rows_of, write_songs
+from tests.batch.songs import Run, counts, done_inputs, is_whole, rows_of, write_songs
 
 
 @given(
@@ -49,49 +47,40 @@ def test_shards_that_cannot_be(text: str) -> None:
         parse_shard(text)
 
 
-def test_shards_cover_a_folder_and_merge(
-    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_shards_cover_a_folder_and_merge(run: Run) -> None:
     write_songs(Path("music"), 5)
-    out = Path("out")
-    arguments = ["music", "-o", "out", "--weights", str(tiny_weights), "--resume"]
+    out, arguments = Path("out"), ("music", "-o", "out", "--resume")
     for number in (1, 2, 3):
-        assert CliRunner().invoke(command, [*arguments, "--shard", f"{number}/3"]).exit_code == 0
+        assert run(*arguments, "--shard", f"{number}/3").exit_code == 0
     parts = [f"manifest-{number}-of-3.jsonl" for number in (1, 2, 3)]
     assert sorted(name for part in parts for name in done_inputs(out, part)) == [
         f"{number}.wav" for number in range(5)
     ]
     # The shards' rows are known to a run over everything, and to shards cut otherwise.
     for more in ([], ["--shard", "1/2"], ["--shard", "2/2"]):
-        result = CliRunner().invoke(command, [*arguments, *more])
+        result = run(*arguments, *more)
         assert " 0 failed" in result.stderr and "0 done" in result.stderr
-    assert CliRunner().invoke(command, ["--merge-manifests", "out"]).exit_code == 0
+    assert run("--merge-manifests", "out").exit_code == 0
     assert [path.name for path in out.glob("*.jsonl")] == ["manifest.jsonl"]
     assert sorted(done_inputs(out)) == [f"{number}.wav" for number in range(5)]
     assert len(rows_of(out)) == 5
-    result = CliRunner().invoke(command, arguments)
-    assert result.stderr.endswith("0 done, 5 skipped, 0 failed\n")
+    assert counts(run(*arguments)) == "0 done, 5 skipped, 0 failed"
     assert is_whole(out, [str(number) for number in range(5)])
 
 
-def test_merging_where_there_is_nothing_is_an_error(tmp_path: Path) -> None:
-    result = CliRunner().invoke(command, ["--merge-manifests", str(tmp_path / "typo")])
+def test_merging_where_there_is_nothing_is_an_error(run: Run) -> None:
+    result = run("--merge-manifests", "typo")
     assert result.exit_code == 1 and "there is no manifest.jsonl in" in result.stderr
-    assert not (tmp_path / "typo").exists()
+    assert not Path("typo").exists()
 
 
-def test_of_two_shards_rows_the_later_counts(
-    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_of_two_shards_rows_the_later_counts(run: Run) -> None:
     write_songs(Path("music"), 1)
-    arguments = ["music", "-o", "out", "--weights", str(tiny_weights), "--resume"]
-    assert CliRunner().invoke(command, [*arguments, "--shard", "1/1"]).exit_code == 0
-    (Path("out/0/vocals.wav")).unlink()
-    assert CliRunner().invoke(command, arguments).exit_code == 0
+    arguments, shard = ("music", "-o", "out", "--resume"), ("--shard", "1/1")
+    assert run(*arguments, *shard).exit_code == 0
+    Path("out/0/vocals.wav").unlink()
+    assert run(*arguments).exit_code == 0
     write_songs(Path("music"), 1, seconds=0.4)
-    assert CliRunner().invoke(command, [*arguments, "--shard", "1/1"]).exit_code == 0
-    for more in ([], ["--shard", "1/1"]):
-        result = CliRunner().invoke(command, [*arguments, *more])
-        assert result.stderr.endswith("0 done, 1 skipped, 0 failed\n")
+    assert run(*arguments, *shard).exit_code == 0
+    for more in ((), shard):
+        assert counts(run(*arguments, *more)) == "0 done, 1 skipped, 0 failed"

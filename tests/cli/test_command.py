@@ -8,7 +8,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -28,22 +27,17 @@ from htmdsep.console import BitrateRange
 from htmdsep.errors import ArgumentError
 from htmdsep.options import LOSSY, BatchOptions
 from tests.audio.test_covers import png
+from tests.batch.songs import Run
 from tests.sounds import tone
 
 RATE = 44_100
-Run = Callable[..., Result]
 
 
 @pytest.fixture
-def run(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command with tiny weights, beside a song of two seconds."""
-    monkeypatch.chdir(tmp_path)
+def run(run: Run) -> Run:
+    """Run the command beside a song of two seconds."""
     soundfile.write("song.wav", tone(2 * RATE, RATE, 2), RATE)
-
-    def call(*arguments: str) -> Result:
-        return CliRunner().invoke(command, ["--weights", str(tiny_weights), *arguments])
-
-    return call
+    return run
 
 
 def frames(path: str) -> int:
@@ -172,14 +166,13 @@ def test_progress_is_told_five_times_a_second_and_at_the_end(
         assert os.fsdecode(bytes.fromhex(line["song_bytes"])) == name
 
 
-def test_the_readme_shows_a_bar_in_ten_lines(run: Run, tmp_path: Path) -> None:
-    del run
+@pytest.mark.usefixtures("run")
+def test_the_readme_shows_a_bar_in_ten_lines(tiny_weights: Path) -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
     (example,) = re.findall(r"```python\n([^`]*--progress[^`]*)```", readme)
     lines = [line for line in example.splitlines() if line and not line.startswith("import")]
     assert len(lines) <= 10
-    weights = ["--weights", str(tmp_path / "weights" / "tiny.safetensors")]
-    program = [sys.executable, "-c", example, "song.wav", *weights]
+    program = [sys.executable, "-c", example, "song.wav", "--weights", str(tiny_weights)]
     done = subprocess.run(program, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     *_, last = done.stdout.split("\r")
@@ -214,16 +207,36 @@ def test_the_readme_shows_a_bar_in_ten_lines(run: Run, tmp_path: Path) -> None:
         (["--ray-address", "auto"], "needs --on ray"),
         (["--log_level", "debug"], "set by -v and -q"),
         (["--startt", "1"], "No such option"),
+        (["--format", "wma"], "'wma' is not one of"),
+        (["--overlap", "1"], "not in the range"),
+        (["--segment", "0"], "not in the range"),
+        (["--flac", "--float32"], "FLAC holds no floats"),
+        (["--clip-mode", "none", "--int16"], "needs --float32"),
+        (["--name", "htmdnet"], "give --name or --weights, not both"),
+        (["-o", "-"], "standard output takes one stem"),
+        (["-o", "-", "--stems", "vocals", "--json"], "standard output takes one stem"),
+        (["copy/song.wav", "-o", "-", "--stems", "vocals"], "of one input, not of 2"),
+        (["copy/song.wav"], "would both be written to separated/song/vocals.wav"),
+        (["--stem-names", "Vocals"], "must be two different names"),
+        (["--stem-names", "a,b/c"], "not safe in a file's name"),
+        (["--on", "ray", "--progress", "json"], "use --json, not --progress"),
+        (["--filename", "{artist}"], "known fields"),
     ],
 )
 def test_what_makes_no_sense_is_one_line_that_says_what_to_type(
     run: Run, typed: list[str], message: str
 ) -> None:
+    Path("copy").mkdir()
+    shutil.copy("song.wav", "copy/song.wav")
     result = run("song.wav", *typed)
     assert result.exit_code == 2
     assert message in result.stderr and "Did you mean" not in result.stderr
-    assert [path.name for path in Path().iterdir() if path.is_file()] == ["song.wav"]
-    assert not Path("separated").exists()
+    assert {str(path) for path in Path().rglob("*")} == {"song.wav", "copy", "copy/song.wav"}
+
+
+def test_without_a_song_there_is_nothing_to_separate(run: Run) -> None:
+    result = run()
+    assert result.exit_code == 2 and "nothing to separate" in result.stderr
 
 
 def test_a_network_of_another_separator_is_answered_with_those_there_are(run: Run) -> None:

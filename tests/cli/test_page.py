@@ -7,22 +7,16 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from click.testing import CliRunner, Result
 
-from htmdsep.cli.command import command
-from tests.batch.songs import RATE, write_songs
+from tests.batch.songs import RATE, Run, write_songs
 from tests.sounds import tone
 
 
-def run(*arguments: str | Path) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments)])
-
-
-def test_a_batch_ends_with_its_page(tmp_path: Path, tiny_weights: Path) -> None:
+def test_a_batch_ends_with_its_page(tmp_path: Path, run: Run) -> None:
     music, out = write_songs(tmp_path / "music", 2), tmp_path / "out"
     (music / "bad.wav").write_bytes(b"no audio")
     soundfile.write(music / "loud.wav", 3 * tone(RATE, RATE), RATE, "FLOAT")
-    arguments = (music, "-o", out, "--weights", tiny_weights, "--page", "--int16")
+    arguments = (music, "-o", out, "--page", "--int16")
     result = run(*arguments)
     assert result.exit_code == 1
     assert result.stderr.splitlines()[-1] == str(out / "index.html")
@@ -39,16 +33,16 @@ def test_a_batch_ends_with_its_page(tmp_path: Path, tiny_weights: Path) -> None:
     assert '"mixture": "../music/0.wav"' in details
 
 
-def test_of_one_song_the_original_is_known_too(tmp_path: Path, tiny_weights: Path) -> None:
+def test_of_one_song_the_original_is_known_too(tmp_path: Path, run: Run) -> None:
     song = write_songs(tmp_path / "music", 1) / "0.wav"
-    assert run(song, "-o", tmp_path / "out", "--weights", tiny_weights, "--page").exit_code == 0
+    assert run(song, "-o", tmp_path / "out", "--page").exit_code == 0
     (details,) = (tmp_path / "out" / "index_files").glob(16 * "?" + ".js")
     assert '"mixture": "../music/0.wav"' in details.read_text()
 
 
-def test_stems_that_exist_get_a_page(tmp_path: Path, tiny_weights: Path) -> None:
+def test_stems_that_exist_get_a_page(tmp_path: Path, run: Run) -> None:
     song = write_songs(tmp_path / "music", 1) / "0.wav"
-    run(song, "-o", tmp_path / "out", "--weights", tiny_weights)  # keeps no manifest
+    run(song, "-o", tmp_path / "out")  # keeps no manifest
     result = run("--page-only", tmp_path / "out")
     assert (result.exit_code, result.output) == (0, f"{tmp_path / 'out' / 'index.html'}\n")
     (tmp_path / "out" / "0" / "vocals.wav").write_bytes(b"torn")
@@ -57,14 +51,14 @@ def test_stems_that_exist_get_a_page(tmp_path: Path, tiny_weights: Path) -> None
     assert result.output.startswith("htmdsep: 0: ") and result.output.count("\n") == 1
 
 
-def test_where_no_page_can_stand(tmp_path: Path, tiny_weights: Path) -> None:
+def test_where_no_page_can_stand(tmp_path: Path, run: Run) -> None:
     song = write_songs(tmp_path / "music", 1) / "0.wav"
     for out in ("-", "s3://bucket/out"):
-        result = run(song, "--stems", "vocals", "-o", out, "--page", "--weights", tiny_weights)
+        result = run(song, "--stems", "vocals", "-o", out, "--page")
         assert result.exit_code == 2 and "a page stands in a folder" in result.output
     result = run("--page-only", tmp_path / "none")
     assert result.exit_code == 1 and "there is no folder" in result.output
     (tmp_path / "index.html").write_text("mine")
-    result = run(song, "-o", tmp_path, "--page", "--weights", tiny_weights)
+    result = run(song, "-o", tmp_path, "--page")
     assert result.exit_code == 1 and "was not made by htmdsep" in result.output
     assert not (tmp_path / "0").exists()  # known before any work

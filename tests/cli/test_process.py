@@ -14,11 +14,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from tests.batch.songs import finish, partial_files, wait_for, write_songs
+from tests.batch.songs import COMMAND, finish, partial_files, start, wait_for, write_songs
 from tests.sounds import tone
 
 RATE = 44_100
-COMMAND = [sys.executable, "-m", "htmdsep"]
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and pipes")
 
@@ -41,21 +40,13 @@ def long_song(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_signals_leave_no_files(
     tmp_path: Path, tiny_weights: Path, long_song: Path, jobs: str, name: str, status: int
 ) -> None:
-    number = getattr(signal, name)
     (tmp_path / "music").mkdir()
     for song in ("a.wav", "b.wav", "c.wav"):
         (tmp_path / "music" / song).symlink_to(long_song)
     out = tmp_path / "out"
-    arguments = ["music", "-o", str(out), "--weights", str(tiny_weights), "-j", jobs]
-    process = subprocess.Popen(
-        [*COMMAND, *arguments],
-        cwd=tmp_path,
-        stderr=subprocess.PIPE,
-        text=True,
-        preexec_fn=lambda: signal.signal(number, signal.SIG_DFL),
-    )
+    process = start(tmp_path / "music", "-o", out, "--weights", tiny_weights, "-j", jobs)
     wait_for(process, lambda: partial_files(out) >= 2 * int(jobs))
-    process.send_signal(number)
+    process.send_signal(getattr(signal, name))
     found, stderr = finish(process)
     assert found == status
     assert "Traceback" not in stderr
