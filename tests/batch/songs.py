@@ -20,6 +20,7 @@ from tests.sounds import tone
 RATE = 22_050
 COMMAND = [sys.executable, "-m", "htmdsep"]
 Run = Callable[..., Result]
+Begin = Callable[..., "subprocess.Popen[str]"]
 
 
 def runner(weights: Path) -> Run:

@@ -12,24 +12,24 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from click.testing import CliRunner
 
 from htmdsep.batch.manifest_file import merge_manifests, open_manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.song import separate_job
 from htmdsep.batch.sources import Shard
-from htmdsep.cli.command import command
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
 from tests.batch.songs import (
     COMMAND,
     RATE,
+    Begin,
+    Run,
+    counts,
     done_inputs,
     finish,
     is_whole,
     partial_files,
     rows_of,
-    start,
     wait_for,
     write_songs,
 )
@@ -49,17 +49,17 @@ def computed_twice(out: Path, name: str = "manifest.jsonl") -> set[str]:
 
 @pytest.mark.parametrize("shard", [[], ["--shard", "1/1"]])
 def test_a_batch_or_shard_that_was_killed_is_completed(
-    tmp_path: Path, tiny_weights: Path, shard: list[str]
+    shard: list[str], run: Run, begin: Begin
 ) -> None:
-    music, out = write_songs(tmp_path / "music", 6, seconds=2.0), tmp_path / "out"
+    music, out = write_songs(Path("music"), 6, seconds=2.0), Path("out")
     name = "manifest-1-of-1.jsonl" if shard else "manifest.jsonl"
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume", "-j", "2"]
-    process = start(*arguments, *shard)
+    arguments = [music, "-o", out, "--resume", "-j", "2"]
+    process = begin(*arguments, *shard)
     wait_for_rows(process, out / name, 5)
     process.send_signal(signal.SIGKILL)
     finish(process)
     assert {row["status"] for row in rows_of(out, name)[-2:]} & {"started"}  # in flight
-    result = CliRunner().invoke(command, [*arguments, *shard])  # the lock went with the process
+    result = run(*arguments, *shard)  # the lock went with the process
     assert result.exit_code == 0 and result.stderr.endswith(" 0 failed\n")
     assert is_whole(out, [str(number) for number in range(6)])
     assert not computed_twice(out, name)
@@ -67,32 +67,28 @@ def test_a_batch_or_shard_that_was_killed_is_completed(
 
 
 @pytest.mark.parametrize("how", ["--resume", "--overwrite", "--skip-existing", "alone"])
-def test_what_a_killed_run_leaves_is_removed_by_the_next(
-    tmp_path: Path, tiny_weights: Path, how: str
-) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=900.0), tmp_path / "out"
+def test_what_a_killed_run_leaves_is_removed_by_the_next(how: str, run: Run, begin: Begin) -> None:
+    music, out = write_songs(Path("music"), 1, seconds=900.0), Path("out")
     song = music / "0.wav" if how == "alone" else music
-    arguments = [str(song), "-o", str(out), "--weights", str(tiny_weights)]
-    process = start(*arguments)
+    arguments = [song, "-o", out]
+    process = begin(*arguments)
     wait_for(process, lambda: partial_files(out) >= 2)
     process.send_signal(signal.SIGKILL)
     finish(process)
     write_songs(music, 1)
     more = [] if how == "alone" else [how]
-    assert CliRunner().invoke(command, [*arguments, *more]).exit_code == 0
+    assert run(*arguments, *more).exit_code == 0
     assert is_whole(out, ["0"])
 
 
-def test_a_song_in_work_is_left_to_the_run_that_works_on_it(
-    tmp_path: Path, tiny_weights: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=900.0), tmp_path / "out"
+def test_a_song_in_work_is_left_to_the_run_that_works_on_it(run: Run, begin: Begin) -> None:
+    music, out = write_songs(Path("music"), 1, seconds=900.0), Path("out")
     soundfile.write(music / "1.wav", tone(RATE, RATE), RATE)
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
-    process = start(*arguments)
+    arguments = [music, "-o", out, "--resume"]
+    process = begin(*arguments)
     try:
         wait_for(process, lambda: partial_files(out) >= 2)
-        second = CliRunner().invoke(command, [*arguments, "-v"])
+        second = run(*arguments, "-v")
         assert second.stderr.endswith("1 done, 1 skipped, 0 failed\n")
         assert "0.wav: skipped, another run is at it" in second.stderr
         with pytest.raises(PlanError, match="is in use"):
@@ -111,22 +107,19 @@ def test_runs_share_a_folder_and_only_merging_wants_it_for_itself(tmp_path: Path
     assert not (tmp_path / "out").exists()  # nothing was written
 
 
-def test_processes_over_one_folder_lose_no_row(tmp_path: Path, tiny_weights: Path) -> None:
+def test_processes_over_one_folder_lose_no_row(begin: Begin) -> None:
     """As GNU parallel starts them."""
-    music, out = write_songs(tmp_path / "music", 8), tmp_path / "out"
+    music, out = write_songs(Path("music"), 8), Path("out")
     songs = sorted(music.iterdir())
-    processes = [
-        start(*songs[first : first + 2], "-o", out, "--weights", tiny_weights)
-        for first in range(0, 8, 2)
-    ]
+    processes = [begin(*songs[first : first + 2], "-o", out) for first in range(0, 8, 2)]
     assert [finish(process)[0] for process in processes] == [0] * 4
     assert sorted(done_inputs(out)) == [f"{number}.wav" for number in range(8)]
     assert is_whole(out, [str(number) for number in range(8)])
 
 
 @pytest.mark.parametrize("how", ["", "--resume"])
-def test_a_process_a_song_by_xargs(tmp_path: Path, tiny_weights: Path, how: str) -> None:
-    music, out = write_songs(tmp_path / "music", 8), tmp_path / "out"
+def test_a_process_a_song_by_xargs(tiny_weights: Path, how: str) -> None:
+    music, out = write_songs(Path("music"), 8), Path("out")
     each = shlex.join([*COMMAND, "-q", "-o", str(out), "--weights", str(tiny_weights)])
     shell = f"ls {shlex.quote(str(music))}/*.wav | xargs -P4 -n1 {each} {how}"
     done = subprocess.run(["sh", "-c", shell], capture_output=True, text=True)
@@ -136,14 +129,12 @@ def test_a_process_a_song_by_xargs(tmp_path: Path, tiny_weights: Path, how: str)
     assert found == [f"{number}.wav" for number in range(8)] * bool(how)
 
 
-def test_of_runs_that_write_one_name_at_the_same_time_one_succeeds(
-    tmp_path: Path, tiny_weights: Path
-) -> None:
+def test_of_runs_that_write_one_name_at_the_same_time_one_succeeds(begin: Begin) -> None:
     """As discs of an album have songs of one name; all processes pass the first look at --out."""
-    out, discs = tmp_path / "out", [tmp_path / f"disc {number}" for number in range(4)]
+    out, discs = Path("out"), [Path(f"disc {number}") for number in range(4)]
     for number, disc in enumerate(discs):
         write_songs(disc, 1, seconds=0.3 + number / 100)
-    processes = [start(disc / "0.wav", "-o", out, "--weights", tiny_weights) for disc in discs]
+    processes = [begin(disc / "0.wav", "-o", out) for disc in discs]
     found = [finish(process) for process in processes]
     assert sorted(status for status, _ in found) == [0, 1, 1, 1]
     for status, told in found:
@@ -154,19 +145,18 @@ def test_of_runs_that_write_one_name_at_the_same_time_one_succeeds(
 
 
 def test_two_batches_without_a_lock_are_safe(
-    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, run: Run, begin: Begin
 ) -> None:
     """As on a file system that has none: both work, all is whole, and a third has nothing to do."""
-    music, out = write_songs(tmp_path / "music", 4, seconds=0.5), tmp_path / "out"
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
-    process = start(*arguments)
+    music, out = write_songs(Path("music"), 4, seconds=0.5), Path("out")
+    arguments = [music, "-o", out, "--resume"]
+    process = begin(*arguments)
     monkeypatch.setattr("htmdsep.batch.manifest_file.lock", lambda *_, **__: None)
     wait_for_rows(process, out / "manifest.jsonl", 1)
-    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert run(*arguments).exit_code == 0
     assert finish(process)[0] == 0
     assert is_whole(out, [str(number) for number in range(4)])
-    result = CliRunner().invoke(command, arguments)
-    assert result.stderr.endswith("0 done, 4 skipped, 0 failed\n")
+    assert counts(run(*arguments)) == "0 done, 4 skipped, 0 failed"
 
 
 @pytest.fixture
@@ -183,41 +173,37 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", folder], check=True)
 
 
-def test_a_full_disk_fails_songs_and_room_completes_them(
-    tmp_path: Path, tiny_weights: Path, small_disk: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 4, seconds=1.0), small_disk / "out"
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
+def test_a_full_disk_fails_songs_and_room_completes_them(small_disk: Path, run: Run) -> None:
+    music, out = write_songs(Path("music"), 4, seconds=1.0), small_disk / "out"
+    arguments = [music, "-o", out, "--resume"]
     filler = small_disk / "filler"
     filler.write_bytes(bytes(780_000))  # leaves room for two songs of 88 kB
-    result = CliRunner().invoke(command, arguments)
+    result = run(*arguments)
     assert result.exit_code == 1
     assert "make room" in result.stderr or "check the space" in result.stderr
     done = done_inputs(out)
     assert 0 < len(done) < 4
     assert is_whole(out, [Path(name).stem for name in done])
     filler.unlink()
-    result = CliRunner().invoke(command, arguments)
+    result = run(*arguments)
     assert result.exit_code == 0
     assert is_whole(out, [str(number) for number in range(4)])
     assert not computed_twice(out)
 
 
-def test_a_disk_too_full_for_a_row_ends_the_batch(
-    tmp_path: Path, tiny_weights: Path, small_disk: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 2), small_disk / "out"
+def test_a_disk_too_full_for_a_row_ends_the_batch(small_disk: Path, run: Run) -> None:
+    music, out = write_songs(Path("music"), 2), small_disk / "out"
     filler = small_disk / "filler"
     with pytest.raises(OSError, match="No space left"), filler.open("wb", 0) as file:
         while True:
             file.write(bytes(4096))
-    arguments = [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
-    result = CliRunner().invoke(command, arguments)
+    arguments = [music, "-o", out, "--resume"]
+    result = run(*arguments)
     assert result.exit_code == 1
     assert len(result.stderr.splitlines()) == 1 and "o space left" in result.stderr
     assert "manifest.jsonl" in result.stderr
     filler.unlink()
-    assert CliRunner().invoke(command, arguments).exit_code == 0
+    assert run(*arguments).exit_code == 0
     assert is_whole(out, ["0", "1"])
 
 
@@ -229,10 +215,8 @@ def job_of(folder: Path, out: Path) -> Job:
     )
 
 
-def test_an_input_that_vanishes_half_way_gives_whole_stems(
-    tmp_path: Path, tiny_weights: Path
-) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=5.0), tmp_path / "out"
+def test_an_input_that_vanishes_half_way_gives_whole_stems(tiny_weights: Path) -> None:
+    music, out = write_songs(Path("music"), 1, seconds=5.0), Path("out")
 
     def vanish(_: float, __: float | None) -> None:
         (music / "0.wav").unlink(missing_ok=True)
@@ -245,8 +229,8 @@ def test_an_input_that_vanishes_half_way_gives_whole_stems(
         separate_job(Separator(tiny_weights), job)
 
 
-def test_an_input_that_changes_half_way_leaves_nothing(tmp_path: Path, tiny_weights: Path) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=5.0), tmp_path / "out"
+def test_an_input_that_changes_half_way_leaves_nothing(tiny_weights: Path) -> None:
+    music, out = write_songs(Path("music"), 1, seconds=5.0), Path("out")
 
     def change(_: float, __: float | None) -> None:
         os.utime(music / "0.wav", (1, 1))
@@ -256,8 +240,8 @@ def test_an_input_that_changes_half_way_leaves_nothing(tmp_path: Path, tiny_weig
     assert not out.exists()
 
 
-def test_an_input_cut_off_half_way_is_an_error(tmp_path: Path, tiny_weights: Path) -> None:
-    music, out = write_songs(tmp_path / "music", 1, seconds=20.0), tmp_path / "out"
+def test_an_input_cut_off_half_way_is_an_error(tiny_weights: Path) -> None:
+    music, out = write_songs(Path("music"), 1, seconds=20.0), Path("out")
 
     def cut(_: float, __: float | None) -> None:
         os.truncate(music / "0.wav", 1000)

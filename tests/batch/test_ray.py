@@ -11,17 +11,17 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from htmdsep.cli.command import command
 from htmdsep.files import is_in_work
 from htmdsep.options import STEM_NAMES
 from tests.batch.songs import (
+    Begin,
+    Run,
+    counts,
     done_inputs,
     is_whole,
     partial_files,
     rows_of,
-    start,
     wait_for,
     write_songs,
 )
@@ -59,9 +59,9 @@ def working_pids(driver: int) -> list[int]:
     return [pid for pid, name in names.items() if b"Worker.separate" in name and below(pid)]
 
 
-def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path, tiny_weights: Path) -> None:
-    music, out = write_songs(tmp_path / "music", SONGS, seconds=10.0), tmp_path / "out"
-    process = start(music, "-o", out, "--weights", tiny_weights, "--on", "ray", "-j", "2")
+def test_a_worker_that_is_killed_costs_a_retry(run: Run, begin: Begin) -> None:
+    music, out = write_songs(Path("music"), SONGS, seconds=10.0), Path("out")
+    process = begin(music, "-o", out, "--on", "ray", "-j", "2")
     wait_until_working(process, out, done=1)
     pids = working_pids(process.pid)
     assert pids
@@ -72,20 +72,18 @@ def test_a_worker_that_is_killed_costs_a_retry(tmp_path: Path, tiny_weights: Pat
     assert is_whole(out, TRACKS)
     attempts = Counter(row["attempt"] for row in rows_of(out) if row["status"] == "done")
     assert attempts == {1: 4, 2: 1}
-    arguments = [str(music), "--weights", str(tiny_weights), "-o"]
-    assert CliRunner().invoke(command, [*arguments, str(tmp_path / "local")]).exit_code == 0
-    for path in (tmp_path / "local").rglob("*.wav"):
-        assert path.stat().st_size == (out / path.relative_to(tmp_path / "local")).stat().st_size
-    result = CliRunner().invoke(command, [*arguments, str(out), "--resume"])
-    assert result.stderr.endswith("0 done, 5 skipped, 0 failed\n")
+    assert run(music, "-o", "local").exit_code == 0
+    for path in Path("local").rglob("*.wav"):
+        assert path.stat().st_size == (out / path.relative_to("local")).stat().st_size
+    assert counts(run(music, "-o", out, "--resume")) == "0 done, 5 skipped, 0 failed"
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_driver_that_ends_early_is_gone_on_with(
-    tmp_path: Path, tiny_weights: Path, number: signal.Signals
+    number: signal.Signals, run: Run, begin: Begin
 ) -> None:
-    music, out = write_songs(tmp_path / "music", SONGS, seconds=10.0), tmp_path / "out"
-    process = start(music, "-o", out, "--weights", tiny_weights, "--on", "ray", "-j", "2")
+    music, out = write_songs(Path("music"), SONGS, seconds=10.0), Path("out")
+    process = begin(music, "-o", out, "--on", "ray", "-j", "2")
     wait_until_working(process, out, done=1)
     process.send_signal(number)
     _, stderr = process.communicate(timeout=60)
@@ -100,35 +98,31 @@ def test_a_driver_that_ends_early_is_gone_on_with(
         deadline = time.monotonic() + 60  # its workers end by themselves
         while is_in_work(stems) and time.monotonic() < deadline:
             time.sleep(0.2)
-    result = CliRunner().invoke(
-        command, [str(music), "-o", str(out), "--weights", str(tiny_weights), "--resume"]
-    )
-    assert result.exit_code == 0
+    assert run(music, "-o", out, "--resume").exit_code == 0
     assert is_whole(out, TRACKS)
     assert sorted(done_inputs(out)) == [f"{track}.wav" for track in TRACKS]
 
 
-def test_a_worker_that_cannot_load_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:
-    music, bad = write_songs(tmp_path / "music", 1), tiny_weights.with_name("bad.safetensors")
-    bad.write_bytes(tiny_weights.read_bytes()[:-8])
-    process = start(music, "-o", tmp_path / "out", "--weights", bad, "--on", "ray")
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "htmdsep: a Ray worker failed: "),
+        (("--ray-address", "nonsense://127.0.0.1:1"), "htmdsep: no Ray at nonsense://"),
+    ],
+)
+def test_a_ray_that_does_not_work_is_one_line(
+    tiny_weights: Path, begin: Begin, arguments: tuple[str, ...], message: str
+) -> None:
+    """As its workers cannot load the weights, and before that as it is not there."""
+    tiny_weights.write_bytes(tiny_weights.read_bytes()[:-8])
+    process = begin(write_songs(Path("music"), 1), "--on", "ray", *arguments)
     _, stderr = process.communicate(timeout=120)
-    assert process.returncode == 1
-    assert "a Ray worker failed: " in stderr and "Traceback" not in stderr
-
-
-def test_no_cluster_at_the_address_is_one_line(tmp_path: Path, tiny_weights: Path) -> None:
-    music = write_songs(tmp_path / "music", 1)
-    arguments = ["--on", "ray", "--ray-address", "nonsense://127.0.0.1:1"]
-    process = start(music, "-o", tmp_path / "out", "--weights", tiny_weights, *arguments)
-    _, stderr = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert stderr.splitlines()[-1].startswith("htmdsep: no Ray at nonsense://")
-    assert "Traceback" not in stderr
+    assert process.returncode == 1 and "Traceback" not in stderr
+    assert stderr.splitlines()[-1].startswith(message)
 
 
 def test_a_ray_that_starts_too_slowly_is_started_again_and_then_one_line(
-    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch, run: Run
 ) -> None:
     """Ray raises Exception itself where its own processes take longer than 30 s."""
     import ray
@@ -140,8 +134,6 @@ def test_a_ray_that_starts_too_slowly_is_started_again_and_then_one_line(
         raise Exception("The current node timed out during startup.")
 
     monkeypatch.setattr(ray, "init", init)
-    music = write_songs(tmp_path / "music", 1)
-    arguments = [str(music), "-o", str(tmp_path / "out"), "--weights", str(tiny_weights)]
-    result = CliRunner().invoke(command, [*arguments, "--on", "ray"])
+    result = run(write_songs(Path("music"), 1), "--on", "ray")
     assert (result.exit_code, len(tries)) == (1, 2)
     assert "htmdsep: no Ray at local: The current node timed out" in result.stderr

@@ -9,9 +9,13 @@ import pytest
 from tests.batch.songs import Run, runner
 
 
+@pytest.fixture(autouse=True)
+def empty_folder(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every test work in an empty folder."""
+    monkeypatch.chdir(tmp_path_factory.mktemp("work"))
+
+
 @pytest.fixture
-def run(tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """Run the command with tiny weights, in an empty folder."""
-    (tmp_path / "work").mkdir()
-    monkeypatch.chdir(tmp_path / "work")
+def run(tiny_weights: Path) -> Run:
+    """Run the command with tiny weights."""
     return runner(tiny_weights)
