@@ -15,47 +15,30 @@ from typing import Any, NamedTuple
 from htmdsep.batch.manifest import ManifestRow
 from htmdsep.batch.storage import is_url
 from htmdsep.dsp.levels import INAUDIBLE_DBFS
+from htmdsep.options import STEM_NAMES
 
 CAUSES = 10
 SHOWN = 5  # songs of a kind that are named
 VOICELESS_SHARE = 0.01  # of 0.1 s windows with vocals above -45 dBFS
 FAR = 4.0  # robust standard deviations (1.4826 x median absolute deviation) from the median
 LEAST_FAR_DB = 3.0  # however alike the others are
+SILENCE = 1e-10  # of full scale: -200 dBFS
 FEWEST = 20  # songs from which on a median tells what is usual
 
 Measured = tuple[float, str]  # a measure of a song, and its name
 
 
 class _Song(NamedTuple):
-    """What is kept of a song that is done."""
+    """What is kept of a song that is done; levels are None where a stem is not there."""
 
     name: str
     audio_seconds: float
     work_seconds: float
+    pace: float  # seconds of work a second of audio
     vocals_share: float | None
-    vocals_dbfs: float | None
     accompaniment_dbfs: float | None
-
-    @property
-    def pace(self) -> float:
-        return self.work_seconds / max(self.audio_seconds, 1e-3)
-
-    @property
-    def balance_db(self) -> float | None:
-        """The vocals' level over the accompaniment's; None where either is silent."""
-        vocals, accompaniment = self.vocals_dbfs, self.accompaniment_dbfs
-        if vocals is None or accompaniment is None or min(vocals, accompaniment) < INAUDIBLE_DBFS:
-            return None
-        return vocals - accompaniment
-
-    @property
-    def level_dbfs(self) -> float | None:
-        """The level of both stems together."""
-        if self.vocals_dbfs is None or self.accompaniment_dbfs is None:
-            return None
-        return _decibels(
-            math.hypot(10 ** (self.vocals_dbfs / 20), 10 ** (self.accompaniment_dbfs / 20))
-        )
+    balance_db: float | None  # the vocals' level over the accompaniment's, unless one is silent
+    level_dbfs: float | None  # of both stems together
 
 
 def summarise(rows: Iterable[ManifestRow]) -> dict[str, Any]:
@@ -119,13 +102,16 @@ def _kind(row: ManifestRow) -> str:
 
 def _song(row: ManifestRow) -> _Song:
     levels = row.result.get("levels", {})
-    vocals, accompaniment = (
-        _decibels(float(levels[stem]["rms"])) if stem in levels else None
-        for stem in ("vocals", "accompaniment")
-    )
-    share = row.result.get("vocals_share")
-    times = row.audio_seconds or 0.0, row.seconds or 0.0
-    return _Song(row.input, *times, share, vocals, accompaniment)
+    ratios = {stem: max(float(level["rms"]), SILENCE) for stem, level in levels.items()}
+    dbfs = {stem: _decibels(ratio) for stem, ratio in ratios.items()}
+    balance = level = None
+    if dbfs.keys() >= set(STEM_NAMES):
+        level = _decibels(math.hypot(*ratios.values()))
+        if min(dbfs.values()) >= INAUDIBLE_DBFS:
+            balance = dbfs["vocals"] - dbfs["accompaniment"]
+    audio, work = row.audio_seconds or 0.0, row.seconds or 0.0
+    pace, share = work / max(audio, 1e-3), row.result.get("vocals_share")
+    return _Song(row.input, audio, work, pace, share, dbfs.get("accompaniment"), balance, level)
 
 
 def _times(done: Sequence[_Song]) -> dict[str, Any]:
@@ -136,18 +122,19 @@ def _times(done: Sequence[_Song]) -> dict[str, Any]:
 
 
 def _remarkable(done: Sequence[_Song]) -> dict[str, Any]:
-    shares = ((song.vocals_share, song.name) for song in done if song.vocals_share is not None)
-    voiceless = [one for one in shares if one[0] < VOICELESS_SHARE]
-    levels = ((s.accompaniment_dbfs, s.name) for s in done if s.accompaniment_dbfs is not None)
-    silent = [one for one in levels if one[0] < INAUDIBLE_DBFS]
+    def measured(what: str) -> list[Measured]:
+        return [(x, song.name) for song in done if (x := getattr(song, what)) is not None]
+
+    voiceless = [one for one in measured("vocals_share") if one[0] < VOICELESS_SHARE]
+    silent = [one for one in measured("accompaniment_dbfs") if one[0] < INAUDIBLE_DBFS]
     return {
-        "slowest": _named(heapq.nlargest(SHOWN, ((song.pace, song.name) for song in done))),
+        "slowest": _named(heapq.nlargest(SHOWN, measured("pace"))),
         "voiceless": _named(voiceless[:SHOWN]),
         "voiceless_songs": len(voiceless),
         "silent_accompaniment": _named(silent[:SHOWN]),
         "silent_accompaniment_songs": len(silent),
-        "balance": _find_odd([(x, s.name) for s in done if (x := s.balance_db) is not None]),
-        "level": _find_odd([(x, s.name) for s in done if (x := s.level_dbfs) is not None]),
+        "balance": _find_odd(measured("balance_db")),
+        "level": _find_odd(measured("level_dbfs")),
     }
 
 
@@ -168,5 +155,4 @@ def _named(measured: Iterable[Measured]) -> list[dict[str, Any]]:
 
 
 def _decibels(ratio: float) -> float:
-    """Return a ratio of amplitudes in decibels; of nothing at all, -200."""
-    return 20 * math.log10(max(ratio, 1e-10))
+    return 20 * math.log10(ratio)
