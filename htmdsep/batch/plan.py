@@ -70,6 +70,11 @@ class Job:
         targets = () if storage.is_url(self.out) else self.targets.values()
         return {Path(target).parent for target in targets}
 
+    def portable(self) -> Job:
+        """Return the job by names that mean the same in another process's folder."""
+        source = self.source._replace(name=storage.absolute(self.source.name))
+        return replace(self, source=source, out=storage.absolute(self.out))
+
 
 @dataclass(frozen=True)
 class Plan:

@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from htmdsep.batch import storage
 from htmdsep.batch.plan import Job
 from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.song import Outcome, StoppedError, try_job
@@ -90,11 +89,8 @@ class _Workers:
 
     def submit(self, job: Job) -> None:
         """Let a free actor work on a job. Each has one, so that a death is that job's."""
-        # Names that mean the same in another process's folder
-        moved = job.source._replace(name=storage.absolute(job.source.name))
-        portable = replace(job, source=moved, out=storage.absolute(job.out))
         actor = self.free.popleft()
-        self.calls[actor.separate.remote(portable)] = (actor, job)
+        self.calls[actor.separate.remote(job.portable())] = (actor, job)
 
     def collect(self, timeout: float) -> Iterator[tuple[Job, Outcome | None]]:
         """Wait for calls to end; yield jobs with their outcome, None after a worker's death."""

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from htmdsep.batch.plan import Source, _ignores_case, plan_jobs
+from htmdsep.batch.plan import Job, Source, _ignores_case, plan_jobs
 from htmdsep.batch.sources import find_sources
 from htmdsep.errors import PlanError
-from htmdsep.options import BatchOptions
+from htmdsep.options import STEM_NAMES, BatchOptions
 
 TEMPLATE = "{track}/{stem}.{ext}"
 
@@ -154,3 +154,13 @@ def test_songs_that_differ_in_capitals_need_a_disk_that_tells_them(
     out = str(tmp_path / "not" / "there" / "yet")
     assert not _ignores_case(out) and not _ignores_case("s3://bucket/out")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_job_is_the_same_in_another_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = {stem: f"a/{stem}.wav" for stem in STEM_NAMES}
+    monkeypatch.chdir(tmp_path)
+    job = Job(Source("a.wav", "below"), "out", names, overwrite=False, attempt=2)
+    there = Job(Source(f"{tmp_path}/a.wav", "below"), f"{tmp_path}/out", names, False, 2)
+    assert job.portable() == there == there.portable()
