@@ -165,8 +165,9 @@ def read_graph(weights: Path, sha256: str) -> bytes:
     It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
     Raises HtmdsepError for a file whose name no graph could hold.
     """
+    name = weights.resolve().name  # engines find no numbers behind a link
     try:
-        weights.name.encode()
+        name.encode()
     except UnicodeEncodeError as error:
         raise HtmdsepError(f"the name of {weights} is not UTF-8; rename it") from error
     places = [weights.with_suffix(".onnx")]
@@ -174,13 +175,13 @@ def read_graph(weights: Path, sha256: str) -> bytes:
         places.append(cache_folder("graphs") / f"{sha256}-{VERSION}.onnx")
     for place in places:
         if place.is_file():
-            return _placed(place.read_bytes(), weights.name)
+            return _placed(place.read_bytes(), name)
     network, _ = load_weights(weights)
     graph = make_graph(network, weights, sha256)
     for cached in places[1:]:
         with suppress(OSError, HtmdsepError), atomic_path(cached) as temporary:
             temporary.write_bytes(graph)
-    return graph
+    return _placed(graph, name)
 
 
 def _placed(graph: bytes, name: str) -> bytes:
