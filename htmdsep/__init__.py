@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from htmdsep.options import ClusterOptions as ClusterOptions
     from htmdsep.options import RunOptions as RunOptions
     from htmdsep.separation.arrays import Stems as Stems
+    from htmdsep.separation.report import FileReport as FileReport
     from htmdsep.separation.separator import Separator as Separator
     from htmdsep.separation.separator import separate as separate
     from htmdsep.separation.separator import separate_file as separate_file
-    from htmdsep.separation.stems import FileReport as FileReport
 
 _LATE = {
     "BatchOptions": "options",
     "ClusterOptions": "options",
-    "FileReport": "separation.stems",
+    "FileReport": "separation.report",
     "HtmdsepError": "errors",
     "RunOptions": "options",
     "Separator": "separation.separator",

@@ -194,6 +194,21 @@ def stored_stream(stream: BinaryIO, suffix: str = "") -> Iterator[Path]:
         yield stored
 
 
+@contextmanager
+def reading() -> Iterator[None]:
+    """Turn the errors of opening an input into HtmdsepError with a remedy."""
+    try:
+        yield
+    except IsADirectoryError as error:
+        raise HtmdsepError("it is a folder; give --recursive or name its files") from error
+    except FileNotFoundError as error:
+        raise HtmdsepError("no such file; check the path") from error
+    except PermissionError as error:
+        raise HtmdsepError(
+            "permission to read it is denied; change that or copy the file"
+        ) from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

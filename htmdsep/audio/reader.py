@@ -12,6 +12,7 @@ import numpy as np
 from htmdsep.audio.decoders import decode
 from htmdsep.audio.lengths import AudioHeader, check_length
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import reading
 from htmdsep.options import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
 
 LONGEST_SECONDS = 1e9  # thirty years
@@ -94,21 +95,6 @@ def open_audio(
             last = first + max(1, round(duration_seconds * header.sample_rate))
         frames = _excerpt_frames(header.frames, first, last)
         yield AudioReader(header, frames, notes, blocks, first, last)
-
-
-@contextmanager
-def reading() -> Iterator[None]:
-    """Turn the errors of opening an input into HtmdsepError with a remedy."""
-    try:
-        yield
-    except IsADirectoryError as error:
-        raise HtmdsepError("it is a folder; give --recursive or name its files") from error
-    except FileNotFoundError as error:
-        raise HtmdsepError("no such file; check the path") from error
-    except PermissionError as error:
-        raise HtmdsepError(
-            "permission to read it is denied; change that or copy the file"
-        ) from error
 
 
 def _check_format(header: AudioHeader) -> None:

@@ -14,7 +14,7 @@ from htmdsep.batch.manifest_file import Manifest
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.song import Outcome, error_line, is_songs_fault
 from htmdsep.options import STANDARD_STREAM, BatchOptions
-from htmdsep.separation.stems import FileReport
+from htmdsep.separation.report import FileReport
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from htmdsep.batch.song import Outcome, StoppedError, try_job
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
 from htmdsep.files import remove_abandoned
 from htmdsep.options import BatchOptions, RunOptions
+from htmdsep.separation.report import Progress
 from htmdsep.separation.separator import Separator
-from htmdsep.separation.stems import Progress
 from htmdsep.weights.catalogue import find_weights
 
 # Between looks for signals, which the system may hand to a thread that does not wake this one

@@ -12,15 +12,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from htmdsep.audio.reader import reading
 from htmdsep.batch import storage
 from htmdsep.batch.manifest import OutputRecord
 from htmdsep.batch.plan import Job, Source, Track
 from htmdsep.errors import DiskError, HtmdsepError
-from htmdsep.files import sha256, stored_stream
+from htmdsep.files import reading, sha256, stored_stream
 from htmdsep.options import STANDARD_STREAM, RunOptions, StemName
+from htmdsep.separation.report import FileReport, Progress
 from htmdsep.separation.separator import Separator
-from htmdsep.separation.stems import FileReport, Progress
 
 # What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
 FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)

@@ -20,7 +20,7 @@ from htmdsep.batch.run import BatchProgress
 from htmdsep.batch.song import Outcome, error_line
 from htmdsep.console import end_if_asked, peak_rss_bytes
 from htmdsep.errors import PlanError
-from htmdsep.separation.stems import FileReport, Progress
+from htmdsep.separation.report import FileReport, Progress
 
 SONG_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
 SONG_BAR_OPEN = "{desc} {n:.0f} s [{elapsed}]"  # where the length is unknown

@@ -32,8 +32,9 @@ from htmdsep.options import (
 )
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.pairs import Pair
-from htmdsep.separation.stems import Check, FileReport, Progress, targets_in, write_stems
+from htmdsep.separation.report import Check, FileReport, Progress
 from htmdsep.separation.streaming import StreamEstimator, separate_stream
+from htmdsep.separation.targets import targets_in
 from htmdsep.weights.catalogue import find_weights
 
 if TYPE_CHECKING:
@@ -157,6 +158,8 @@ class Separator:
         if not targets or not set(targets) <= set(STEM_NAMES):
             given = ", ".join(map(repr, targets)) or "none"
             raise ArgumentError(f"targets are one or both of {', '.join(STEM_NAMES)}, not {given}")
+        from htmdsep.separation.stems import write_stems  # a tenth of a second
+
         options = options or self.options
         for name in NETWORK_OPTIONS:
             if getattr(options, name) != getattr(self.options, name):

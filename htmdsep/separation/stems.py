@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import math
-import os
 import tempfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import get_args
 
 import numpy as np
 
@@ -31,54 +29,15 @@ from htmdsep.audio.writer import (
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
-from htmdsep.errors import ArgumentError, DiskError, HtmdsepError
-from htmdsep.files import AUDIO_ENDINGS, atomic_paths
-from htmdsep.options import STEM_FILE, STEM_NAMES, FileFormat, RunOptions, StemName, Subtype
+from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.files import atomic_paths
+from htmdsep.options import STEM_FILE, STEM_NAMES, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
+from htmdsep.separation.report import Check, FileReport, Progress, StemReport
 from htmdsep.separation.streaming import BLOCK_LENGTH
+from htmdsep.separation.targets import format_of
 
-FORMATS: Mapping[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
-
-Progress = Callable[[float, float | None], None]
-# Is given the stems' finished files, under temporary names; what it raises keeps them from
-# appearing under their own.
-Check = Callable[[Mapping[StemName, Path]], None]
 Separate = Callable[[Iterable[np.ndarray], int], Iterator[Pair]]
-
-
-@dataclass
-class StemReport:
-    """Where a stem is, and its level (full scale at 1)."""
-
-    path: str
-    peak: float
-    rms: float
-
-
-@dataclass
-class FileReport:
-    """What was done with one file."""
-
-    seconds: float
-    sample_rate: int
-    channels: int
-    subtype: Subtype
-    mixture_peak: float
-    stems: dict[str, StemReport]
-    clipped_samples: int  # of the mixture, beyond full scale
-    clipped_stem_samples: int  # where a stem would be beyond it, and the other took the rest
-    gain: float  # applied to both stems, for a loudness and by clip mode "rescale"
-    closure: bool | None  # whether the files read back add up to the mixture; None for one stem
-    # and for lossy formats
-    vocals_share: float  # of 0.1 s windows whose vocals are above -45 dBFS RMS
-    weights: str | None = None
-    weights_sha256: str | None = None
-    device: str | None = None
-    precision: str | None = None  # of the network's arithmetic
-    engine: str | None = None  # what computed it on the CPU
-    shifts: int = 0  # further passes at other pitches
-    loudness: float | None = None  # LUFS of the mixture before the gain, where one is asked for
-    notes: list[str] = field(default_factory=list)
 
 
 def write_stems(
@@ -93,7 +52,7 @@ def write_stems(
     overwrite: bool = True,
 ) -> FileReport:
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
-    options = replace(options, file_format=_format_of(targets, options.file_format))
+    options = replace(options, file_format=format_of(targets, options.file_format))
     for target in targets.values():
         if target.exists() and source.exists() and target.samefile(source):
             raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
@@ -171,41 +130,6 @@ def _clip_notes(report: FileReport) -> list[str]:
         for signal, count in clipped.items()
         if count
     ]
-
-
-def _format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileFormat:
-    """Return the format that the targets' endings name, or that is asked for where they do not.
-
-    Raises ArgumentError for other formats' endings, for two formats, and for two stems in one file.
-    """
-    endings = {_ending(path) for path in targets.values()} & (AUDIO_ENDINGS | set(FORMATS))
-    unknown = endings - set(FORMATS)
-    if unknown:
-        known = ", ".join(FORMATS)
-        raise ArgumentError(f"a stem's name may end in {known}, not in {min(unknown)}")
-    formats = {FORMATS[ending] for ending in endings}
-    if len(formats) > 1 or (asked != RunOptions.file_format and formats - {asked}):
-        given = " and ".join(map(str, targets.values()))
-        raise ArgumentError(f"{given} cannot all be {asked}; end their names in .{asked}")
-    file_format = formats.pop() if formats else asked
-    if file_format == STEM_FILE:
-        if len(set(targets.values())) > 1 or len(targets) < len(STEM_NAMES):
-            raise ArgumentError(f"a {STEM_FILE} holds both stems; name one file for both")
-    elif len({os.path.realpath(path) for path in targets.values()}) < len(targets):
-        raise ArgumentError(f"both stems would be written to {targets['vocals']}; name two files")
-    return file_format
-
-
-def _ending(path: Path) -> str:
-    is_stem_file = path.name.lower().endswith(f".{STEM_FILE}")
-    return f".{STEM_FILE}" if is_stem_file else path.suffix.lower()
-
-
-def targets_in(folder: Path, file_format: FileFormat) -> dict[StemName, Path]:
-    """Return where both stems go by default: into a folder, or into one file of its name."""
-    if file_format == STEM_FILE:
-        return dict.fromkeys(STEM_NAMES, folder.with_name(f"{folder.name}.{file_format}"))
-    return {stem: folder / f"{stem}.{file_format}" for stem in STEM_NAMES}
 
 
 def _reported(
