@@ -1,4 +1,4 @@
-"""What is encoded: at which rates formats run, and an encoder's file, aligned to the sample.
+"""An encoder's file, aligned to the sample.
 
 FLAC, MP3, Opus and AAC are encoded by FFmpeg, whose containers tell of the encoder's delay and
 padding: a LAME header, Ogg's pre-skip and granule positions, an MP4's edit list. Vorbis, for which
@@ -11,58 +11,25 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO
 
 import av
 import numpy as np
 
 from htmdsep.audio.lame import lame_level, possible_kilobits, set_padding
 from htmdsep.audio.metadata import SongInfo, header_room, write_metadata
+from htmdsep.audio.output import CODECS, Codec, OutputFormat
 from htmdsep.audio.stem_file import STREAMS
 from htmdsep.audio.tags import mp4_tags
 from htmdsep.errors import HtmdsepError
-from htmdsep.options import LOSSY, STEM_FILE, FileFormat
+from htmdsep.options import STEM_FILE
 
-MAX_LOSSY_CHANNELS = 2
 PCM = ("s16", "s32")  # sample formats, the second for 24 bits
 LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # as FLAC has them
 
 
-class Codec(NamedTuple):
-    """How a format is encoded."""
-
-    encoder: str  # FFmpeg's name; empty for libsndfile
-    container: str  # FFmpeg's name, libsndfile's for Vorbis
-    kilobits: int  # a second and channel, where no bit rate is asked for; 0: it has none
-    rates: tuple[int, ...]  # Hz, ascending, that the encoder takes; empty: all
-    sample_format: str = "fltp"  # FFmpeg's name
-
-
-MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
-AAC = Codec("aac", "mp4", 128, (*MP3_RATES, 64_000, 88_200, 96_000))
-CODECS: dict[FileFormat, Codec] = {
-    "flac": Codec("flac", "flac", 0, (), "s16"),
-    "mp3": Codec("libmp3lame", "mp3", 160, MP3_RATES),
-    "opus": Codec("libopus", "opus", 96, (48_000,), "flt"),
-    "m4a": AAC,
-    STEM_FILE: AAC,
-    "ogg": Codec("", "OGG", 128, (8_000, 11_025, 16_000, 22_050, 32_000, 44_100, 48_000, 96_000)),
-}
 # Bit rates (kbit/s of stereo at 44.1 kHz) of Vorbis's qualities 0 to 10, by its encoder's table
 VORBIS_KILOBITS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
-
-
-def encodable_rate(file_format: FileFormat, sample_rate: int) -> int:
-    """Return the rate (Hz) at which a format holds a signal: its own, else the next above."""
-    codec = CODECS.get(file_format)
-    if codec is None or not codec.rates or sample_rate in codec.rates:
-        return sample_rate
-    return next((rate for rate in codec.rates if rate > sample_rate), codec.rates[-1])
-
-
-def bits_a_second(file_format: FileFormat, channels: int, kilobits: int | None) -> int:
-    """Return what a lossy file takes: what is asked for, or what suits the format."""
-    return 1_000 * (kilobits or CODECS[file_format].kilobits * channels)
 
 
 def vorbis_compression(kilobits: int | None) -> float:
@@ -110,68 +77,47 @@ class EncodedWriter:
 
 
 @contextmanager
-def open_encoded(
-    path: Path,
-    file_format: FileFormat,
-    sample_rate: int,
-    channels: int,
-    info: SongInfo,
-    *,
-    kilobits: int | None = None,
-    sample_format: str | None = None,
-) -> Iterator[EncodedWriter]:
+def open_encoded(path: Path, output: OutputFormat) -> Iterator[EncodedWriter]:
     """Open a FLAC, MP3, Opus, M4A or stem file for writing.
 
-    `sample_rate` is one of the format's, `kilobits` a second those of all channels, and
-    `sample_format` FFmpeg's name of another than is usual. Raises HtmdsepError for what the
-    encoder does not take; OSErrors are the disk's.
+    Raises HtmdsepError for what the encoder does not take; OSErrors are the disk's.
     """
-    check_channels(file_format, channels)
-    codec = CODECS[file_format]
-    level, bit_rate = 1.0, bits_a_second(file_format, channels, kilobits)
-    if file_format == "mp3":
-        possible = possible_kilobits(bit_rate // 1_000, sample_rate)
+    codec, info = CODECS[output.file_format], SongInfo(output.tags, output.cover)
+    level, bit_rate = 1.0, output.bits_a_second
+    if output.file_format == "mp3":
+        possible = possible_kilobits(bit_rate // 1_000, output.sample_rate)
         level, bit_rate = lame_level(possible), 1_000 * possible
     try:
         with path.open("w+b") as file:
-            with _container(file, codec, sample_rate, info) as container:
-                streams = [
-                    _add_stream(container, codec, (sample_rate, channels), name)
-                    for name in (STREAMS if file_format == STEM_FILE else ("",))
-                ]
+            with _container(file, codec, output.sample_rate, info) as container:
+                names = STREAMS if output.file_format == STEM_FILE else ("",)
+                streams = [_add_stream(container, output, name) for name in names]
                 for stream in streams:
                     stream.bit_rate = bit_rate
-                    stream.format = sample_format or codec.sample_format
                 writer = EncodedWriter(container, streams, level)
                 yield writer
                 writer.finish()
-            if file_format == "mp3":
+            if output.file_format == "mp3":
                 set_padding(file, writer.frames, streams[0].codec_context.frame_size)
-            write_metadata(file, file_format, info)
+            write_metadata(file, output.file_format, info)
     except (av.ArgumentError, av.EncoderNotFoundError, av.ExternalError) as error:
         raise HtmdsepError(
-            f"the encoder of {file_format} refuses {bit_rate // 1_000} kbit/s at {sample_rate} Hz "
-            f"in {channels} channels ({error.strerror}); give another --bitrate, or --format flac"
+            f"the encoder of {output.file_format} refuses {bit_rate // 1_000} kbit/s at "
+            f"{output.sample_rate} Hz in {output.file_channels} channels ({error.strerror}); give "
+            "another --bitrate, or --format flac"
         ) from error
 
 
 def _add_stream(
-    container: av.container.OutputContainer, codec: Codec, form: tuple[int, int], name: str
+    container: av.container.OutputContainer, output: OutputFormat, name: str
 ) -> av.AudioStream:
-    """Add a stream; `form` is its sample rate in Hz and its number of channels."""
-    stream = container.add_stream(codec.encoder, rate=form[0], layout=LAYOUTS[form[1] - 1])
+    codec, layout = CODECS[output.file_format], LAYOUTS[output.file_channels - 1]
+    stream = container.add_stream(codec.encoder, rate=output.sample_rate, layout=layout)
     assert isinstance(stream, av.AudioStream)
+    stream.format = "s32" if output.subtype == "PCM_24" else codec.sample_format
     if name:
         stream.metadata["handler_name"] = name
     return stream
-
-
-def check_channels(file_format: FileFormat, channels: int) -> None:
-    """Raise HtmdsepError for more channels than lossy files are written with."""
-    if file_format in LOSSY and channels > MAX_LOSSY_CHANNELS:
-        raise HtmdsepError(
-            f"{file_format} is written with 1 or 2 channels, not {channels}; use --format flac"
-        )
 
 
 def _container(

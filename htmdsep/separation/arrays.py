@@ -38,7 +38,7 @@ class Stems:
         the options those of the output count. Raises HtmdsepError for what cannot be written.
         """
         from htmdsep.audio.lengths import AudioHeader  # these take a tenth of a second
-        from htmdsep.audio.writer import plan_output
+        from htmdsep.audio.output import plan_output
         from htmdsep.separation.stems import write_pairs
 
         options = options or RunOptions()

@@ -15,17 +15,11 @@ import numpy as np
 
 from htmdsep.audio.covers import read_cover
 from htmdsep.audio.loudness import integrated_loudness
+from htmdsep.audio.output import OutputFormat, check_space, plan_output
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.stem_file import stem_streams
 from htmdsep.audio.tags import without_replaygain
-from htmdsep.audio.writer import (
-    OutputFormat,
-    check_space,
-    frame_count,
-    open_stem,
-    plan_output,
-    read_stem,
-)
+from htmdsep.audio.writer import frame_count, open_stem, read_stem
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise

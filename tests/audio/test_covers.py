@@ -12,10 +12,11 @@ import pytest
 
 from htmdsep.audio import covers
 from htmdsep.audio.covers import Cover, read_cover
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.stem_file import STREAMS
 from htmdsep.audio.tags import LONGEST, TAGS
-from htmdsep.audio.writer import OutputFormat, open_stem
+from htmdsep.audio.writer import open_stem
 from htmdsep.options import STEM_FILE, FileFormat, Subtype
 from tests.sounds import tone
 

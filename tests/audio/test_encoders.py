@@ -13,10 +13,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from htmdsep.audio.encoders import encodable_rate
 from htmdsep.audio.lengths import AudioHeader
+from htmdsep.audio.output import OutputFormat, encodable_rate, plan_output
 from htmdsep.audio.reader import open_audio
-from htmdsep.audio.writer import OutputFormat, frame_count, open_stem, plan_output
+from htmdsep.audio.writer import frame_count, open_stem
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import LOSSY as ALL_LOSSY
 from htmdsep.options import STEM_FILE, FileFormat, RunOptions

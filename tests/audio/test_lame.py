@@ -10,7 +10,7 @@ import pytest
 
 from htmdsep.audio.encoders import open_encoded
 from htmdsep.audio.lame import is_whole_header
-from htmdsep.audio.metadata import SongInfo
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.tags import id3_length
 from tests.sounds import tone
@@ -22,7 +22,8 @@ def write_mp3(path: Path, rate: int, channels: int, by: str) -> bytes:
     """Return an MP3 by this package, or by FFmpeg's own muxer."""
     signal = tone(FRAMES, rate, channels)
     if by == "htmdsep":
-        with open_encoded(path, "mp3", rate, channels, SongInfo({}), kilobits=64) as writer:
+        output = OutputFormat("mp3", "FLOAT", rate, channels, None, "clamp", {}, None, 64)
+        with open_encoded(path, output) as writer:
             writer.write(signal)
         return path.read_bytes()
     layout = "mono" if channels == 1 else "stereo"

@@ -13,12 +13,14 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.stem_file import STREAMS
 from htmdsep.audio.tags import TAGS, without_replaygain
-from htmdsep.audio.writer import OutputFormat, open_stem
+from htmdsep.audio.writer import open_stem
 from htmdsep.options import STEM_FILE, FileFormat, Subtype
 from tests.audio.test_covers import png
+from tests.audio.test_writer import set_wav_limit
 
 RATE = 48_000
 FORMATS: list[FileFormat] = list(get_args(FileFormat))
@@ -111,7 +113,7 @@ def test_a_wav_of_odd_length_and_an_rf64_take_their_tag_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for limit in (100, 1 << 32):
-        monkeypatch.setattr("htmdsep.audio.writer.WAV_LIMIT", limit)
+        set_wav_limit(monkeypatch, limit)
         output = OutputFormat("wav", "PCM_24", RATE, 1, None, "clamp", {"bpm": "99", "title": "a"})
         with open_stem(tmp_path / "stem", output) as writer:
             writer.write(np.ones((33, 1), np.int32))

@@ -9,11 +9,16 @@ import numpy as np
 import pytest
 import soundfile
 
-from htmdsep.audio import writer as writer_module
+from htmdsep.audio.output import WAV_LIMIT, OutputFormat
 from htmdsep.audio.tags import TAGS
-from htmdsep.audio.writer import OutputFormat, frame_count, open_stem, read_stem
+from htmdsep.audio.writer import frame_count, open_stem, read_stem
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import FileFormat, Subtype
+
+
+def set_wav_limit(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
+    for module in ("output", "writer"):
+        monkeypatch.setattr(f"htmdsep.audio.{module}.WAV_LIMIT", limit)
 
 
 def output(**changes: Any) -> OutputFormat:
@@ -66,12 +71,12 @@ def test_values_are_written_exactly(
 
 @pytest.mark.parametrize("channels", [1, 2, 3])
 @pytest.mark.parametrize("subtype", get_args(Subtype))
-@pytest.mark.parametrize("limit", [100, writer_module.WAV_LIMIT])
+@pytest.mark.parametrize("limit", [100, WAV_LIMIT])
 def test_what_outgrows_a_wav_is_rf64_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, subtype: Subtype, limit: int
 ) -> None:
     """Where the length is unknown, the header is settled when the file is complete."""
-    monkeypatch.setattr(writer_module, "WAV_LIMIT", limit)
+    set_wav_limit(monkeypatch, limit)
     path = tmp_path / "stem"
     values = np.arange(30 * channels, dtype=np.int32).reshape(-1, channels)
     changes: dict[str, Any] = {"channels": channels, "subtype": subtype, "tags": {"title": "a"}}
@@ -99,7 +104,7 @@ def test_six_channels_are_five_and_one(tmp_path: Path, frames: int | None) -> No
 def test_a_wav_never_outgrows_its_header(
     tmp_path: Path, channels: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(writer_module, "WAV_LIMIT", 10_000)
+    set_wav_limit(monkeypatch, 10_000)
     with (
         pytest.raises(HtmdsepError, match="far longer than announced"),
         open_stem(tmp_path / "stem", output(frames=100, channels=channels)) as writer,

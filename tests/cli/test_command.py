@@ -19,8 +19,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from htmdsep.audio.covers import read_cover
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
-from htmdsep.audio.writer import OutputFormat, open_stem
+from htmdsep.audio.writer import open_stem
 from htmdsep.cli.command import command
 from htmdsep.cli.output import Bars
 from htmdsep.console import BitrateRange

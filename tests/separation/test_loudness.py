@@ -13,8 +13,9 @@ import soundfile
 from click.testing import CliRunner
 
 from htmdsep.audio.loudness import integrated_loudness
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
-from htmdsep.audio.writer import OutputFormat, open_stem
+from htmdsep.audio.writer import open_stem
 from htmdsep.cli.command import command
 from htmdsep.options import RunOptions
 from htmdsep.separation.arrays import Stems
