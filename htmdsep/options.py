@@ -236,6 +236,10 @@ class RunOptions:
             raise ArgumentError(
                 f"{self.file_format} has no bit depth; leave --int24 and the like out"
             )
+        if self.file_format == "flac" and self.subtype == "FLOAT":
+            raise ArgumentError("FLAC holds no floats; use --int24, or --format wav")
+        if self.clip_mode == "none" and self.subtype in ("PCM_16", "PCM_24"):
+            raise ArgumentError("--clip-mode none needs --float32")
         if not is_lossy and self.bitrate is not None:
             raise ArgumentError(
                 f"{self.file_format} has no bit rate; use --format {', '.join(LOSSY)}, or leave "

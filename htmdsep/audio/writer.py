@@ -67,11 +67,9 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
 
     A WAV is RF64 in the end only if it has passed 4 GiB.
 
-    Raises HtmdsepError where the format cannot hold the subtype, rate or channels, where the
-    folder cannot be written, and where the disk is full.
+    Raises HtmdsepError where the format cannot hold the rate or channels, where the folder cannot
+    be written, and where the disk is full.
     """
-    if output.file_format == "flac" and output.subtype == "FLOAT":
-        raise HtmdsepError("FLAC holds no floats; use --int24 or --format wav")
     is_vorbis = output.file_format == "ogg"
     if output.file_format in CODECS and not is_vorbis:
         with open_encoded(path, output) as writer:

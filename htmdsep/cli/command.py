@@ -187,10 +187,6 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("nothing to separate; name files or folders (see --help)")
     if values["file_format"] == STEM_FILE and values["stems"] != "both":
         raise click.UsageError(f"a {STEM_FILE} holds both stems; leave --stems out")
-    if values["file_format"] == "flac" and values["subtype"] == "FLOAT":
-        raise click.UsageError("FLAC holds no floats; use --int24, or --format wav")
-    if values["clip_mode"] == "none" and values["subtype"] in ("PCM_16", "PCM_24"):
-        raise click.UsageError("--clip-mode none needs --float32")
     if values["verify"] and values["existing"] != "resume":
         raise click.UsageError("--verify needs --resume")
     if values["device"].replace(".", "").isdecimal():

@@ -148,14 +148,6 @@ def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int |
     assert sum(map(len, read_stem(path, "PCM_16", 4))) == 10
 
 
-def test_what_a_format_cannot_hold(tmp_path: Path) -> None:
-    with (
-        pytest.raises(HtmdsepError, match="FLAC holds no floats"),
-        open_stem(tmp_path / "a", output(file_format="flac", subtype="FLOAT")),
-    ):
-        pass
-
-
 @pytest.mark.parametrize("channels", range(1, 9))
 @pytest.mark.parametrize("sample_rate", [1_000, 65_537, 655_350])
 def test_a_flac_of_any_rate_and_channels(

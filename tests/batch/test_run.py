@@ -11,7 +11,7 @@ import pytest
 
 import htmdsep
 from htmdsep import BatchOptions, RunOptions
-from htmdsep.batch import run_batch
+from htmdsep import run_batch
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.run import SILENT, work_here
