@@ -5,14 +5,17 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from configparser import ConfigParser
 from dataclasses import dataclass, fields
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any, Literal
 
 import click
 import pytest
 from click.testing import CliRunner, Result
 
+from htmdsep import __version__
 from htmdsep.console import (
     ENDING_SIGNALS,
     GroupedCommand,
@@ -25,6 +28,10 @@ from htmdsep.console import (
 )
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import check_limits, option
+
+SETUP = ConfigParser()
+SETUP.read(Path(__file__).parent.parent / "setup.cfg", encoding="utf-8")
+PROGRAMS = SETUP["options.entry_points"]["console_scripts"].split("\n")[1:]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -243,3 +250,17 @@ def test_a_signal_that_ends_an_import_ends_the_program(monkeypatch: pytest.Monke
     cause = ValueError()
     with pytest.raises(ImportError, match="failed"):
         run_program(program)
+
+
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_every_program_tells_its_version(
+    program: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name, _, place = program.partition(" = ")
+    monkeypatch.setattr("sys.argv", [name, "--version"])
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "1")  # as evaluation sets it for good
+    monkeypatch.setattr("htmdsep.console.prepare_process", lambda: None)
+    with pytest.raises(SystemExit) as ended:
+        resolve_name(place)()
+    assert ended.value.code == 0
+    assert capsys.readouterr().out.endswith(f", version {__version__}\n")
