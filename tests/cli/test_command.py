@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import click
 import numpy as np
 import pytest
 import soundfile
@@ -23,6 +24,7 @@ from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.writer import open_stem
 from htmdsep.cli.command import command
+from htmdsep.cli.habits import ADVICE, NAMES
 from htmdsep.cli.output import Bars
 from htmdsep.console import BitrateRange
 from htmdsep.errors import ArgumentError
@@ -83,6 +85,26 @@ def test_habits_that_have_a_counterpart_work(run: Run, typed: list[str], stems: 
     result = run(*typed)
     assert result.exit_code == 0, result.output
     assert frames(stems) == 2 * RATE
+
+
+def as_typed(meant: str, spelling: str) -> list[str]:
+    """Return an option as it may be spelt, with a value; or a value behind the option it is of."""
+    for one in command.params:
+        choices = [str(choice) for choice in getattr(one.type, "choices", ())]
+        if meant in [name.lstrip("-") for name in one.opts]:
+            dashes = "-" if len(spelling) == 1 else "--"
+            return [dashes + spelling, choices[-1] if choices else "192"]
+        if one.expose_value and meant in choices:
+            return [one.opts[0], spelling]
+    raise LookupError(meant)
+
+
+@pytest.mark.parametrize(("spelling", "meant"), NAMES.items())
+def test_every_spelling_means_what_it_stands_for(spelling: str, meant: str) -> None:
+    spellings = (meant, spelling, spelling.replace("-", "_"))
+    words = [["song.wav", *as_typed(meant, one)] for one in spellings]
+    expected, *found = (command.make_context("htmdsep", one).params for one in words)
+    assert found == [expected] * 2
 
 
 @pytest.mark.parametrize(
@@ -191,10 +213,7 @@ def test_the_readme_shows_a_bar_in_ten_lines(tiny_weights: Path) -> None:
         (["--mp3", "--flac"], "give --mp3 or --flac, not both"),
         (["--mp3", "-c", "wav"], "give --mp3 or -c, not both"),
         (["--mp3", "-b", "1000"], "1000 is not in the range 16<=x<=512"),
-        (["--mp3-preset", "2"], "set by --bitrate"),
-        (["-s", "2"], "given with --start"),
-        (["--use_autocast"], "--precision"),
-        (["--no-split"], "--segment"),
+        *(([flag], told) for flag, told in ADVICE.items()),
         (["-d", "2"], "seconds are given with --duration"),
         (["--int24", "--float32"], "give --int24 or --float32, not both"),
         (["--skip-existing", "--overwrite"], "give --skip-existing or --overwrite, not both"),
@@ -206,7 +225,7 @@ def test_the_readme_shows_a_bar_in_ten_lines(tiny_weights: Path) -> None:
         (["--start", "1:75"], "write 90, 1:30 or 1:02:03.5"),
         (["--filename", "../{stem}.{ext}"], "leave .. out"),
         (["--ray-address", "auto"], "needs --on ray"),
-        (["--log_level", "debug"], "set by -v and -q"),
+        (["--log_level=debug"], "set by -v and -q"),
         (["--startt", "1"], "No such option"),
         (["--format", "wma"], "'wma' is not one of"),
         (["--overlap", "1"], "not in the range"),
@@ -221,6 +240,9 @@ def test_the_readme_shows_a_bar_in_ten_lines(tiny_weights: Path) -> None:
         (["--stem-names", "Vocals"], "must be two different names"),
         (["--stem-names", "a,b/c"], "not safe in a file's name"),
         (["--on", "ray", "--progress", "json"], "use --json, not --progress"),
+        (["--on", "ray", "-"], "takes files and folders, not standard input or output"),
+        (["--on", "ray", "-o", "-"], "takes files and folders, not standard input or output"),
+        (["-", "--from", "-"], "a list (--from -) or audio (-), not both"),
         (["--filename", "{artist}"], "known fields"),
     ],
 )
@@ -233,6 +255,12 @@ def test_what_makes_no_sense_is_one_line_that_says_what_to_type(
     assert result.exit_code == 2
     assert message in result.stderr and "Did you mean" not in result.stderr
     assert {str(path) for path in Path().rglob("*")} == {"song.wav", "copy", "copy/song.wav"}
+
+
+def test_a_terminal_gets_no_stem(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    with pytest.raises(click.UsageError, match="standard output is a terminal"):
+        command.main(["song.wav", "-o", "-", "--stems", "vocals"], standalone_mode=False)
 
 
 def test_without_a_song_there_is_nothing_to_separate(run: Run) -> None:
