@@ -11,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from htmdsep.engines.torch_batches import BatchEstimator
 from htmdsep.errors import ArgumentError
 from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
 from htmdsep.options import RunOptions, StemName
+from htmdsep.separation.streaming import SHIFTS_SEMITONES
 from tests.sounds import tone
 from tests.tiny import Scale, scale
 
@@ -55,6 +57,39 @@ def test_as_many_frames_come_out_as_go_in(
     mixture = tone(frames, sample_rate, channels)
     separator = Separator(scale(0.5), overlap=overlap, shifts=shifts)
     assert separator.separate(mixture, sample_rate).vocals.shape == mixture.shape
+
+
+@pytest.mark.parametrize("shifts", range(1, len(SHIFTS_SEMITONES) + 1))
+def test_shifts_are_the_mean_of_passes_at_other_pitches(
+    tiny_network: HTMDNet, rng: np.random.Generator, shifts: int
+) -> None:
+    rate, heard = 44_100, tiny_network.config.sample_rate
+    mixture = 0.1 * rng.standard_normal((rate, 2)).astype(np.float32)
+    plain = Separator(tiny_network)
+    passes = [plain.separate(mixture, rate).vocals]
+    for semitones in SHIFTS_SEMITONES[:shifts]:
+        shifted_rate = heard * 2 ** (semitones / 12)  # what is played faster is sampled less often
+        vocals = plain.separate(soxr.resample(mixture, rate, shifted_rate), heard).vocals
+        passes.append(np.resize(soxr.resample(vocals, shifted_rate, rate), mixture.shape))
+    found = Separator(tiny_network, shifts=shifts).separate(mixture, rate).vocals
+    inner = slice(100, -100)  # a frame may be missing at the end
+    np.testing.assert_allclose(found[inner], np.mean(passes, axis=0)[inner], atol=1e-6)
+    assert np.abs(found - passes[0]).max() > 0.01
+
+
+class Slope(Scale):
+    """Lets a segment rise from nothing to all of it."""
+
+    def forward(self, mixture: Tensor) -> NetworkOutput:
+        return NetworkOutput(mixture * torch.linspace(0, 1, mixture.shape[-1]), None)
+
+
+@pytest.mark.parametrize("overlap", [0.0, 0.1, 0.25, 0.5])
+def test_where_segments_overlap_they_fade_into_each_other(overlap: float) -> None:
+    """At half a segment's overlap nothing is left of what every segment does by its place."""
+    separator = Separator(cast(HTMDNet, Slope()), overlap=overlap)
+    vocals = separator.separate(np.ones(10_000, np.float32), 22_050).vocals
+    assert np.ptp(vocals) == pytest.approx(1 - 2 * overlap, abs=2e-3)
 
 
 @pytest.mark.parametrize("shifts", [0, 1])
