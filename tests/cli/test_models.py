@@ -99,11 +99,24 @@ def test_published_weights_are_fetched_once_by_name(
     assert find_weights("htmdnet-mse-mae").path == located.path
 
 
-def test_self_test_passes_with_the_bundled_weights() -> None:
-    result = CliRunner().invoke(command, ["--self-test"])
+@pytest.mark.parametrize(
+    ("typed", "name"),
+    [([], DEFAULT_WEIGHTS), (["-n", "htmdnet-fast", "-d", "cpu"], "htmdnet-fast")],
+)
+def test_self_test_passes_with_the_bundled_weights(typed: list[str], name: str) -> None:
+    result = CliRunner().invoke(command, ["--self-test", *typed])
     assert result.exit_code == 0, result.stdout
     assert "FAILED" not in result.stdout
     assert result.stdout.count("ok ") == 4 and "times real time" in result.stdout
+    for level in json.loads((bundled_folder() / RECORD).read_text())[name].values():
+        assert f"(recorded {level:.2f})" in result.stdout
+
+
+def test_self_test_of_other_weights_checks_what_holds_for_any(tiny_weights: Path) -> None:
+    result = CliRunner().invoke(command, ["--self-test", "--weights", str(tiny_weights)])
+    assert result.exit_code == 0 and result.stdout.count("ok ") == 2
+    result = CliRunner().invoke(command, ["--self-test", "-d", "cuda:99"])
+    assert result.exit_code == 1 and "cuda:99" in result.stderr
 
 
 def test_self_test_fails_where_levels_differ(

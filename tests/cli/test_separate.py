@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,15 @@ def test_json_tells_what_was_done(run: Run) -> None:
         signal = soundfile.read(found["path"])[0]
         assert found["peak"] == pytest.approx(np.abs(signal).max())
         assert found["rms"] == pytest.approx(np.sqrt(np.mean(signal**2)), rel=1e-5)
+
+
+@pytest.mark.parametrize("typed", ["--shifts 1", "--overlap 0.5", "--segment 0.2"])
+def test_what_is_asked_of_the_network_changes_the_stems(run: Run, typed: str) -> None:
+    song("song.wav")
+    assert run("song.wav", "-o", "plain").exit_code == 0
+    assert run("song.wav", "-o", "asked", *typed.split()).exit_code == 0
+    for plain, asked in zip(stems_of("plain/song"), stems_of("asked/song"), strict=True):
+        assert np.abs(plain.astype(np.int64) - asked).max() > 2**18  # steps of 16 bits: 4
 
 
 def test_a_folder_with_good_and_bad_files(run: Run) -> None:
@@ -274,6 +284,21 @@ def test_errors_are_one_line_and_verbose_adds_the_traceback(run: Run) -> None:
     song("song.wav")
     result = run("song.wav", "-q")
     assert (result.exit_code, result.output) == (0, "")  # nothing is said of success
+
+
+def test_verbose_tells_of_the_speed_and_of_what_computed(run: Run) -> None:
+    song("song.wav")
+    typed = ["song.wav", "--overwrite", "-d", "cpu", "--json"]
+    plain, told = run(*typed), run(*typed, "-v")
+    assert not set(plain.stderr.splitlines()) - set(told.stderr.splitlines())
+    (line,) = set(told.stderr.splitlines()) - set(plain.stderr.splitlines())
+    found = re.fullmatch(
+        r"  0\.5 s of 2 x 44100 Hz in \d+\.\d s \((\d+\.\d) times real time\), PCM_16, "
+        "weights tiny, fp32 on cpu, onnx",
+        line,
+    )
+    wall_seconds = json.loads(told.stdout)["wall_seconds"]
+    assert found and float(found[1]) == pytest.approx(0.5 / wall_seconds, rel=0.2)
 
 
 @pytest.mark.parametrize(
