@@ -18,6 +18,7 @@ from htmdsep.training import cli
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
 from htmdsep.training.recipe import OURS, PAPER, PRESETS, SPECTRAL, Recipe
+from htmdsep.training.trainer import TrainingRun
 from htmdsep.weights.file import WeightsInfo, save_weights
 from tests.training.conftest import invoke
 
@@ -79,6 +80,7 @@ SHORT = ("--steps=3", "--segment-length=8192", "--batch-size=1", "--workers=1", 
         ("corpus", "ended", (), "give --resume"),
         ("corpus", "song.wav", (), "cannot make the folder"),
         ("loose", "new", ("--preset=paper",), "needs songs/<title>"),
+        ("corpus", "new", ("--device=nonsense",), "unknown device 'nonsense'"),
     ],
 )
 def test_what_cannot_be_is_told_before_anything_is_trained(
@@ -96,6 +98,31 @@ def test_what_cannot_be_is_told_before_anything_is_trained(
     places = (tmp_path / folder, "--cache", cache, "--out", tmp_path / out)
     code, output = invoke("run", *places, *words)
     assert code == 1 and message in output
+
+
+@pytest.mark.parametrize("preset", ["ours", "paper"])
+def test_weights_and_batches_follow_from_the_seed(
+    tmp_path: Path, corpus: Path, cache: Path, monkeypatch: pytest.MonkeyPatch, preset: str
+) -> None:
+    runs: list[TrainingRun] = []
+    monkeypatch.setattr("htmdsep.training.run.train", runs.append)
+    words = (corpus, "--cache", cache, "--out", tmp_path, *SHORT, "--preset", preset)
+    for seed in (5, 5, 6):
+        assert invoke("run", *words, "--seed", seed)[0] == 0
+    for drawn in (
+        [torch.cat([one.flatten() for one in run.state.network.parameters()]) for run in runs],
+        [torch.stack([*run.batches.batch(0)]) for run in runs],
+    ):
+        first, again, other = drawn
+        assert torch.equal(first, again) and not torch.equal(first, other)
+
+
+def test_the_network_trains_on_as_many_threads_as_are_asked_for(tmp_path: Path) -> None:
+    places = (tmp_path / "nothing", "--out", tmp_path / "out")
+    assert invoke("run", *places, "--threads=3")[0] == 1  # as there is no such folder
+    assert torch.get_num_threads() == 3
+    code, output = invoke("run", *places, "--threads=0")
+    assert code == 2 and "not in the range" in output
 
 
 def test_a_run_whose_loss_is_lost_ends_as_a_failure(

@@ -7,6 +7,8 @@ import pytest
 import soundfile
 
 from htmdsep.datasets.folders import find_library
+from htmdsep.options import RunOptions
+from htmdsep.separation.separator import Separator
 from tests.training.conftest import RATE, invoke
 
 
@@ -41,6 +43,24 @@ def test_songs_become_labels_that_add_up_and_stay(
     made = first.stat().st_mtime_ns
     assert label(tmp_path / "in", folder / "labels", tiny_weights)[0] == 0
     assert first.stat().st_mtime_ns == made
+
+
+def test_labels_are_made_as_the_command_line_says(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[RunOptions] = []
+
+    def separator(weights: str, options: RunOptions) -> Separator:
+        given.append(options)
+        return Separator(weights, options)
+
+    monkeypatch.setattr("htmdsep.training.label.Separator", separator)
+    soundfile.write(tmp_path / "song.wav", np.zeros((100, 2)), RATE)
+    words = ("label", tmp_path / "song.wav", tmp_path / "out", "--weights", tiny_weights)
+    assert invoke(*words, "--shifts=2", "--threads=3", "-d", "cpu")[0] == 0
+    assert given == [RunOptions(file_format="flac", shifts=2, threads=3, device="cpu")]
+    code, output = invoke(*words, "-d", "nonsense")
+    assert code == 1 and "nonsense" in output and len(output.splitlines()) == 1
 
 
 def test_songs_of_one_name_are_refused_before_anything_is_separated(

@@ -93,3 +93,7 @@ def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: P
     assert f"1 files in {tmp_path / 'out'}" in output.splitlines()
     (path,) = (tmp_path / "out").iterdir()
     assert path.name == "anna-1.wav.flac" and soundfile.info(path).duration > 1.9
+    first = path.read_bytes()
+    for seed, is_same in ((0, True), (1, False)):
+        assert invoke("sing", tmp_path / "in", tmp_path / "out", "--seed", seed)[0] == 0
+        assert (path.read_bytes() == first) == is_same
