@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 
 import htmdsep
-from htmdsep import BatchOptions, RunOptions
-from htmdsep import run_batch
+from htmdsep import BatchOptions, RunOptions, run_batch
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.run import SILENT, work_here
