@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 from functools import cache
 from pathlib import Path
@@ -11,10 +12,20 @@ from queue import SimpleQueue
 from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
-import openvino
 
 from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import Precision
+
+# Each import of OpenVINO tells its makers by the network, for which it looks for the user's home,
+# and fails where there is none; without this module, which it can do without, it does not.
+_TELEMETRY = "openvino_telemetry"
+_is_ours = _TELEMETRY not in sys.modules
+sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
+try:
+    import openvino
+finally:
+    if _is_ours:
+        del sys.modules[_TELEMETRY]
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
