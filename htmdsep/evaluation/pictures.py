@@ -24,7 +24,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Excerpt, Procedure, Setting
 from htmdsep.evaluation.results import Results
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import FolderSystem, System
+from htmdsep.evaluation.systems import System
 from htmdsep.files import atomic_path
 from htmdsep.metrics.silence import frame_powers
 
@@ -76,7 +76,7 @@ def read_excerpt(song: Song, excerpt: Excerpt | None, systems: Sequence[System])
         raise HtmdsepError(f"{song.title} ends before {excerpt.start:g} s")
     signals = {"mixture": around.mixture, TRUTH: around.vocals}
     for system in systems:
-        if isinstance(system, FolderSystem):
+        if system.needs_whole_song:
             whole = system.estimate(mono, song.title).vocals
             signals[system.label] = whole[round(before * rate) :]
         else:

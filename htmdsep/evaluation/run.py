@@ -8,23 +8,15 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from htmdsep.datasets.folders import Song, choose_names, find_test_songs
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation import pictures, slides
+from htmdsep.evaluation import pictures
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
 from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
-from htmdsep.evaluation.systems import (
-    BOUNDS,
-    MASKED,
-    NetworkSystem,
-    System,
-    folder_system,
-    network_systems,
-)
+from htmdsep.evaluation.systems import BOUNDS, System, folder_system, network_systems
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
 from htmdsep.files import ANY_BYTES, atomic_path
@@ -37,7 +29,13 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
     wanted = choose_pictures(options, songs)
     systems, folder = choose_systems(options), ResultsFolder(options.out)
     for system in systems:
-        folder.describe(system.label, _description(system, options))
+        description = {
+            "fingerprint": system.fingerprint,
+            "settings": list(options.settings),
+            "segment_seconds": options.segment_seconds,
+            **{"architecture": None, "masked": False, **system.network},
+        }
+        folder.describe(system.label, description)
     failures = _score(options, folder, songs, systems)
     if options.runtime and not (options.out / "runtime.md").exists():
         write_runtime(options.out, [options.device])
@@ -75,25 +73,6 @@ def choose_systems(options: EvaluationOptions) -> list[System]:
     if doubled := {label for label in labels if labels.count(label) > 1}:
         raise HtmdsepError(f"two systems are called {doubled.pop()!r}; give LABEL=... to one")
     return systems
-
-
-def _description(system: System, options: EvaluationOptions) -> dict[str, Any]:
-    description: dict[str, Any] = {
-        "fingerprint": system.fingerprint(),
-        "settings": list(options.settings),
-        "segment_seconds": options.segment_seconds,
-        "architecture": None,
-        "masked": False,
-    }
-    if isinstance(system, NetworkSystem):
-        name = f"{system.label} {system.info.name} {Path(system.weights).stem}"
-        description |= {
-            "architecture": system.info.config.architecture,
-            "losses": slides.losses_of(name, system.info.provenance),
-            "masked": system.masked,
-            "final": system.label.removesuffix(MASKED),
-        }
-    return description
 
 
 def _score(

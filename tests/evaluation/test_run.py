@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ from htmdsep.evaluation.options import EvaluationOptions, Excerpt, parse_excerpt
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.run import choose_pictures
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
+from htmdsep.evaluation.systems import BOUNDS, MASKED, System, folder_system, use_mixture
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
@@ -33,20 +32,18 @@ def invoke(*arguments: object) -> Result:
     return result
 
 
-@dataclass(frozen=True)
-class Killed(MixtureSystem):
-    """A system during which the kernel ends the process of song two."""
-
-    def estimate(self, signals: Signals, title: str) -> Stems:
-        if title == "two":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().estimate(signals, title)
+def end_in_song_two(signals: Signals, title: str) -> Stems:
+    """Let the kernel end the process of song two."""
+    if title == "two":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return use_mixture(signals, title)
 
 
 def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
+    fragile = System("fragile", "", end_in_song_two)
     tasks = [
-        EvaluationTask(song, (Killed("fragile"),), ("native",), 1.0, folder)
+        EvaluationTask(song, (fragile,), ("native",), 1.0, folder)
         for song in find_test_songs(songs)
     ]
     assert dict(run_tasks(tasks, at_once=2)) == {
@@ -59,7 +56,7 @@ def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Pa
 def test_one_system_that_fails_leaves_the_others(songs: Path, tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
     (song, _) = find_test_songs(songs)
-    systems = (FolderSystem("missing", tmp_path), MixtureSystem())
+    systems = (folder_system(f"missing={tmp_path}"), BOUNDS[0])
     failures = evaluate_song(EvaluationTask(song, systems, ("native",), 1.0, folder))
     assert len(failures) == 1 and failures[0].startswith("missing: ")
     assert folder.has("mixture", "one") and not folder.has("missing", "one")
