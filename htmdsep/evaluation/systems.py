@@ -42,7 +42,8 @@ class System:
     label: str
     fingerprint: str  # what the scores depend on
     estimate: Callable[[Signals, str], Stems]  # from a song's signals and title
-    network: dict[str, Any] = field(default_factory=dict)  # what the tables tell of a network
+    # What the tables tell of a network
+    network: dict[str, Any] = field(default_factory=lambda: {"architecture": None, "masked": False})
     needs_whole_song: bool = False  # as the estimates are read from files
 
 

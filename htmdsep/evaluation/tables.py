@@ -102,9 +102,8 @@ def _results_1(results: Results) -> str:
         levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
         rows.append([system, *songs, *map(median_and_mean, found), *levels])
         known = results.descriptions[system]
-        if known.get("architecture") is None:
-            continue
-        if slide := slides.row_of(known["architecture"], known["losses"]):
+        architecture, losses = known["architecture"], known.get("losses")
+        if architecture and (slide := slides.row_of(architecture, losses)):
             rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
         "Results I: final estimates",
@@ -173,11 +172,10 @@ def _silence(results: Results) -> str:
 
 def _tests(results: Results) -> str:
     """Every pair of systems, on segments and on songs' medians that both have."""
-    segments = results.select("mono", "segments")
-    ratios = segments[[*RATIOS]].where(np.isfinite(segments[[*RATIOS]]))
-    paired = segments.assign(**ratios).pivot(
+    paired = results.select("mono", "segments").pivot(
         index=["song", "start_seconds"], columns="system", values=[*RATIOS]
     )
+    paired = paired.where(np.isfinite(paired))
     by_song = paired.groupby("song").median()
     rows = []
     for first, second in combinations(_finals(results), 2):
@@ -200,8 +198,7 @@ def _left_out(results: Results) -> str:
     for system in results.descriptions:
         cells = []
         for setting, procedure in SCORED:
-            key = system, setting, procedure, "vocals"
-            found = [results.summary(*key, name) for name in RATIOS]
+            found = [results.summary(system, setting, procedure, "vocals", name) for name in RATIOS]
             total = found[0].frames + found[0].left_out
             lost = "/".join(str(one.left_out) for one in found)
             cells.append(f"{lost} of {total}" if total else NOTHING)

@@ -40,12 +40,9 @@ def end_in_song_two(signals: Signals, title: str) -> Stems:
 
 
 def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Path) -> None:
-    folder = ResultsFolder(tmp_path)
-    fragile = System("fragile", "", end_in_song_two)
-    tasks = [
-        EvaluationTask(song, (fragile,), ("native",), 1.0, folder)
-        for song in find_test_songs(songs)
-    ]
+    folder, fragile = ResultsFolder(tmp_path), System("fragile", "", end_in_song_two)
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native")
+    tasks = [EvaluationTask(song, (fragile,), options) for song in find_test_songs(songs)]
     assert dict(run_tasks(tasks, at_once=2)) == {
         "one": (),
         "two": ("its process ended with signal 9",),
@@ -57,7 +54,8 @@ def test_one_system_that_fails_leaves_the_others(songs: Path, tmp_path: Path) ->
     folder = ResultsFolder(tmp_path)
     (song, _) = find_test_songs(songs)
     systems = (folder_system(f"missing={tmp_path}"), BOUNDS[0])
-    failures = evaluate_song(EvaluationTask(song, systems, ("native",), 1.0, folder))
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native")
+    failures = evaluate_song(EvaluationTask(song, systems, options))
     assert len(failures) == 1 and failures[0].startswith("missing: ")
     assert folder.has("mixture", "one") and not folder.has("missing", "one")
 
