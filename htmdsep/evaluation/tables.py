@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.results import METRICS, Results, Summary, wilcoxon
 from htmdsep.options import STEM_NAMES, StemName
 
-RATIOS = ("sdr", "sir", "sar")
+RATIOS = ("sdr", "sir", "sar")  # of the slides, which have no ISR
 SETTING_NAMES: dict[Setting, str] = {
     "mono": "22 050 Hz mono",
     "native": "the input's own rate and channels",
@@ -41,19 +42,10 @@ def summary_document(results: Results) -> dict[str, Any]:
         ]
         vad = vad_percent(results, system)
         systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
-    document: dict[str, Any] = _finite(
-        {"songs": sorted(results.scores["song"].unique()), "systems": systems}
-    )
-    return document
-
-
-def _finite(value: Any) -> Any:
-    """Replace what is not finite, in dictionaries and sequences, too."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    document = {"songs": sorted(results.scores["song"].unique()), "systems": systems}
+    # Python writes NaN and Infinity, which JSON lacks; here they are read back as null
+    finite: dict[str, Any] = json.loads(json.dumps(document), parse_constant=lambda _: None)
+    return finite
 
 
 def vad_percent(results: Results, system: str) -> float:
