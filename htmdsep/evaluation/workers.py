@@ -18,6 +18,7 @@ import pandas as pd
 import torch
 
 from htmdsep.datasets.folders import Song
+from htmdsep.engines.choice import thread_count
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions, Setting
 from htmdsep.evaluation.results import ResultsFolder
@@ -76,7 +77,7 @@ def _failures(process: SpawnProcess, receiver: Connection) -> tuple[str, ...]:
 def _work(task: EvaluationTask, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
     if task.options.jobs > 1:
-        threads = max(1, (os.cpu_count() or 1) // task.options.jobs)
+        threads = max(1, thread_count() // task.options.jobs)
         torch.set_num_threads(threads)
         os.environ["OMP_NUM_THREADS"] = str(threads)  # which a Separator heeds
     sender.send(evaluate_song(task))

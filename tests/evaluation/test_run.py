@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from htmdsep.datasets.folders import Song, Stem, find_test_songs
+from htmdsep.engines.choice import thread_count
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import cli, run
 from htmdsep.evaluation.options import EvaluationOptions, Excerpt, parse_excerpt
@@ -39,12 +41,20 @@ def end_in_song_two(signals: Signals, title: str) -> Stems:
     return use_mixture(signals, title)
 
 
-def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Path) -> None:
+def tell_threads(_: Signals, _title: str) -> Stems:
+    raise HtmdsepError(f"{thread_count()} threads, {torch.get_num_threads()} of PyTorch")
+
+
+def test_a_crash_is_reported_and_the_other_songs_go_on_sharing_the_cores(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
     folder, fragile = ResultsFolder(tmp_path), System("fragile", "", end_in_song_two)
-    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native")
-    tasks = [EvaluationTask(song, (fragile,), options) for song in find_test_songs(songs)]
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native", jobs=2)
+    systems = fragile, System("counting", "", tell_threads)
+    tasks = [EvaluationTask(song, systems, options) for song in find_test_songs(songs)]
     assert dict(run_tasks(tasks, at_once=2)) == {
-        "one": (),
+        "one": ("counting: 3 threads, 3 of PyTorch",),
         "two": ("its process ended with signal 9",),
     }
     assert folder.has("fragile", "one") and not folder.has("fragile", "two")
