@@ -37,7 +37,7 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+*-]*")
 
 @dataclass(frozen=True)
 class System:
-    """What makes estimates: of a song's mixture, of its title, or of its true sources."""
+    """A way to estimate a song's stems: from its mixture, its title, or its true sources."""
 
     label: str
     fingerprint: str  # what the scores depend on
