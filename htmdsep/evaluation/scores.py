@@ -82,10 +82,7 @@ def _paired(signals: Signals, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
         raise HtmdsepError(
             f"estimates of shape {stems.vocals.shape} do not fit signals of {signals.vocals.shape}"
         )
-    references, estimates = (
-        np.stack([getattr(both, name) for name in STEM_NAMES]) for both in (signals, stems)
-    )
-    return references, estimates
+    return np.stack([*signals]), np.stack([*stems])
 
 
 def _silence(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from htmdsep.datasets.folders import Song, Stem, check_lengths
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import HtmdsepError
+from htmdsep.separation.arrays import Stems
 
 MONO_RATE = 22_050  # Hz, at which the slides evaluate
 
 
-@dataclass(frozen=True)
-class Signals:
-    """Vocals and accompaniment, (frames, channels) float32; the mixture is their sum."""
-
-    vocals: np.ndarray
-    accompaniment: np.ndarray
-    sample_rate: int  # Hz
+class Signals(Stems):
+    """A song's true stems, (frames, channels) float32; the mixture is their sum."""
 
     @property
     def mixture(self) -> np.ndarray:
@@ -29,8 +23,7 @@ class Signals:
     def mono(self) -> Signals:
         """Return the means over the channels at 22 050 Hz."""
         vocals, accompaniment = (
-            at_rate(samples.mean(axis=1, keepdims=True), self.sample_rate, MONO_RATE)
-            for samples in (self.vocals, self.accompaniment)
+            at_rate(stem.mean(axis=1, keepdims=True), self.sample_rate, MONO_RATE) for stem in self
         )
         return Signals(vocals, accompaniment, MONO_RATE)
 

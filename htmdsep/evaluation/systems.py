@@ -86,7 +86,7 @@ def use_mixture(signals: Signals, _title: str) -> Stems:
 
 def use_oracle(oracle: Oracle, signals: Signals, _title: str) -> Stems:
     """Return what a mask or filter that knows the true sources makes of them."""
-    vocals = oracle(signals.vocals, signals.accompaniment)
+    vocals = oracle(*signals)
     return Stems(vocals, signals.mixture - vocals, signals.sample_rate)
 
 
