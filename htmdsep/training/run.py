@@ -15,7 +15,7 @@ from torch import nn
 
 from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import make_folder, remove_abandoned, remove_empty
+from htmdsep.files import lock, make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.networks.htmdnet import PLAIN
@@ -30,11 +30,6 @@ from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import Recipe, network_config, resume_settings
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, TrainingRun, masking_stage, train
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def train_with(options: TrainOptions) -> int | None:
@@ -121,17 +116,13 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
     with ExitStack() as ending:
         for one in make_folder(folder):
             ending.callback(remove_empty, one)
-        if fcntl is not None:
+        if os.name != "nt":  # Windows opens no folders
             descriptor = os.open(folder, os.O_RDONLY)
             ending.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if lock(descriptor, wait=False) is False:
                 raise HtmdsepError(
                     f"another run is training into {folder}; wait for it, or give another --out"
-                ) from error
-            except OSError:
-                pass  # a file system without locks
+                )
         remove_abandoned(folder)
         yield
 
