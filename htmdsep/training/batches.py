@@ -31,8 +31,8 @@ from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
 from htmdsep.training.cache import UNIT, StemPair
 from htmdsep.training.places import Sources
-from htmdsep.training.processes import Batch
 
+Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
 KEY = 4.0  # semitones that the music is transposed by, either way
 SECOND_LEVEL = (-12.0, 4.0)  # dB of a second accompaniment against the first
 LEAD_LEVEL = (-16.0, 2.0)  # dB of solo leads against the music
