@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
-from htmdsep.dsp.levels import SUNG_DBFS, power_of, with_gains
-from htmdsep.dsp.overlap_add import cut_segments, hop_for, overlap_add
+from htmdsep.dsp.levels import SUNG_DBFS, power_of
+from htmdsep.dsp.overlap_add import hop_for
+from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.metrics.oracles import ideal_ratio_mask
 from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.metrics.silence import levels_at_silence
@@ -54,30 +54,22 @@ def separate_windows(network: Network, mixtures: Tensor, _vocals: Tensor) -> Net
     """
     config, device = network.config, next(network.parameters()).device
     together, segment_length = config.input_channels, config.segment_length
-    hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    context_length = round(CONTEXT_SECONDS * config.sample_rate)
     heard = mixtures.expand(-1, max(together, mixtures.shape[1]), -1)
-    edged = with_mirrored_edges([heard.flatten(0, 1).T.numpy()], context_length)
-    cut = cut_segments(edged, segment_length, hop_length)
-    levelled = list(with_gains(cut, config.input_level, together))
-    outputs = []
-    for segment, gain in levelled:
-        rows = torch.from_numpy((segment.samples * gain).T)  # (windows * channels, time)
-        outputs.append(network(rows.reshape(-1, together, rows.shape[1]).to(device)))
 
-    def join(parts: list[Tensor]) -> Tensor:
-        estimates = [
-            segment._replace(samples=part.flatten(0, 1).T.float().cpu().numpy() / gain)
-            for (segment, gain), part in zip(levelled, parts, strict=True)
-        ]
-        blocks = without_edges(overlap_add(estimates, segment_length, hop_length), context_length)
-        joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(heard.shape)
-        return joined if heard.shape == mixtures.shape else joined.mean(dim=1, keepdim=True)
+    def estimates(segments: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, None]]:
+        inputs = (torch.from_numpy(samples.T) for samples in segments)  # (windows * channels, time)
+        shape = (-1, together, segment_length)
+        for output in [network(rows.reshape(shape).to(device)) for rows in inputs]:
+            parts = [part.flatten(0, 1) for part in output[:2] if part is not None]
+            yield torch.cat(parts).T.float().cpu().numpy(), None
 
-    masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
-    return NetworkOutput(
-        join([output.estimate for output in outputs]), join(masked) if masked else None
-    )
+    hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
+    sizes = config.sample_rate, segment_length, hop_length, together, config.input_level
+    blocks = StreamEstimator(estimates, *sizes).estimate([heard.flatten(0, 1).T.numpy()])
+    joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(-1, *heard.shape)
+    if heard.shape != mixtures.shape:
+        joined = joined.mean(dim=2, keepdim=True)
+    return NetworkOutput(*joined)
 
 
 def score_estimates(
