@@ -159,7 +159,7 @@ def training_step(
     with torch.autocast(mixture.device.type, torch.bfloat16, enabled=recipe.bf16):
         output = module(mixture)
     losses = supervise(output, mixture, vocals, recipe.loss)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    losses.loss.backward()  # type: ignore[no-untyped-call]
     limit = recipe.clip_norm if recipe.clip_norm is not None else inf
     # Of all processes together, so that they skip the same steps.
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
@@ -178,7 +178,7 @@ def training_step(
 
 def _add_figures(state: RunState, losses: Losses, estimate: Tensor, vocals: Tensor) -> None:
     """Let a step's losses and SDR, over (batch, channels, time), into the running means."""
-    figures = {"loss": losses.total, "final_loss": losses.final, "masked_loss": losses.masked}
+    figures = losses._asdict()
     sung = vocals.square().mean(dim=(1, 2)) > power_of(SUNG_DBFS)
     if sung.any():
         ratios = sdr(vocals[sung].flatten(1), estimate[sung].float().flatten(1))

@@ -19,7 +19,7 @@ from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.training.cache import Cached, known_stems
 from htmdsep.training.holdout import WINDOW_SECONDS, HeldOut, ValidationSet
-from htmdsep.training.losses import LossSettings, supervise
+from htmdsep.training.losses import Losses, LossSettings, supervise
 from htmdsep.training.places import Place
 
 LEAK_STRIDE = 3  # of the windows of music in which nobody sings, one is separated
@@ -90,12 +90,10 @@ def score_estimates(
         signals = torch.stack([output.estimate, mixtures])
         levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)
         silences.append(torch.from_numpy(levels).float())
-        found = supervise(output, mixtures, vocals, loss)
-        parts = torch.stack([found.total, found.final, found.masked])
+        parts = torch.stack(supervise(output, mixtures, vocals, loss))
         losses.append(parts.expand(len(vocals), -1))
     values = _summary(torch.cat(ratios)) | _levels(torch.cat(silences, dim=1))
-    total, final, masked = torch.cat(losses).mean(dim=0).tolist()
-    values |= {"loss": total, "final_loss": final, "masked_loss": masked}
+    values |= zip(Losses._fields, torch.cat(losses).mean(dim=0).tolist(), strict=True)
     return {name: round(value, 6) for name, value in values.items()}
 
 
