@@ -148,8 +148,7 @@ class RandomMixes:
         vocals = _sing(vocals, kinds, keys, draw, seconds.shape[2])
         vocals = seat_voices(vocals, mono_voices > 0, draw)
         vocals = place(vocals, draw, reverb=self.settings.reverb, decibels=VOICE_EQUALISER)
-        music = _play(music, seconds, joined, keys, draw)
-        music = music + _leads(music, kinds, draw)
+        music = _add_leads(_play(music, seconds, joined, keys, draw), kinds, draw)
         music = spread_music(music, mono_music > 0, draw)
         music = place(music, draw, reverb=0.0, decibels=MUSIC_EQUALISER)
         vocals, music = exchange_channels(*balance(vocals, music, kinds, draw), draw)
@@ -189,14 +188,13 @@ def _play(
     return music.index_add(0, rows, levels * rms(music[rows]) / (rms(seconds) + 1e-5) * seconds)
 
 
-def _leads(music: Tensor, kinds: np.ndarray, draw: Draw) -> Tensor:
-    """Return solo leads for some rows, at levels against the music's own; silence for others."""
-    settings, leads = draw.settings, torch.zeros_like(music)
-    odds = np.where(kinds == VOICELESS, settings.voiceless_leads, settings.leads)
+def _add_leads(music: Tensor, kinds: np.ndarray, draw: Draw) -> Tensor:
+    """Let solo leads join the music of some rows, at levels against the music's own."""
+    odds = np.where(kinds == VOICELESS, draw.settings.voiceless_leads, draw.settings.leads)
     led = draw.rows(odds, kinds >= 0)
     if not len(led):
-        return leads
+        return music
     rows = draw.on(led, music)
     levels = draw.gains(draw.uniform(LEAD_LEVEL, len(led)), music) * rms(music[rows])
     played = levels * silence(solo_leads(draw, len(led), music), draw, LEAD_GAPS)
-    return leads.index_add(0, rows, played.expand(-1, music.shape[1], -1))
+    return music.index_add(0, rows, played.expand(-1, music.shape[1], -1))
