@@ -35,18 +35,17 @@ class CommandTime:
 
 def write_song(folder: Path, seconds: float) -> Path:
     """Write a stereo MP3 of the built-in mixture, over and over."""
-    mixture = synthesised_mixture()
-    frames = round(seconds * SAMPLE_RATE)
     path = folder / "song.mp3"
-    soundfile.write(path, np.resize(mixture, (frames, 2)), SAMPLE_RATE)
+    shape = round(seconds * SAMPLE_RATE), 2
+    soundfile.write(path, np.resize(synthesised_mixture(), shape), SAMPLE_RATE)
     return path
 
 
-def own_command(song: Path, folder: Path, case: RunOptions, weights: Sequence[str]) -> list[str]:
-    """Return the command line that separates a song into a folder, in one way."""
-    command = [sys.executable, "-m", "htmdsep", str(song), "-o", str(folder / "out"), "--overwrite"]
+def own_command(case: RunOptions, weights: Sequence[str]) -> list[str]:
+    """Return the command line that separates {song}, in one way."""
+    files = ["{song}", "-o", "{out}-own", "--overwrite", "-q"]
     way = ["--device", "cpu", "--precision", case.precision, "--engine", case.engine]
-    return [*command, "-q", *way, *weights]
+    return [sys.executable, "-m", "htmdsep", *files, *way, *weights]
 
 
 def time_commands(
@@ -57,16 +56,16 @@ def time_commands(
     for _ in range(runs):
         for name, command in commands.items():
             found[name].append(_run(name, command, folder))
-    return {
-        name: CommandTime(
-            median(run.wall_seconds for run in taken),
-            median(run.cpu_seconds for run in taken if run.cpu_seconds is not None)
-            if taken[0].cpu_seconds is not None
-            else None,
-            max((run.peak_bytes for run in taken if run.peak_bytes), default=None),
-        )
-        for name, taken in found.items()
-    }
+    return {name: _summed_up(taken) for name, taken in found.items()}
+
+
+def _summed_up(taken: Sequence[CommandTime]) -> CommandTime:
+    processor = [run.cpu_seconds for run in taken if run.cpu_seconds is not None]
+    return CommandTime(
+        wall_seconds=median(run.wall_seconds for run in taken),
+        cpu_seconds=median(processor) if processor else None,
+        peak_bytes=max((run.peak_bytes for run in taken if run.peak_bytes), default=None),
+    )
 
 
 def _run(name: str, command: Sequence[str], folder: Path) -> CommandTime:

@@ -54,24 +54,23 @@ def run_benchmark(options: BenchOptions) -> Findings:
     trained = network.config.segment_length / network.config.sample_rate
     segments = [trained] if options.only == "program" else [*options.segments, trained]
     timings, peaks = time_networks(network, located, segments, cases, options.runs)
+    weights = ["--weights", str(located.path.resolve())] if options.weights or options.name else []
+    commands = {_shown(case.precision, case.engine): own_command(case, weights) for case in cases}
+    commands |= options.commands()
     programs = {}
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)  # the commands run in it
         path = (options.song or write_song(folder, options.seconds)).resolve()
         song = _song(path, network, timings)
         if options.only != "network":
-            is_given = options.weights or options.name
-            chosen = ["--weights", str(located.path.resolve())] if is_given else []
-            commands = {
-                _shown(case.precision, case.engine): own_command(path, folder, case, chosen)
-                for case in cases
-            }
-            for rival, words in options.commands().items():
-                commands[rival] = [
+            filled = {
+                name: [
                     word.replace("{song}", str(path)).replace("{out}", str(folder / "vs"))
                     for word in words
                 ]
-            programs = time_commands(commands, options.runs, folder)
+                for name, words in commands.items()
+            }
+            programs = time_commands(filled, options.runs, folder)
     machine, threads = platform.processor() or platform.machine(), thread_count()
     versions = f"NumPy {np.__version__}, PyTorch {torch.__version__}"
     return Findings(

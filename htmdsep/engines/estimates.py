@@ -71,7 +71,9 @@ def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
 
 
 def joined(outputs: Sequence[Estimate]) -> Estimate:
-    """Join what a network made of parts of its inputs."""
+    """Join what a network made of parts of its inputs; one part is all as it is."""
+    if len(outputs) == 1:
+        return outputs[0]
     gains = [one.high_gain for one in outputs if one.high_gain is not None]
     vocals = np.concatenate([one.vocals for one in outputs])
     return Estimate(vocals, np.concatenate(gains) if gains else None)

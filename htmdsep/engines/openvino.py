@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 import threading
 from functools import cache
 from pathlib import Path
 from queue import SimpleQueue
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
-import openvino
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.options import Precision
+
+# Each import of OpenVINO tells its makers by the network, for which it looks for the user's home,
+# and fails where there is none; without this module, which it can do without, it does not.
+_TELEMETRY = "openvino_telemetry"
+_is_ours = _TELEMETRY not in sys.modules
+sys.modules.setdefault(_TELEMETRY, None)  # type: ignore[arg-type]
+try:
+    import openvino
+finally:
+    if _is_ours:
+        del sys.modules[_TELEMETRY]
 
 PRECISION_HINTS = {"fp32": "f32", "bf16": "bf16"}
 
@@ -79,10 +90,19 @@ def _process() -> int:
 def _read_model(core: openvino.Core, graph: bytes, weights: Path) -> openvino.Model:
     """Read a graph, whose numbers OpenVINO finds only where a file of it lies beside them.
 
-    A copy of both is 0.4 s faster than a graph that holds them (measured), and as small.
+    Where it does not, a copy of both is 0.4 s faster than a graph that holds them (measured).
     """
-    with TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True) as folder:
-        shutil.copyfile(weights, Path(folder) / weights.resolve().name)
-        place = Path(folder) / "graph.onnx"
-        place.write_bytes(graph)
-        return core.read_model(place)
+    beside = weights.with_suffix(".onnx")
+    if beside.is_file() and beside.read_bytes() == graph:
+        return core.read_model(beside)
+    try:
+        with TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True) as folder:
+            shutil.copyfile(weights, Path(folder) / weights.resolve().name)
+            place = Path(folder) / "graph.onnx"
+            place.write_bytes(graph)
+            return core.read_model(place)
+    except OSError as error:
+        raise DiskError(
+            f"{weights} cannot be copied into {gettempdir()} for OpenVINO: {error.strerror}; make "
+            "room there, let TMPDIR name another folder, or use --engine onnx"
+        ) from error

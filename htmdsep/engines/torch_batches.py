@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import islice
 from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.backends import cudnn
 
 from htmdsep.engines.estimates import (
     Estimate,
@@ -34,6 +37,7 @@ CPU_BATCH_SIZE = 1
 GPU_BATCH_SIZE = 16
 
 BATCHES_AHEAD = 2  # one in work, one waiting
+_SETTINGS = threading.Lock()
 
 
 class BatchEstimator:
@@ -100,7 +104,7 @@ class BatchEstimator:
     def _run(self, rows: Tensor) -> Estimate:
         if self.device.type == "cuda":
             rows = rows.pin_memory()
-        with self._autocast:
+        with self._autocast, _whole_fp32():
             output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
         gain = output.high_gain
         return Estimate(
@@ -121,3 +125,15 @@ class BatchEstimator:
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
         return most
+
+
+@contextmanager
+def _whole_fp32() -> Iterator[None]:
+    """Let convolutions in fp32 be just that: on GPUs PyTorch allows them 10 bits (TF32).
+
+    The setting is the process's and is put back, so that streams have to take turns.
+    """
+    with _SETTINGS:
+        kept = {name: getattr(cudnn, name) for name in ("enabled", "benchmark", "deterministic")}
+        with cudnn.flags(**kept, allow_tf32=False):
+            yield

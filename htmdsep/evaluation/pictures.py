@@ -24,7 +24,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Excerpt, Procedure, Setting
 from htmdsep.evaluation.results import Results
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import FolderSystem, System
+from htmdsep.evaluation.systems import System
 from htmdsep.files import atomic_path
 from htmdsep.metrics.silence import frame_powers
 
@@ -76,7 +76,7 @@ def read_excerpt(song: Song, excerpt: Excerpt | None, systems: Sequence[System])
         raise HtmdsepError(f"{song.title} ends before {excerpt.start:g} s")
     signals = {"mixture": around.mixture, TRUTH: around.vocals}
     for system in systems:
-        if isinstance(system, FolderSystem):
+        if system.needs_whole_song:
             whole = system.estimate(mono, song.title).vocals
             signals[system.label] = whole[round(before * rate) :]
         else:
@@ -172,15 +172,13 @@ def _draw_boxes(panel: Axes, values: Sequence[np.ndarray]) -> None:
 
 
 @contextmanager
-def _panels(
-    drawn: ExcerptSignals, path: Path, inches: float, title: str
-) -> Iterator[tuple[Figure, np.ndarray]]:
-    """Yield a figure with a panel a signal, `inches` high each, over the excerpt's seconds."""
+def _panels(drawn: ExcerptSignals, path: Path, inches: float, title: str) -> Iterator[np.ndarray]:
+    """Yield a panel a signal, `inches` high each, over the excerpt's seconds."""
     start, duration = drawn.excerpt.start, drawn.excerpt.duration
     count = len(drawn.signals)
     with _figure(path, 0.8 + inches * count, title) as figure:
         panels = np.atleast_1d(figure.subplots(count, 1, sharex=True, sharey=True))
-        yield figure, panels
+        yield panels
         for panel, name in zip(panels, drawn.signals, strict=True):
             panel.set_title(_readable(name), loc="left", fontsize=9, pad=2)
             panel.tick_params(labelsize=8)
@@ -192,7 +190,7 @@ def _panels(
 def draw_waveforms(drawn: ExcerptSignals, path: Path) -> None:
     """Draw the signals of an excerpt below each other, on one scale, silent stretches shaded."""
     peak = max(float(np.abs(signal).max()) for signal in drawn.signals.values()) or 1.0
-    with _panels(drawn, path, 1.05, "Vocals (shaded: no singing)") as (_, panels):
+    with _panels(drawn, path, 1.05, "Vocals (shaded: no singing)") as panels:
         for panel, (name, signal) in zip(panels, drawn.signals.items(), strict=True):
             length = max(1, len(signal) // COLUMNS_DRAWN)
             whole = signal[: len(signal) // length * length].reshape(-1, length)
@@ -213,8 +211,8 @@ def draw_spectrograms(drawn: ExcerptSignals, path: Path) -> None:
     top = max(float(np.quantile(spectrum, 0.999)) for spectrum in spectra) or 1.0
     show = partial(specshow, x_axis="s", y_axis="hz", sr=drawn.sample_rate, vmin=-SCALE_DB, vmax=0)
     times = drawn.excerpt.start + librosa.times_like(spectra[0], sr=drawn.sample_rate)
-    with _panels(drawn, path, 1.42, "Vocals") as (figure, panels):
+    with _panels(drawn, path, 1.42, "Vocals") as panels:
         for panel, spectrum in zip(panels, spectra, strict=True):
             level = librosa.amplitude_to_db(spectrum, ref=top, top_db=None)
             image = show(level, x_coords=times, ax=panel, cmap="magma")
-        figure.colorbar(image, ax=list(panels), label="dB", shrink=0.4, pad=0.01)
+        panels[0].figure.colorbar(image, ax=list(panels), label="dB", shrink=0.4, pad=0.01)

@@ -228,5 +228,10 @@ def _read_json(path: Path) -> dict[str, Any]:
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write a document in one piece."""
+    write_text(path, json.dumps(document, indent=1))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text in one piece, in which names may be no text."""
     with atomic_path(path) as temporary:
-        temporary.write_text(json.dumps(document, indent=1), encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)

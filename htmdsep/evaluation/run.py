@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
-from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from htmdsep.datasets.folders import Song, choose_names, find_test_songs
+from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation import pictures, slides
+from htmdsep.evaluation import pictures
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
-from htmdsep.evaluation.results import Results, ResultsFolder, read_results, write_json
-from htmdsep.evaluation.systems import (
-    BOUNDS,
-    MASKED,
-    NetworkSystem,
-    System,
-    folder_system,
-    network_systems,
-)
+from htmdsep.evaluation.results import ResultsFolder, read_results, write_json, write_text
+from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
+from htmdsep.evaluation.systems import BOUNDS, System, folder_system, network_systems
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
-from htmdsep.files import ANY_BYTES, atomic_path
 from htmdsep.options import DEFAULT_WEIGHTS
 
 
@@ -37,8 +28,17 @@ def run_evaluation(options: EvaluationOptions) -> list[str]:
     wanted = choose_pictures(options, songs)
     systems, folder = choose_systems(options), ResultsFolder(options.out)
     for system in systems:
-        folder.describe(system.label, _description(system, options))
-    failures = _score(options, folder, songs, systems)
+        description = {
+            "fingerprint": system.fingerprint,
+            "settings": list(options.settings),
+            "segment_seconds": options.segment_seconds,
+        }
+        folder.describe(system.label, description | system.network)
+    tasks = []
+    for song in songs:
+        if lacks := [one for one in systems if not folder.has(one.label, song.title)]:
+            tasks.append(EvaluationTask(song, tuple(lacks), options))
+    failures = _score(tasks, options.jobs)
     if options.runtime and not (options.out / "runtime.md").exists():
         write_runtime(options.out, [options.device])
     write_tables(options.out)
@@ -77,40 +77,11 @@ def choose_systems(options: EvaluationOptions) -> list[System]:
     return systems
 
 
-def _description(system: System, options: EvaluationOptions) -> dict[str, Any]:
-    description: dict[str, Any] = {
-        "fingerprint": system.fingerprint(),
-        "settings": list(options.settings),
-        "segment_seconds": options.segment_seconds,
-        "architecture": None,
-        "masked": False,
-    }
-    if isinstance(system, NetworkSystem):
-        name = f"{system.label} {system.info.name} {Path(system.weights).stem}"
-        description |= {
-            "architecture": system.info.config.architecture,
-            "losses": slides.losses_of(name, system.info.provenance),
-            "masked": system.masked,
-            "final": system.label.removesuffix(MASKED),
-        }
-    return description
-
-
-def _score(
-    options: EvaluationOptions,
-    folder: ResultsFolder,
-    songs: Sequence[Song],
-    systems: Sequence[System],
-) -> list[str]:
-    threads = max(1, (os.cpu_count() or 1) // options.jobs) if options.jobs > 1 else None
-    how = options.settings, options.segment_seconds, folder, threads
-    tasks = []
-    for song in songs:
-        if lacks := [one for one in systems if not folder.has(one.label, song.title)]:
-            tasks.append(EvaluationTask(song, tuple(lacks), *how))
+def _score(tasks: Sequence[EvaluationTask], jobs: int) -> list[str]:
+    """Work through the songs beside a bar; return a line for every failure."""
     failures = []
     with tqdm(total=len(tasks), desc="songs", unit="song", disable=not tasks or None) as bar:
-        for title, lines in run_tasks(tasks, options.jobs):
+        for title, lines in run_tasks(tasks, jobs):
             for failure in lines:
                 failures.append(f"{title}: {failure}")
                 bar.write(failures[-1], file=sys.stderr)
@@ -126,48 +97,35 @@ def choose_pictures(
     A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
     """
     by_title = {song.title: song for song in songs}
-    wanted: list[tuple[str, Song, Excerpt | None]] = []
-    for place, (name, excerpt) in enumerate(zip_longest(PICTURES, options.places())):
-        if excerpt is None and place < len(songs):
-            wanted.append((name, songs[place], None))
-        elif excerpt is not None:
-            if excerpt.title not in by_title:
-                raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
-            wanted.append((name, by_title[excerpt.title], excerpt))
-    return wanted
+    wanted: list[tuple[Song, Excerpt | None]] = []
+    for excerpt in options.places():
+        if excerpt.title not in by_title:
+            raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
+        wanted.append((by_title[excerpt.title], excerpt))
+    wanted += [(song, None) for song in songs[len(wanted) : len(PICTURES)]]
+    return [(name, *one) for name, one in zip(PICTURES, wanted, strict=False)]
 
 
-def write_tables(out: Path) -> Results:
+def write_tables(out: Path) -> None:
     """Write summary.md, summary.json and boxplots; raise HtmdsepError where there are no scores."""
     results = read_results(ResultsFolder(out))
     if results.scores.empty:
         raise HtmdsepError(f"there are no scores in {out}; make some with htmdsep-evaluate run")
     runtime = out / "runtime.md"
     text = runtime.read_text(encoding="utf-8") if runtime.exists() else None
-    _write(out / "summary.md", summary_markdown(results, text))
+    write_text(out / "summary.md", summary_markdown(results, text))
     write_json(out / "summary.json", summary_document(results))
     for setting, procedure in SCORED:
         if not results.select(setting, procedure).empty:
-            pictures.draw_boxplots(
-                results, out / f"boxplots-{procedure}-{setting}.png", setting, procedure
-            )
-    return results
+            picture = out / f"boxplots-{procedure}-{setting}.png"
+            pictures.draw_boxplots(results, picture, setting, procedure)
 
 
 def write_runtime(out: Path, devices: Sequence[str], rounds: int | None = None) -> str:
     """Write runtime.json and runtime.md, whose text is returned; "auto": the CPU and any GPU."""
-    from htmdsep.engines.choice import pick_device
-    from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
-
-    picked = dict.fromkeys(["cpu"] if "auto" in devices else [])
-    picked |= dict.fromkeys(pick_device(device) for device in devices)
-    costs = measure_runtime(list(picked), rounds or ROUNDS)
+    named = ["cpu", *devices] if "auto" in devices else devices
+    costs = measure_runtime([*dict.fromkeys(map(pick_device, named))], rounds or ROUNDS)
     write_json(out / "runtime.json", [asdict(cost) for cost in costs])
     text = runtime_markdown(costs)
-    _write(out / "runtime.md", text)
+    write_text(out / "runtime.md", text)
     return text
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)

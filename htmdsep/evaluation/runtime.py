@@ -76,17 +76,18 @@ def _case(network: Network, device: torch.device) -> Callable[[], None]:
 
 def runtime_markdown(costs: Sequence[RuntimeCost]) -> str:
     """Return Results III: our times and ratios, the slides' in a second line."""
-    ours = {(cost.architecture, torch.device(cost.device).type): cost for cost in costs}
+    measured = {(cost.architecture, torch.device(cost.device).type): cost for cost in costs}
     sizes = {cost.architecture: cost for cost in costs}
     rows = []
     for architecture, (million, *times) in RUNTIMES.items():
-        if architecture not in sizes:
+        if (size := sizes.get(architecture)) is None:
             continue
-        size = sizes[architecture]
-        cells = [f"{size.parameters / 1e6:.1f} M", f"{size.multiply_adds / 1e9:.2f} G"]
-        for kind in ("cpu", "cuda"):
-            cells.append(_time(ours.get((architecture, kind)), ours.get(("waveunet", kind))))
-        rows.append([ARCHITECTURES[architecture], *cells])
+        ours = [
+            _time(measured.get((architecture, kind)), measured.get(("waveunet", kind)))
+            for kind in ("cpu", "cuda")
+        ]
+        counts = f"{size.parameters / 1e6:.1f} M", f"{size.multiply_adds / 1e9:.2f} G"
+        rows.append([ARCHITECTURES[architecture], *counts, *ours])
         base = zip(times, RUNTIMES["waveunet"][1:], strict=True)
         ratios = italic(f"{time} [{time / least:.1f}]" for time, least in base)
         rows.append([*italic(["slides", f"{million} M"]), "", *ratios])

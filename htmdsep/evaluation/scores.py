@@ -82,11 +82,7 @@ def _paired(signals: Signals, stems: Stems) -> tuple[np.ndarray, np.ndarray]:
         raise HtmdsepError(
             f"estimates of shape {stems.vocals.shape} do not fit signals of {signals.vocals.shape}"
         )
-    assert STEM_NAMES == ("vocals", "accompaniment")
-    return (
-        np.stack([signals.vocals, signals.accompaniment]),
-        np.stack([stems.vocals, stems.accompaniment]),
-    )
+    return np.stack([*signals]), np.stack([*stems])
 
 
 def _silence(truth: np.ndarray, estimate: np.ndarray, sample_rate: int) -> dict[str, np.ndarray]:

@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from htmdsep.datasets.folders import Song, Stem, check_lengths
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import HtmdsepError
+from htmdsep.separation.arrays import Stems
 
 MONO_RATE = 22_050  # Hz, at which the slides evaluate
 
 
-@dataclass(frozen=True)
-class Signals:
-    """Vocals and accompaniment, (frames, channels) float32; the mixture is their sum."""
-
-    vocals: np.ndarray
-    accompaniment: np.ndarray
-    sample_rate: int  # Hz
+class Signals(Stems):
+    """A song's true stems, (frames, channels) float32; the mixture is their sum."""
 
     @property
     def mixture(self) -> np.ndarray:
@@ -28,8 +22,10 @@ class Signals:
 
     def mono(self) -> Signals:
         """Return the means over the channels at 22 050 Hz."""
-        vocals = to_mono(self.vocals, self.sample_rate)
-        return Signals(vocals, to_mono(self.accompaniment, self.sample_rate), MONO_RATE)
+        vocals, accompaniment = (
+            at_rate(stem.mean(axis=1, keepdims=True), self.sample_rate, MONO_RATE) for stem in self
+        )
+        return Signals(vocals, accompaniment, MONO_RATE)
 
     def excerpt(self, start_seconds: float, duration_seconds: float) -> Signals:
         """Return a part; what lies beyond the end is left out."""
@@ -47,19 +43,18 @@ def read_song(song: Song) -> Signals:
     """
     vocals, rate = decode_stem(song.vocals)
     accompaniment, other_rate = decode_stem(song.accompaniment)
-    channels, other_channels = vocals.shape[1], accompaniment.shape[1]
-    lengths = len(vocals), len(accompaniment)
-    if (rate, channels) != (other_rate, other_channels):
+    formats = [
+        f"{hertz} Hz, {samples.shape[1]} channels"
+        for samples, hertz in ((vocals, rate), (accompaniment, other_rate))
+    ]
+    if formats[0] != formats[1]:
         raise HtmdsepError(
-            f"{song.title}: its signals have {rate} Hz, {channels} channels and {other_rate} Hz, "
-            f"{other_channels} channels; convert them to the same"
+            f"{song.title}: its signals have {' and '.join(formats)}; convert them to the same"
         )
-    names = "vocals", "accompaniment"
-    check_lengths(song.title, [(n, one / rate) for n, one in zip(names, lengths, strict=True)])
-    frames = min(lengths)
-    if frames == 0:
-        raise HtmdsepError(f"{song.title} holds no audio; remove it")
-    return Signals(vocals[:frames], accompaniment[:frames], rate)
+    lengths = {"vocals": len(vocals), "accompaniment": len(accompaniment)}
+    check_lengths(song.title, [(name, frames / rate) for name, frames in lengths.items()])
+    shortest = min(lengths.values())
+    return Signals(vocals[:shortest], accompaniment[:shortest], rate)
 
 
 def decode_stem(stem: Stem) -> tuple[np.ndarray, int]:
@@ -72,8 +67,3 @@ def at_rate(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Convert (frames, channels) from one rate to another, in Hz."""
     blocks = resample_blocks([samples], samples.shape[1], from_rate, to_rate)
     return np.concatenate([samples[:0], *blocks])
-
-
-def to_mono(samples: np.ndarray, sample_rate: int) -> np.ndarray:
-    """Return the mean of the channels at 22 050 Hz, (frames, 1)."""
-    return at_rate(samples.mean(axis=1, keepdims=True), sample_rate, MONO_RATE)

@@ -3,30 +3,27 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import Any
 
 import numpy as np
-from torch import Tensor, nn
 
 from htmdsep.datasets.folders import Stem, Term
-from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, decode_stem
+from htmdsep.evaluation.slides import losses_of
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.metrics.oracles import Oracle, ideal_ratio_mask, multichannel_wiener
 from htmdsep.networks.config import HTMDNetConfig
-from htmdsep.networks.htmdnet import HTMDNet, NetworkOutput
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.options import StemName
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.separator import Separator
-from htmdsep.weights.catalogue import WeightsFile, find_weights
-from htmdsep.weights.file import WeightsInfo, load_weights, read_info
-
-if TYPE_CHECKING:
-    from htmdsep.networks.build import Network
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import load_weights, read_info
 
 MASKED = " (masked)"  # ends the label of a network's intermediate estimate
 # What other programs call the stems, in any case: Spleeter and museval, Demucs, others.
@@ -39,134 +36,84 @@ _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._()+*-]*")
 
 
 @dataclass(frozen=True)
-class NetworkSystem:
-    """A network, run through the streaming path of the command line."""
+class System:
+    """A way to estimate a song's stems: from its mixture, its title, or its true sources."""
 
     label: str
-    weights: str  # a name or a path
-    device: str = "auto"
-    masked: bool = False  # the intermediate estimate instead of the final one
-
-    @cached_property
-    def located(self) -> WeightsFile:
-        """The weights file."""
-        return find_weights(self.weights)
-
-    @cached_property
-    def info(self) -> WeightsInfo:
-        """What the weights file says of itself."""
-        return read_info(self.located.path)
-
-    def fingerprint(self) -> str:
-        """Tell what the scores depend on."""
-        # "channels": each goes through the network by itself, which was a choice once.
-        return f"{self.located.hash()} channels masked={self.masked}"
-
-    def estimate(self, signals: Signals, _title: str) -> Stems:
-        """Separate a song's mixture, block by block."""
-        blocks = self._separator.separate_blocks([signals.mixture], signals.sample_rate)
-        vocals, accompaniment = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        return Stems(vocals, accompaniment, signals.sample_rate)
-
-    @cached_property
-    def _separator(self) -> Separator:
-        if not self.masked:
-            return Separator(self.weights, device=self.device)
-        device = pick_device(self.device)
-        network, _ = load_weights(self.located.path, device, expected_sha256=self.located.sha256)
-        return Separator(cast("Network", _MaskedEstimate(network)), device=device)
+    fingerprint: str  # what the scores depend on
+    estimate: Callable[[Signals, str], Stems]  # from a song's signals and title
+    # What the tables tell of a network
+    network: dict[str, Any] = field(default_factory=lambda: {"architecture": None, "masked": False})
+    needs_whole_song: bool = False  # as the estimates are read from files
 
 
-class _MaskedEstimate(nn.Module):
-    """A network whose estimate is the masked one."""
-
-    def __init__(self, network: Network) -> None:
-        super().__init__()
-        self.network, self.config = network, network.config
-
-    def forward(self, mixture: Tensor) -> NetworkOutput:
-        if not isinstance(self.network, HTMDNet):
-            raise HtmdsepError(f"{self.config.architecture} has no masked estimate")
-        return NetworkOutput(self.network.masking(mixture), None)
+def run_network(weights: str, device: str, masked: bool, signals: Signals, _title: str) -> Stems:
+    """Separate a song's mixture as the command line does."""
+    separator = _separator(weights, device, masked)
+    return separator.separate(signals.mixture, signals.sample_rate)
 
 
-@dataclass(frozen=True)
-class FolderSystem:
-    """Estimates of any other program: `<folder>/<title>/vocals.*`, and accompaniment.* if any."""
-
-    label: str
-    folder: Path
-
-    def fingerprint(self) -> str:
-        """Tell what the scores depend on."""
-        return f"folder {self.folder.resolve()}"
-
-    def estimate(self, signals: Signals, title: str) -> Stems:
-        """Read a song's estimates; an accompaniment that is missing is mixture minus vocals."""
-        path = find_estimate(self.folder, title, "vocals")
-        if path is None:
-            wanted = self.folder / title / "vocals"
-            raise HtmdsepError(f"{self.folder} has no estimate of {title!r}; give {wanted}.*")
-        vocals = fit_estimate(path, signals)
-        other = find_estimate(self.folder, title, "accompaniment")
-        rest = fit_estimate(other, signals) if other else signals.mixture - vocals
-        return Stems(vocals, rest, signals.sample_rate)
+@cache
+def _separator(weights: str, device: str, masked: bool) -> Separator:
+    if not masked:
+        return Separator(weights, device=device)
+    located = find_weights(weights)
+    network, _ = load_weights(located.path, expected_sha256=located.sha256)
+    assert isinstance(network, HTMDNet)
+    network.denoising = None  # so that the masked estimate is the final one
+    return Separator(network, device=device)
 
 
-@dataclass(frozen=True)
-class MixtureSystem:
-    """The mixture as the estimate of either source: the lower bound."""
+def read_estimates(folder: Path, signals: Signals, title: str) -> Stems:
+    """Read a song's estimates of another program: `<title>/vocals.*`, and accompaniment.* if any.
 
-    label: str = "mixture"
-
-    def fingerprint(self) -> str:
-        """Tell what the scores depend on."""
-        return "mixture"
-
-    def estimate(self, signals: Signals, _title: str) -> Stems:
-        """Return the mixture twice."""
-        return Stems(signals.mixture, signals.mixture, signals.sample_rate)
-
-
-@dataclass(frozen=True)
-class OracleSystem:
-    """A mask or filter that knows the truth: an upper bound."""
-
-    label: str
-    oracle: Oracle
-
-    def fingerprint(self) -> str:
-        """Tell what the scores depend on."""
-        return f"oracle {self.oracle.__name__}"
-
-    def estimate(self, signals: Signals, _title: str) -> Stems:
-        """Return what the oracle makes of the true sources."""
-        vocals = self.oracle(signals.vocals, signals.accompaniment)
-        return Stems(vocals, signals.mixture - vocals, signals.sample_rate)
+    An accompaniment that is missing is mixture minus vocals.
+    """
+    path = find_estimate(folder, title, "vocals")
+    if path is None:
+        wanted = folder / title / "vocals"
+        raise HtmdsepError(f"{folder} has no estimate of {title!r}; give {wanted}.*")
+    vocals = fit_estimate(path, signals)
+    other = find_estimate(folder, title, "accompaniment")
+    rest = fit_estimate(other, signals) if other else signals.mixture - vocals
+    return Stems(vocals, rest, signals.sample_rate)
 
 
-System = NetworkSystem | FolderSystem | MixtureSystem | OracleSystem
+def use_mixture(signals: Signals, _title: str) -> Stems:
+    """Return the mixture as the estimate of either source."""
+    return Stems(signals.mixture, signals.mixture, signals.sample_rate)
 
-BOUNDS: tuple[System, ...] = (
-    MixtureSystem(),
-    OracleSystem("ideal ratio mask", ideal_ratio_mask),
-    OracleSystem("multichannel Wiener", multichannel_wiener),
+
+def use_oracle(oracle: Oracle, signals: Signals, _title: str) -> Stems:
+    """Return what a mask or filter that knows the true sources makes of them."""
+    vocals = oracle(*signals)
+    return Stems(vocals, signals.mixture - vocals, signals.sample_rate)
+
+
+BOUNDS = (  # the lower one, and two upper ones
+    System("mixture", "mixture", use_mixture),
+    System("ideal ratio mask", "oracle ideal_ratio_mask", partial(use_oracle, ideal_ratio_mask)),
+    System(
+        "multichannel Wiener",
+        "oracle multichannel_wiener",
+        partial(use_oracle, multichannel_wiener),
+    ),
 )
 
 
 def find_estimate(folder: Path, title: str, stem: StemName) -> Path | None:
     """Find a song's stem in `<title>/` or `<title>.stem/`, perhaps below `test/` or `train/`."""
-    for place in (folder, folder / "test", folder / "train"):
-        for name in (title, f"{title}.stem"):
-            found = [
-                path
-                for path in (place / name).glob("*")
-                if path.stem.lower() in NAMES[stem] and path.suffix.lower() in AUDIO_ENDINGS
-            ]
-            if len(found) > 1:
-                raise HtmdsepError(f"{place / name} has more than one file for {stem}: keep one")
-            if found:
-                return found[0]
+    names = (title, f"{title}.stem")
+    for place in [folder / below / name for below in ("", "test", "train") for name in names]:
+        found = [
+            path
+            for path in place.glob("*")
+            if path.stem.lower() in NAMES[stem] and path.suffix.lower() in AUDIO_ENDINGS
+        ]
+        if len(found) > 1:
+            raise HtmdsepError(f"{place} has more than one file for {stem}: keep one")
+        if found:
+            return found[0]
     return None
 
 
@@ -184,8 +131,8 @@ def fit_estimate(path: Path, signals: Signals) -> np.ndarray:
         raise HtmdsepError(
             f"{path} has {samples.shape[1]} channels, the song {channels}; convert it"
         )
+    converted = at_rate(samples, rate, signals.sample_rate)
     spare = 0 if rate == signals.sample_rate else CONVERSION_FRAMES
-    converted = at_rate(samples, rate, signals.sample_rate) if spare else samples
     if abs(len(converted) - frames) > spare:
         raise HtmdsepError(
             f"{path} has {len(samples)} frames at {rate} Hz, the song {frames} at "
@@ -218,10 +165,20 @@ def network_systems(weights: str, *, device: str, with_masked: bool) -> list[Sys
     `weights` is `[LABEL=]NAME|FILE`. Raises HtmdsepError for weights that are unknown.
     """
     label, value = labelled(weights)
-    final = NetworkSystem(label or Path(value).stem, value, device)
-    if not (with_masked and isinstance(final.info.config, HTMDNetConfig)):
-        return [final]
-    return [final, NetworkSystem(final.label + MASKED, value, device, masked=True)]
+    label = label or Path(value).stem
+    located = find_weights(value)
+    info = read_info(located.path)
+    architecture = info.config.architecture
+    losses = losses_of(f"{label} {info.name} {Path(value).stem}", info.provenance)
+    has_masked = with_masked and isinstance(info.config, HTMDNetConfig)
+    systems = []
+    for masked in (False, True) if has_masked else (False,):
+        # "channels": each goes through the network by itself, which was a choice once.
+        fingerprint = f"{located.hash()} channels masked={masked}"
+        network = {"architecture": architecture, "masked": masked, "losses": losses, "final": label}
+        estimate = partial(run_network, value, device, masked)
+        systems.append(System(label + MASKED * masked, fingerprint, estimate, network))
+    return systems
 
 
 def folder_system(estimates: str) -> System:
@@ -230,4 +187,9 @@ def folder_system(estimates: str) -> System:
     folder = Path(value)
     if not folder.is_dir():
         raise HtmdsepError(f"{folder} is not a folder; give one with <title>/vocals.*")
-    return FolderSystem(label or folder.resolve().name, folder)
+    return System(
+        label or folder.resolve().name,
+        f"folder {folder.resolve()}",
+        partial(read_estimates, folder),
+        needs_whole_song=True,
+    )

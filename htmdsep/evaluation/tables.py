@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -15,7 +16,7 @@ from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.results import METRICS, Results, Summary, wilcoxon
 from htmdsep.options import STEM_NAMES, StemName
 
-RATIOS = ("sdr", "sir", "sar")
+RATIOS = ("sdr", "sir", "sar")  # of the slides, which have no ISR
 SETTING_NAMES: dict[Setting, str] = {
     "mono": "22 050 Hz mono",
     "native": "the input's own rate and channels",
@@ -41,19 +42,10 @@ def summary_document(results: Results) -> dict[str, Any]:
         ]
         vad = vad_percent(results, system)
         systems[system] = {**description, "vad_percent": vad, "summaries": summaries}
-    document: dict[str, Any] = _finite(
-        {"songs": sorted(results.scores["song"].unique()), "systems": systems}
-    )
-    return document
-
-
-def _finite(value: Any) -> Any:
-    """Replace what is not finite, in dictionaries and sequences, too."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_finite(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    document = {"songs": sorted(results.scores["song"].unique()), "systems": systems}
+    # Python writes NaN and Infinity, which JSON lacks; here they are read back as null
+    finite: dict[str, Any] = json.loads(json.dumps(document), parse_constant=lambda _: None)
+    return finite
 
 
 def vad_percent(results: Results, system: str) -> float:
@@ -102,9 +94,8 @@ def _results_1(results: Results) -> str:
         levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
         rows.append([system, *songs, *map(median_and_mean, found), *levels])
         known = results.descriptions[system]
-        if known.get("architecture") is None:
-            continue
-        if slide := slides.row_of(known["architecture"], known["losses"]):
+        architecture, losses = known["architecture"], known.get("losses")
+        if architecture and (slide := slides.row_of(architecture, losses)):
             rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
         "Results I: final estimates",
@@ -173,11 +164,10 @@ def _silence(results: Results) -> str:
 
 def _tests(results: Results) -> str:
     """Every pair of systems, on segments and on songs' medians that both have."""
-    segments = results.select("mono", "segments")
-    ratios = segments[[*RATIOS]].where(np.isfinite(segments[[*RATIOS]]))
-    paired = segments.assign(**ratios).pivot(
+    paired = results.select("mono", "segments").pivot(
         index=["song", "start_seconds"], columns="system", values=[*RATIOS]
     )
+    paired = paired.where(np.isfinite(paired))
     by_song = paired.groupby("song").median()
     rows = []
     for first, second in combinations(_finals(results), 2):
@@ -200,8 +190,7 @@ def _left_out(results: Results) -> str:
     for system in results.descriptions:
         cells = []
         for setting, procedure in SCORED:
-            key = system, setting, procedure, "vocals"
-            found = [results.summary(*key, name) for name in RATIOS]
+            found = [results.summary(system, setting, procedure, "vocals", name) for name in RATIOS]
             total = found[0].frames + found[0].left_out
             lost = "/".join(str(one.left_out) for one in found)
             cells.append(f"{lost} of {total}" if total else NOTHING)

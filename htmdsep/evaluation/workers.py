@@ -8,16 +8,19 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
 import pandas as pd
+import torch
 
 from htmdsep.datasets.folders import Song
+from htmdsep.engines.choice import thread_count
 from htmdsep.errors import HtmdsepError
-from htmdsep.evaluation.options import Setting
+from htmdsep.evaluation.options import EvaluationOptions, Setting
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.scores import score_segments, score_v4
 from htmdsep.evaluation.signals import Signals, read_song
@@ -30,30 +33,26 @@ class EvaluationTask:
 
     song: Song
     systems: tuple[System, ...]  # those that lack scores
-    settings: tuple[Setting, ...]
-    segment_seconds: float
-    results: ResultsFolder
-    threads: int | None = None  # of the processor, for the networks
+    options: EvaluationOptions
 
 
 def run_tasks(
-    tasks: Sequence[EvaluationTask], at_once: int
+    tasks: Iterable[EvaluationTask], at_once: int
 ) -> Iterator[tuple[str, tuple[str, ...]]]:
     """Evaluate songs, `at_once` together; yield the title of each with a line for every failure."""
     context = multiprocessing.get_context("spawn")
-    waiting = list(tasks)[::-1]
+    waiting = deque(tasks)
     running: dict[Connection, tuple[SpawnProcess, EvaluationTask]] = {}
     try:
         while waiting or running:
             while waiting and len(running) < at_once:
-                task = waiting.pop()
+                task = waiting.popleft()
                 receiver, sender = context.Pipe(duplex=False)
                 process = context.Process(target=_work, args=(task, sender))
                 process.start()
                 sender.close()
                 running[receiver] = process, task
-            ready = set(wait(list(running)))
-            for receiver in [one for one in running if one in ready]:
+            for receiver in running.keys() & wait([*running]):
                 process, task = running.pop(receiver)
                 yield task.song.title, _failures(process, receiver)
     finally:
@@ -77,40 +76,39 @@ def _failures(process: SpawnProcess, receiver: Connection) -> tuple[str, ...]:
 
 def _work(task: EvaluationTask, sender: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its processes itself
-    if task.threads is not None:
-        import torch
-
-        torch.set_num_threads(task.threads)
-        os.environ["OMP_NUM_THREADS"] = str(task.threads)  # which a Separator heeds
+    if task.options.jobs > 1:
+        threads = max(1, thread_count() // task.options.jobs)
+        torch.set_num_threads(threads)
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # which a Separator heeds
     sender.send(evaluate_song(task))
     sender.close()
 
 
 def evaluate_song(task: EvaluationTask) -> tuple[str, ...]:
     """Score every system of a task on its song, and store the scores; return what failed."""
+    title, options = task.song.title, task.options
     try:
         native = read_song(task.song)
     except HtmdsepError as error:
         return (str(error),)
-    signals: dict[Setting, Signals] = {"native": native}
-    if "mono" in task.settings:
-        signals["mono"] = native.mono()
+    signals = {name: native if name == "native" else native.mono() for name in options.settings}
     failures = []
     for system in task.systems:
         try:
-            scores = pd.concat(_scores(task, system, signals), ignore_index=True)
+            parts = [*_scores(system, title, signals, options.segment_seconds)]
         except HtmdsepError as error:
             failures.append(f"{system.label}: {error}")
         else:
-            task.results.write(system.label, task.song.title, scores)
+            scores = pd.concat(parts, ignore_index=True)
+            ResultsFolder(options.out).write(system.label, title, scores)
     return tuple(failures)
 
 
 def _scores(
-    task: EvaluationTask, system: System, signals: dict[Setting, Signals]
+    system: System, title: str, signals: Mapping[Setting, Signals], segment_seconds: float
 ) -> Iterator[pd.DataFrame]:
-    for setting in task.settings:
-        stems = system.estimate(signals[setting], task.song.title)
-        yield score_v4(signals[setting], stems, setting)
+    for setting, truth in signals.items():
+        stems = system.estimate(truth, title)
+        yield score_v4(truth, stems, setting)
         if setting == "mono":
-            yield score_segments(signals[setting], stems, task.segment_seconds)
+            yield score_segments(truth, stems, segment_seconds)

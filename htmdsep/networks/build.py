@@ -6,18 +6,18 @@ import torch
 from torch import nn
 
 from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
-from htmdsep.networks.htmdnet import PLAIN, ConvTasNet, HTMDNet, Layers
+from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
 from htmdsep.networks.waveunet import WaveUNet
 
 Network = HTMDNet | ConvTasNet | WaveUNet
 
 
-def build_network(config: NetworkConfig, layers: Layers = PLAIN) -> Network:
-    """Return a config's network, its temporal masking made of `layers`, drawn as by PyTorch."""
+def build_network(config: NetworkConfig) -> Network:
+    """Return a config's network, its weights drawn as by PyTorch."""
     if isinstance(config, (HTMDNetConfig, SpectralConfig)):
-        return HTMDNet(config, layers)
+        return HTMDNet(config)
     if isinstance(config, ConvTasNetConfig):
-        return ConvTasNet(config, layers)
+        return ConvTasNet(config)
     return WaveUNet(config)
 
 

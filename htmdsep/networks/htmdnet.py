@@ -30,39 +30,22 @@ class NetworkOutput(NamedTuple):
     high_gain: Tensor | None = None  # share of the mixture above the network's band, 0 to 1
 
 
-class Layers(NamedTuple):
-    """Classes of layers, made with the arguments of PyTorch's own."""
-
-    pointwise: type[nn.Conv1d] = nn.Conv1d
-    depthwise: type[nn.Conv1d] = nn.Conv1d
-    encoder: type[nn.Conv1d] = nn.Conv1d
-    decoder: type[nn.ConvTranspose1d] = nn.ConvTranspose1d
-
-
-PLAIN = Layers()
-
-
 class TemporalBlock(nn.Module):
     """1x1 expansion, dilated depthwise convolution, then a skip and a residual projection."""
 
     def __init__(
-        self,
-        config: HTMDNetConfig | ConvTasNetConfig,
-        dilation: int,
-        *,
-        last: bool,
-        layers: Layers = PLAIN,
+        self, config: HTMDNetConfig | ConvTasNetConfig, dilation: int, *, last: bool
     ) -> None:
         super().__init__()
         narrow, wide = config.bottleneck_channels, config.block_channels
         eps, momentum = config.batchnorm_eps, config.batchnorm_momentum
         self.expand = nn.Sequential(
-            layers.pointwise(narrow, wide, 1),
+            nn.Conv1d(narrow, wide, 1),
             nn.LeakyReLU(config.leaky_slope),
             nn.BatchNorm1d(wide, eps, momentum),
         )
         self.depthwise = nn.Sequential(
-            layers.depthwise(
+            nn.Conv1d(
                 wide,
                 wide,
                 config.block_kernel,
@@ -73,8 +56,8 @@ class TemporalBlock(nn.Module):
             nn.LeakyReLU(config.leaky_slope),
             nn.BatchNorm1d(wide, eps, momentum),
         )
-        self.skip = layers.pointwise(wide, narrow, 1)
-        self.residual = None if last else layers.pointwise(wide, narrow, 1)
+        self.skip = nn.Conv1d(wide, narrow, 1)
+        self.residual = None if last else nn.Conv1d(wide, narrow, 1)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.depthwise(self.expand(features))  # (batch, wide, frames)
@@ -86,26 +69,26 @@ class TemporalBlock(nn.Module):
 class MaskingNetwork(nn.Module):
     """Map a mixture (batch, 1, time) to the masked estimate of the vocals, of the same shape."""
 
-    def __init__(self, config: HTMDNetConfig | ConvTasNetConfig, layers: Layers = PLAIN) -> None:
+    def __init__(self, config: HTMDNetConfig | ConvTasNetConfig) -> None:
         super().__init__()
         channels, narrow = config.encoder_channels, config.bottleneck_channels
         kernel, stride = config.encoder_kernel, config.encoder_stride
         # "same": kernel - stride samples of padding in all, so frames = time / stride
         padding = (kernel - stride) // 2
-        self.encoder = layers.encoder(1, channels, kernel, stride, padding)
+        self.encoder = nn.Conv1d(1, channels, kernel, stride, padding)
         self.entry = nn.Sequential(
             nn.BatchNorm1d(channels, config.batchnorm_eps, config.batchnorm_momentum),
-            layers.pointwise(channels, narrow, 1),
+            nn.Conv1d(channels, narrow, 1),
         )
         dilations = [2**block for block in range(config.blocks)] * config.repeats
         self.blocks = nn.ModuleList(
-            TemporalBlock(config, dilation, last=index == len(dilations) - 1, layers=layers)
+            TemporalBlock(config, dilation, last=index == len(dilations) - 1)
             for index, dilation in enumerate(dilations)
         )
         self.mask = nn.Sequential(
-            nn.LeakyReLU(config.leaky_slope), layers.pointwise(narrow, channels, 1), nn.Sigmoid()
+            nn.LeakyReLU(config.leaky_slope), nn.Conv1d(narrow, channels, 1), nn.Sigmoid()
         )
-        self.decoder = layers.decoder(channels, 1, kernel, stride, padding)
+        self.decoder = nn.ConvTranspose1d(channels, 1, kernel, stride, padding)
 
     def forward(self, mixture: Tensor) -> Tensor:
         encoded = self.encoder(mixture)  # (batch, channels, frames)
@@ -227,14 +210,14 @@ class HTMDNet(nn.Module):
     denoising network follows.
     """
 
-    def __init__(self, config: HTMDNetConfig | SpectralConfig, layers: Layers = PLAIN) -> None:
+    def __init__(self, config: HTMDNetConfig | SpectralConfig) -> None:
         super().__init__()
         self.config = config
         self.masking: Any  # MaskingNetwork or SpectralMasking
         if isinstance(config, SpectralConfig):
             self.masking = SpectralMasking(config)
         else:
-            self.masking = MaskingNetwork(config, layers)
+            self.masking = MaskingNetwork(config)
         self.denoising = DenoisingNetwork(config) if config.denoiser_levels else None
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
@@ -250,10 +233,10 @@ class HTMDNet(nn.Module):
 class ConvTasNet(nn.Module):
     """Estimate the vocals of a mono mixture, (batch, 1, time) to the same shape."""
 
-    def __init__(self, config: ConvTasNetConfig, layers: Layers = PLAIN) -> None:
+    def __init__(self, config: ConvTasNetConfig) -> None:
         super().__init__()
         self.config = config
-        self.masking = MaskingNetwork(config, layers)
+        self.masking = MaskingNetwork(config)
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
         return NetworkOutput(self.masking(mixture), None)

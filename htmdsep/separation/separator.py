@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from htmdsep.dsp.overlap_add import hop_for
+from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.engines.choice import resolve
 from htmdsep.engines.estimates import Note, ignore
 from htmdsep.engines.estimators import load_estimator, make_estimator
@@ -33,7 +34,7 @@ from htmdsep.options import (
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import Check, FileReport, Progress
-from htmdsep.separation.streaming import StreamEstimator, separate_stream
+from htmdsep.separation.streaming import separate_stream
 from htmdsep.separation.targets import targets_in
 from htmdsep.weights.catalogue import find_weights
 
@@ -70,8 +71,9 @@ class Separator:
         self.device, self.precision = options.device, options.precision
         self.engine = options.engine if options.device == "cpu" else None
         segment_length = _segment_length(config, options.segment_seconds)
+        self._estimator = estimator
         self._network = StreamEstimator(
-            estimator=estimator,
+            estimates=estimator.estimates,
             sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=hop_for(segment_length, options.overlap),
@@ -129,8 +131,9 @@ class Separator:
         first = next(checked, None)
         if first is None:
             return
-        network, blocks = replace(self._network, note=note), chain([first], checked)
-        yield from separate_stream(network, blocks, rate, first.shape[1], self.options.shifts)
+        network = replace(self._network, estimates=partial(self._estimator.estimates, note=note))
+        blocks, channels = chain([first], checked), first.shape[1]
+        yield from separate_stream(network, blocks, rate, channels, self.options.shifts)
 
     def separate_file(
         self,

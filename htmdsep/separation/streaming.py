@@ -5,15 +5,11 @@ from __future__ import annotations
 import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
 import numpy as np
 
 from htmdsep.dsp.blocks import equal_blocks, resample_blocks
-from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
-from htmdsep.dsp.levels import with_gains
-from htmdsep.dsp.overlap_add import Segment, cut_segments, overlap_add
-from htmdsep.engines.estimates import Estimator, Note, ignore
+from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.separation.high_band import add_high_band, stack_for_high_band
 from htmdsep.separation.pairs import Pair, beside, mute_silence
 
@@ -25,47 +21,6 @@ PASSED_ON_LENGTH = 16_384
 # What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
 # clips (docs/recipe.md).
 SHIFTS_SEMITONES = (-2, -1, 1)
-
-
-@dataclass(frozen=True)
-class StreamEstimator:
-    """A network's estimator, and the segments it works in."""
-
-    estimator: Estimator
-    sample_rate: int  # Hz, the network's
-    segment_length: int  # samples
-    hop_length: int  # samples
-    network_channels: int = 1  # that the network hears together
-    input_level: float | None = None  # dBFS RMS that the network wants its segments at
-    note: Note = ignore  # is given what a user should know of the stream
-
-    def estimate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        """Map a stream (frames, channels) at the network's rate to its vocals, of the same length.
-
-        Where the network tells what share of the higher frequencies is the voice's, blocks are
-        (frames, 2 * channels): vocals, then shares.
-        """
-        context_length = round(CONTEXT_SECONDS * self.sample_rate)
-        edged = with_mirrored_edges(blocks, context_length)
-        segments = cut_segments(edged, self.segment_length, self.hop_length)
-        joined = overlap_add(self._estimated(segments), self.segment_length, self.hop_length)
-        return without_edges(joined, context_length)
-
-    def _estimated(self, segments: Iterator[Segment]) -> Iterator[Segment]:
-        # Places and gains of the segments that the estimator has taken
-        taken: deque[tuple[int, int, np.ndarray]] = deque()
-
-        def levelled() -> Iterator[np.ndarray]:
-            for segment, gain in with_gains(segments, self.input_level, self.network_channels):
-                taken.append((segment.advance, segment.valid, gain))
-                yield segment.samples * gain
-
-        for estimate in self.estimator.estimates(levelled(), self.note):
-            advance, valid, gain = taken.popleft()
-            vocals = estimate.vocals / gain
-            if estimate.high_gain is not None:
-                vocals = np.concatenate([vocals, estimate.high_gain], axis=1)
-            yield Segment(vocals, advance, valid)
 
 
 def separate_stream(
@@ -124,6 +79,7 @@ def _one_pass(
         first = next(pairs, None)
         if first is None:
             return
+        # Behind the vocals there may be what share of the higher frequencies is the voice's
         is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
 
         def passed_on(pair: Pair) -> np.ndarray:

@@ -31,8 +31,8 @@ from htmdsep.training.augment.timbre import code_lossily
 from htmdsep.training.augment.voice import join_choir, silence, sing_takes
 from htmdsep.training.cache import UNIT, StemPair
 from htmdsep.training.places import Sources
-from htmdsep.training.processes import Batch
 
+Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
 KEY = 4.0  # semitones that the music is transposed by, either way
 SECOND_LEVEL = (-12.0, 4.0)  # dB of a second accompaniment against the first
 LEAD_LEVEL = (-16.0, 2.0)  # dB of solo leads against the music
@@ -134,41 +134,35 @@ class RandomMixes:
         return Excerpts(*map(torch.from_numpy, parts))
 
     def mix(self, step: int, excerpts: Excerpts, device: torch.device) -> Batch:
-        """Make a batch of its excerpts on a device, which is never waited for."""
+        """Make mixtures and their vocals of excerpts, both (rows, channels, time), on a device.
+
+        How many rows an effect changes is drawn with NumPy, so that no device is waited for.
+        """
         rng = np.random.default_rng([self.seed, step, self.rank, 1])
         draw = Draw(rng, self.settings, self.sample_rate)
-        return mix(excerpts, draw, self.segment_length, device)
+        kinds, joined, mono_voices, mono_music = excerpts.rows.numpy().T
+        keys = rng.uniform(-KEY, KEY, (len(kinds), 1))
+        vocals, music, seconds = (
+            part.to(device, non_blocking=True).float().mul_(UNIT) for part in excerpts[:3]
+        )
+        vocals = _sing(vocals, kinds, keys, draw, seconds.shape[2])
+        vocals = seat_voices(vocals, mono_voices > 0, draw)
+        vocals = place(vocals, draw, reverb=self.settings.reverb, decibels=VOICE_EQUALISER)
+        music = _add_leads(_play(music, seconds, joined, keys, draw), kinds, draw)
+        music = spread_music(music, mono_music > 0, draw)
+        music = place(music, draw, reverb=0.0, decibels=MUSIC_EQUALISER)
+        vocals, music = exchange_channels(*balance(vocals, music, kinds, draw), draw)
+        together = torch.cat([vocals + music, vocals], dim=1)
+        mixture, vocals = play_faster_or_slower(together, draw, self.segment_length).chunk(2, dim=1)
+        mixture, vocals = clip_softly(mixture, vocals, draw)
+        mixture, vocals = code_lossily(mixture, vocals, draw)
+        return set_level(mixture, vocals, draw)
 
 
 def _is_mono(excerpts: np.ndarray) -> np.ndarray:
     """Tell which excerpts (rows, channels, time) have hardly any difference of their channels."""
     left, right = excerpts[:, 0].astype(np.float32), excerpts[:, -1]
     return np.asarray(np.abs(left - right).sum(axis=1) <= ONE_CHANNEL * np.abs(left).sum(axis=1))
-
-
-def mix(excerpts: Excerpts, draw: Draw, length: int, device: torch.device) -> Batch:
-    """Make mixtures and their vocals of excerpts, both (rows, channels, length) on a device.
-
-    How many rows an effect changes is drawn with NumPy, so that no device is waited for.
-    """
-    kinds, joined, mono_voices, mono_music = excerpts.rows.numpy().T
-    keys = draw.rng.uniform(-KEY, KEY, (len(kinds), 1))
-    vocals, music, seconds = (
-        part.to(device, non_blocking=True).float().mul_(UNIT) for part in excerpts[:3]
-    )
-    vocals = _sing(vocals, kinds, keys, draw, seconds.shape[2])
-    vocals = seat_voices(vocals, mono_voices > 0, draw)
-    vocals = place(vocals, draw, reverb=draw.settings.reverb, decibels=VOICE_EQUALISER)
-    music = _play(music, seconds, joined, keys, draw)
-    music = music + _leads(music, kinds, draw)
-    music = spread_music(music, mono_music > 0, draw)
-    music = place(music, draw, reverb=0.0, decibels=MUSIC_EQUALISER)
-    vocals, music = exchange_channels(*balance(vocals, music, kinds, draw), draw)
-    together = torch.cat([vocals + music, vocals], dim=1)
-    mixture, vocals = play_faster_or_slower(together, draw, length).chunk(2, dim=1)
-    mixture, vocals = clip_softly(mixture, vocals, draw)
-    mixture, vocals = code_lossily(mixture, vocals, draw)
-    return set_level(mixture, vocals, draw)
 
 
 def _sing(source: Tensor, kinds: np.ndarray, keys: np.ndarray, draw: Draw, length: int) -> Tensor:
@@ -194,14 +188,13 @@ def _play(
     return music.index_add(0, rows, levels * rms(music[rows]) / (rms(seconds) + 1e-5) * seconds)
 
 
-def _leads(music: Tensor, kinds: np.ndarray, draw: Draw) -> Tensor:
-    """Return solo leads for some rows, at levels against the music's own; silence for others."""
-    settings, leads = draw.settings, torch.zeros_like(music)
-    odds = np.where(kinds == VOICELESS, settings.voiceless_leads, settings.leads)
+def _add_leads(music: Tensor, kinds: np.ndarray, draw: Draw) -> Tensor:
+    """Let solo leads join the music of some rows, at levels against the music's own."""
+    odds = np.where(kinds == VOICELESS, draw.settings.voiceless_leads, draw.settings.leads)
     led = draw.rows(odds, kinds >= 0)
     if not len(led):
-        return leads
+        return music
     rows = draw.on(led, music)
     levels = draw.gains(draw.uniform(LEAD_LEVEL, len(led)), music) * rms(music[rows])
     played = levels * silence(solo_leads(draw, len(led), music), draw, LEAD_GAPS)
-    return leads.index_add(0, rows, played.expand(-1, music.shape[1], -1))
+    return music.index_add(0, rows, played.expand(-1, music.shape[1], -1))

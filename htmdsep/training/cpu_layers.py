@@ -13,7 +13,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.networks.htmdnet import Layers
+from htmdsep.networks.htmdnet import MaskingNetwork
+
+
+def use_cpu_layers(network: nn.Module) -> None:
+    """Give the layers of a network's temporal masking, if it has one, these forms."""
+    masking = getattr(network, "masking", None)
+    if isinstance(masking, MaskingNetwork):
+        for layer in masking.modules():
+            if isinstance(layer, nn.Conv1d):
+                is_pointwise = layer.kernel_size == (1,) and layer.groups == 1
+                layer.__class__ = Pointwise if is_pointwise else Depthwise
+        masking.encoder.__class__, masking.decoder.__class__ = Encoder, Decoder
 
 
 class DepthwiseFunction(torch.autograd.Function):
@@ -71,8 +82,6 @@ class Depthwise(nn.Conv1d):
     """A dilated depthwise convolution, whose weights' gradient is products of shifted rows."""
 
     def forward(self, signal: Tensor) -> Tensor:
-        if self.groups == 1:
-            return super().forward(signal)
         assert self.bias is not None
         signal, weight, bias = _autocast(signal, self.weight, self.bias)
         with torch.autocast(signal.device.type, enabled=False):
@@ -121,6 +130,3 @@ class Decoder(nn.ConvTranspose1d):
         pieces = torch.bmm(weight, masked)  # (batch, kernel, frames)
         joined = F.fold(pieces, (1, length), (1, kernel), padding=(0, padding), stride=(1, stride))
         return joined[:, :, 0] + self.bias  # (batch, 1, time)
-
-
-CPU_LAYERS = Layers(Pointwise, Depthwise, Encoder, Decoder)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -50,13 +50,12 @@ def distance(kind: Distance, estimate: Tensor, target: Tensor, mixture: Tensor) 
     return torch.log10(power / whole + RATIO_FLOOR)
 
 
-@dataclass(frozen=True)
-class Losses:
-    """The total to descend, and its parts before weighing; scalars."""
+class Losses(NamedTuple):
+    """The total to descend, and its parts before weighing, called as in the log; scalars."""
 
-    total: Tensor
-    final: Tensor
-    masked: Tensor
+    loss: Tensor
+    final_loss: Tensor
+    masked_loss: Tensor
 
 
 def supervise(

@@ -8,17 +8,17 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor, nn
 from torch import distributed as dist
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.utils.data import DataLoader
 
 from htmdsep.console import ENDING_SIGNALS
+from htmdsep.training.batches import Batch, RandomMixes
 
-Batch = tuple[Tensor, Tensor]  # mixtures and vocals, both (batch, channels, time)
 QUEUED = 6  # batches ahead, a worker
 MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
 PATIENCE = timedelta(hours=12)  # with the main process, which decodes and validates alone
@@ -72,15 +72,6 @@ class Batches(Protocol):
     def batch(self, step: int) -> Batch: ...
 
 
-@runtime_checkable
-class StagedBatches(Batches, Protocol):
-    """Batches in two stages: what workers read, a few tensors, is mixed on a device."""
-
-    def read(self, step: int) -> Any: ...
-
-    def mix(self, step: int, excerpts: Any, device: torch.device) -> Batch: ...
-
-
 def load(
     batches: Batches, first: int, last: int, workers: int, device: torch.device
 ) -> Generator[Batch, None, None]:
@@ -90,7 +81,7 @@ def load(
     holds a file open until it is gone, of which a process may have about a thousand.
     """
     by_workers = device.type in MIXED_BY_WORKERS
-    staged = batches if not by_workers and isinstance(batches, StagedBatches) else None
+    staged = batches if not by_workers and isinstance(batches, RandomMixes) else None
     make: Callable[[Any], Any] = staged.read if staged else batches.batch
     loader: DataLoader[Any] = DataLoader(
         range(first, last),  # type: ignore[arg-type]  # a sequence will do

@@ -15,12 +15,11 @@ from torch import nn
 
 from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import make_folder, remove_abandoned, remove_empty
+from htmdsep.files import lock, make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
-from htmdsep.networks.htmdnet import PLAIN
 from htmdsep.training.batches import SongSegments
-from htmdsep.training.cpu_layers import CPU_LAYERS
+from htmdsep.training.cpu_layers import use_cpu_layers
 from htmdsep.training.export import current_commit, describe_command
 from htmdsep.training.initial import draw_weights, start_from
 from htmdsep.training.log import reporter
@@ -30,11 +29,6 @@ from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import Recipe, network_config, resume_settings
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, TrainingRun, masking_stage, train
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
 
 
 def train_with(options: TrainOptions) -> int | None:
@@ -121,17 +115,13 @@ def _own_folder(folder: Path, world: World) -> Iterator[None]:
     with ExitStack() as ending:
         for one in make_folder(folder):
             ending.callback(remove_empty, one)
-        if fcntl is not None:
+        if os.name != "nt":  # Windows opens no folders
             descriptor = os.open(folder, os.O_RDONLY)
             ending.callback(os.close, descriptor)
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
+            if lock(descriptor, wait=False) is False:
                 raise HtmdsepError(
                     f"another run is training into {folder}; wait for it, or give another --out"
-                ) from error
-            except OSError:
-                pass  # a file system without locks
+                )
         remove_abandoned(folder)
         yield
 
@@ -149,7 +139,9 @@ def _initial_state(
     options: TrainOptions, recipe: Recipe, config: NetworkConfig, device: torch.device
 ) -> RunState:
     torch.manual_seed(options.seed)
-    network = build_network(config, CPU_LAYERS if device.type == "cpu" else PLAIN)
+    network = build_network(config)
+    if device.type == "cpu":
+        use_cpu_layers(network)
     draw_weights(network, options.seed, like_keras=recipe.keras_weights)
     if isinstance(config, SpectralConfig):  # its steps take 7 % less time on a CPU
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -72,19 +72,6 @@ class TrainingRun:
     world: World = field(default_factory=World)
 
 
-class Clock:
-    """Counts wall time in a state's seconds, which go on over resumed runs."""
-
-    def __init__(self, state: RunState) -> None:
-        self.state, self.counted = state, time.monotonic()
-
-    def tick(self) -> None:
-        """Bring the seconds up to now."""
-        now = time.monotonic()
-        self.state.seconds += now - self.counted
-        self.counted = now
-
-
 def train(run: TrainingRun) -> int | None:
     """Train until the steps, the minutes or the patience are spent, or until a signal, returned.
 
@@ -92,10 +79,11 @@ def train(run: TrainingRun) -> int | None:
     whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
     that prepares batches is lost, after `last.pt`.
     """
-    state, world, clock = run.state, run.world, Clock(run.state)
+    state, world = run.state, run.world
+    began = time.monotonic() - state.seconds  # its seconds go on over resumed runs
     with Stop().listening() as stop:
         try:
-            _take_steps(run, clock, stop)
+            _take_steps(run, began, stop)
         except RuntimeError as error:
             if "DataLoader worker" not in str(error):
                 raise
@@ -108,13 +96,13 @@ def train(run: TrainingRun) -> int | None:
         if world.is_main:
             is_over = run.recipe.is_over(state.seconds) and stop.signal is None
             if is_over and state.validated_step < state.step:
-                _validate_and_save(run, clock)
+                _validate_and_save(run, began)
             else:
                 save_state(run.folder / LAST, state)
         return stop.signal
 
 
-def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
+def _take_steps(run: TrainingRun, began: float, stop: Stop) -> None:
     state, recipe, world = run.state, run.recipe, run.world
     last = recipe.steps if recipe.steps is not None else ENDLESS
     patience = recipe.patience if recipe.patience is not None else inf
@@ -147,7 +135,7 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
             state.step += 1
             samples = world.size * mixture[:, 0].numel()
             state.audio_seconds += samples / state.network.config.sample_rate
-            clock.tick()
+            state.seconds = time.monotonic() - began
             if world.is_main:
                 if found is not None:
                     _add_figures(state, *found, vocals)
@@ -155,7 +143,7 @@ def _take_steps(run: TrainingRun, clock: Clock, stop: Stop) -> None:
                 loss, ratio = (state.means.get(name, nan) for name in ("loss", "sdr"))
                 bar.set_postfix_str(f"loss {loss:.4f}, SDR {ratio:.2f}", refresh=False)
                 if recipe.is_due(state.step, before, state.seconds) or state.step == last:
-                    _validate_and_save(run, clock)
+                    _validate_and_save(run, began)
 
 
 def training_step(
@@ -171,7 +159,7 @@ def training_step(
     with torch.autocast(mixture.device.type, torch.bfloat16, enabled=recipe.bf16):
         output = module(mixture)
     losses = supervise(output, mixture, vocals, recipe.loss)
-    losses.total.backward()  # type: ignore[no-untyped-call]
+    losses.loss.backward()  # type: ignore[no-untyped-call]
     limit = recipe.clip_norm if recipe.clip_norm is not None else inf
     # Of all processes together, so that they skip the same steps.
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), limit)
@@ -190,7 +178,7 @@ def training_step(
 
 def _add_figures(state: RunState, losses: Losses, estimate: Tensor, vocals: Tensor) -> None:
     """Let a step's losses and SDR, over (batch, channels, time), into the running means."""
-    figures = {"loss": losses.total, "final_loss": losses.final, "masked_loss": losses.masked}
+    figures = losses._asdict()
     sung = vocals.square().mean(dim=(1, 2)) > power_of(SUNG_DBFS)
     if sung.any():
         ratios = sdr(vocals[sung].flatten(1), estimate[sung].float().flatten(1))
@@ -251,10 +239,10 @@ def _mean_ratio(run: TrainingRun, ratios: list[float]) -> float:
     return fmean(known) if known else nan
 
 
-def _validate_and_save(run: TrainingRun, clock: Clock) -> None:
+def _validate_and_save(run: TrainingRun, began: float) -> None:
     """Validate, write `last.pt`, and only then report, which may fail."""
     row = validate(run)
-    clock.tick()
+    run.state.seconds = time.monotonic() - began
     save_state(run.folder / LAST, run.state)
     run.report(row)
 

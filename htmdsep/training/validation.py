@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
-from htmdsep.dsp.levels import SUNG_DBFS, power_of, with_gains
-from htmdsep.dsp.overlap_add import cut_segments, hop_for, overlap_add
+from htmdsep.dsp.levels import SUNG_DBFS, power_of
+from htmdsep.dsp.overlap_add import hop_for
+from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.metrics.oracles import ideal_ratio_mask
 from htmdsep.metrics.ratios import FLOOR, sdr, si_sdr
 from htmdsep.metrics.silence import levels_at_silence
@@ -19,7 +19,7 @@ from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.options import DEFAULT_OVERLAP
 from htmdsep.training.cache import Cached, known_stems
 from htmdsep.training.holdout import WINDOW_SECONDS, HeldOut, ValidationSet
-from htmdsep.training.losses import LossSettings, supervise
+from htmdsep.training.losses import Losses, LossSettings, supervise
 from htmdsep.training.places import Place
 
 LEAK_STRIDE = 3  # of the windows of music in which nobody sings, one is separated
@@ -54,30 +54,22 @@ def separate_windows(network: Network, mixtures: Tensor, _vocals: Tensor) -> Net
     """
     config, device = network.config, next(network.parameters()).device
     together, segment_length = config.input_channels, config.segment_length
-    hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
-    context_length = round(CONTEXT_SECONDS * config.sample_rate)
     heard = mixtures.expand(-1, max(together, mixtures.shape[1]), -1)
-    edged = with_mirrored_edges([heard.flatten(0, 1).T.numpy()], context_length)
-    cut = cut_segments(edged, segment_length, hop_length)
-    levelled = list(with_gains(cut, config.input_level, together))
-    outputs = []
-    for segment, gain in levelled:
-        rows = torch.from_numpy((segment.samples * gain).T)  # (windows * channels, time)
-        outputs.append(network(rows.reshape(-1, together, rows.shape[1]).to(device)))
 
-    def join(parts: list[Tensor]) -> Tensor:
-        estimates = [
-            segment._replace(samples=part.flatten(0, 1).T.float().cpu().numpy() / gain)
-            for (segment, gain), part in zip(levelled, parts, strict=True)
-        ]
-        blocks = without_edges(overlap_add(estimates, segment_length, hop_length), context_length)
-        joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(heard.shape)
-        return joined if heard.shape == mixtures.shape else joined.mean(dim=1, keepdim=True)
+    def estimates(segments: Iterator[np.ndarray]) -> Iterator[tuple[np.ndarray, None]]:
+        inputs = (torch.from_numpy(samples.T) for samples in segments)  # (windows * channels, time)
+        shape = (-1, together, segment_length)
+        for output in [network(rows.reshape(shape).to(device)) for rows in inputs]:
+            parts = [part.flatten(0, 1) for part in output[:2] if part is not None]
+            yield torch.cat(parts).T.float().cpu().numpy(), None
 
-    masked = [output.masked_estimate for output in outputs if output.masked_estimate is not None]
-    return NetworkOutput(
-        join([output.estimate for output in outputs]), join(masked) if masked else None
-    )
+    hop_length = hop_for(segment_length, DEFAULT_OVERLAP)
+    sizes = config.sample_rate, segment_length, hop_length, together, config.input_level
+    blocks = StreamEstimator(estimates, *sizes).estimate([heard.flatten(0, 1).T.numpy()])
+    joined = torch.from_numpy(np.concatenate(list(blocks)).T).reshape(-1, *heard.shape)
+    if heard.shape != mixtures.shape:
+        joined = joined.mean(dim=2, keepdim=True)
+    return NetworkOutput(*joined)
 
 
 def score_estimates(
@@ -98,12 +90,10 @@ def score_estimates(
         signals = torch.stack([output.estimate, mixtures])
         levels = levels_at_silence(vocals.numpy(), signals.numpy(), sample_rate // 10)
         silences.append(torch.from_numpy(levels).float())
-        found = supervise(output, mixtures, vocals, loss)
-        parts = torch.stack([found.total, found.final, found.masked])
+        parts = torch.stack(supervise(output, mixtures, vocals, loss))
         losses.append(parts.expand(len(vocals), -1))
     values = _summary(torch.cat(ratios)) | _levels(torch.cat(silences, dim=1))
-    total, final, masked = torch.cat(losses).mean(dim=0).tolist()
-    values |= {"loss": total, "final_loss": final, "masked_loss": masked}
+    values |= zip(Losses._fields, torch.cat(losses).mean(dim=0).tolist(), strict=True)
     return {name: round(value, 6) for name, value in values.items()}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -141,6 +143,29 @@ def test_weights_keep_their_graph_under_another_name(
     for place in (moved, replace(located, path=link)):
         after = load_run(place, TINY_SPECTRAL, options)(mixture).vocals
         np.testing.assert_array_equal(after, before)
+
+
+def test_openvino_tells_nobody_that_it_is_used() -> None:
+    pytest.importorskip("openvino")
+    code = (
+        "import sys, htmdsep.engines.openvino as ours; "
+        "print(ours.openvino.get_version() != '', 'openvino_telemetry' in sys.modules)"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True)
+    assert (found.stdout.split(), found.stderr) == ([b"True", b"False"], b"")
+
+
+def test_a_full_temporary_folder_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("openvino")
+    located = saved(tmp_path, random_network(TINY_SPECTRAL))
+
+    def fill_disk(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("shutil.copyfile", fill_disk)
+    with pytest.raises(HtmdsepError, match=r"No space left on device; make room there, let TMPDIR"):
+        Separator(located.path, engine="openvino")
+    assert Separator(engine="openvino").engine == "openvino"  # needs no room
 
 
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="names are Unicode there")

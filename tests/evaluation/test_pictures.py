@@ -19,14 +19,14 @@ from htmdsep.evaluation.pictures import (
     silent_stretches,
 )
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import FolderSystem, MixtureSystem
+from htmdsep.evaluation.systems import System, folder_system, use_mixture
 from tests.evaluation.signals import RATE
 
 
 def test_an_excerpt_holds_every_system_in_its_place(songs: Path) -> None:
     (song, _) = find_test_songs(songs)
     mono = read_song(song).mono()
-    systems = (FolderSystem("truth", songs / "songs"), MixtureSystem("all"))
+    systems = (folder_system(f"truth={songs / 'songs'}"), System("all", "", use_mixture))
     drawn = read_excerpt(song, Excerpt("one", 1.0, 1.0), systems)
     part = slice(RATE, 2 * RATE)
     expected = {"truth": mono.vocals, "true vocals": mono.vocals, "all": mono.mixture}

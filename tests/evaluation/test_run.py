@@ -7,21 +7,22 @@ import os
 import signal
 import subprocess
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from click.testing import CliRunner, Result
 
 from htmdsep.datasets.folders import Song, Stem, find_test_songs
+from htmdsep.engines.choice import thread_count
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import cli, run
 from htmdsep.evaluation.options import EvaluationOptions, Excerpt, parse_excerpt
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.run import choose_pictures
 from htmdsep.evaluation.signals import Signals, read_song
-from htmdsep.evaluation.systems import BOUNDS, MASKED, FolderSystem, MixtureSystem
+from htmdsep.evaluation.systems import BOUNDS, MASKED, System, folder_system, use_mixture
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
@@ -33,24 +34,27 @@ def invoke(*arguments: object) -> Result:
     return result
 
 
-@dataclass(frozen=True)
-class Killed(MixtureSystem):
-    """A system during which the kernel ends the process of song two."""
-
-    def estimate(self, signals: Signals, title: str) -> Stems:
-        if title == "two":
-            os.kill(os.getpid(), signal.SIGKILL)
-        return super().estimate(signals, title)
+def end_in_song_two(signals: Signals, title: str) -> Stems:
+    """Let the kernel end the process of song two."""
+    if title == "two":
+        os.kill(os.getpid(), signal.SIGKILL)
+    return use_mixture(signals, title)
 
 
-def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Path) -> None:
-    folder = ResultsFolder(tmp_path)
-    tasks = [
-        EvaluationTask(song, (Killed("fragile"),), ("native",), 1.0, folder)
-        for song in find_test_songs(songs)
-    ]
+def tell_threads(_: Signals, _title: str) -> Stems:
+    raise HtmdsepError(f"{thread_count()} threads, {torch.get_num_threads()} of PyTorch")
+
+
+def test_a_crash_is_reported_and_the_other_songs_go_on_sharing_the_cores(
+    songs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "6")
+    folder, fragile = ResultsFolder(tmp_path), System("fragile", "", end_in_song_two)
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native", jobs=2)
+    systems = fragile, System("counting", "", tell_threads)
+    tasks = [EvaluationTask(song, systems, options) for song in find_test_songs(songs)]
     assert dict(run_tasks(tasks, at_once=2)) == {
-        "one": (),
+        "one": ("counting: 3 threads, 3 of PyTorch",),
         "two": ("its process ended with signal 9",),
     }
     assert folder.has("fragile", "one") and not folder.has("fragile", "two")
@@ -59,8 +63,9 @@ def test_a_crash_is_reported_and_the_other_songs_go_on(songs: Path, tmp_path: Pa
 def test_one_system_that_fails_leaves_the_others(songs: Path, tmp_path: Path) -> None:
     folder = ResultsFolder(tmp_path)
     (song, _) = find_test_songs(songs)
-    systems = (FolderSystem("missing", tmp_path), MixtureSystem())
-    failures = evaluate_song(EvaluationTask(song, systems, ("native",), 1.0, folder))
+    systems = (folder_system(f"missing={tmp_path}"), BOUNDS[0])
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native")
+    failures = evaluate_song(EvaluationTask(song, systems, options))
     assert len(failures) == 1 and failures[0].startswith("missing: ")
     assert folder.has("mixture", "one") and not folder.has("missing", "one")
 
@@ -153,14 +158,14 @@ def test_wrong_arguments_are_told_before_anything_is_scored(
 
 
 @pytest.mark.parametrize(
-    ("excerpt", "status", "message"),
+    ("excerpt", "message"),
     [
-        ("one@1", 1, "TITLE@START"),
-        ("one@1+2", 1, "pip install 'htmdsep[eval]' (pandas is missing)"),
+        ("one@1", "TITLE@START"),
+        ("one@1+2", "pip install 'htmdsep[eval]' (pandas is missing)"),
     ],
 )
 def test_extras_are_asked_for_once_the_arguments_are_right(
-    tmp_path: Path, excerpt: str, status: int, message: str
+    tmp_path: Path, excerpt: str, message: str
 ) -> None:
     script = (
         "import sys; sys.modules['pandas'] = None\n"
@@ -170,7 +175,7 @@ def test_extras_are_asked_for_once_the_arguments_are_right(
     done = subprocess.run(
         [sys.executable, "-c", script, *arguments], capture_output=True, text=True, check=False
     )
-    assert done.returncode == status and message in done.stderr
+    assert done.returncode == 1 and message in done.stderr
     assert len(done.stderr.splitlines()) == 1
 
 

@@ -39,7 +39,7 @@ def test_a_network_is_measured_as_the_command_line_runs_it(songs: Path, tiny_wei
     np.testing.assert_array_equal(found.vocals, expected.vocals)
     np.testing.assert_array_equal(found.accompaniment, expected.accompaniment)
     assert masked.label == f"tiny{MASKED}"
-    assert masked.fingerprint() != final.fingerprint()
+    assert masked.fingerprint != final.fingerprint
 
 
 def test_the_masked_estimate_is_the_networks_probe_point(songs: Path, tiny_weights: Path) -> None:

@@ -160,6 +160,20 @@ def same(estimator: BatchEstimator, segments: np.ndarray, notes: list[str]) -> b
     return np.array_equal(np.stack(found), segments)
 
 
+def test_fp32_is_not_rounded_on_gpus_and_the_process_keeps_its_settings() -> None:
+    allowed = []
+
+    class Watched(Scale):
+        def forward(self, mixture: Tensor) -> NetworkOutput:
+            allowed.append(torch.backends.cudnn.allow_tf32)
+            return super().forward(mixture)
+
+    before = torch.backends.cudnn.allow_tf32
+    Separator(cast(HTMDNet, Watched()), shifts=3).separate(np.ones(100_000), 44_100)
+    assert (allowed, torch.backends.cudnn.allow_tf32) == ([False] * len(allowed), before)
+    assert allowed and before
+
+
 def test_out_of_memory_retreats_to_smaller_batches() -> None:
     network = ShortOfMemory(3)
     estimator = BatchEstimator(cast(HTMDNet, network), "cpu", batch_size=16)

@@ -14,8 +14,9 @@ import torch
 from htmdsep.networks.build import initialise_like_keras
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.training.batches import Batch
 from htmdsep.training.losses import VARIANTS
-from htmdsep.training.processes import Batch, World, join_processes
+from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import PAPER
 from htmdsep.training.state import RunState, fresh_state, save_state
 from htmdsep.training.trainer import MaskingStage, TrainingRun, train

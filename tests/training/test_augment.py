@@ -144,10 +144,13 @@ def clicks(rows: int, channels: int = 1) -> Tensor:
     return signal
 
 
-def test_equalisers_stay_within_their_decibels_and_low_passes_keep_the_lows() -> None:
+def test_equalisers_stay_within_their_decibels_and_low_passes_keep_the_lows(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """Points of 4 dB and a tilt of 4 dB either way make 8 dB; only low-passed highs lose more."""
     for lowpassed in (0.0, 0.5):
-        placed = place(clicks(100), numbers(0), reverb=0.0, decibels=4.0, lowpassed=lowpassed)
+        monkeypatch.setattr("htmdsep.training.augment.rooms.LOWPASSED", lowpassed)
+        placed = place(clicks(100), numbers(0), reverb=0.0, decibels=4.0)
         gains = decibels(torch.fft.rfft(placed[:, 0]).abs())
         lows, highs = gains[:, : LENGTH // 9], gains[:, -LENGTH // 50 :]
         assert lows.abs().max() <= 8.5
@@ -179,12 +182,13 @@ def test_rooms_begin_with_the_direct_sound_and_decay(channels: int) -> None:
     assert ((echoes != 0).sum(dim=2) <= 4).all()  # those past the end are not heard
 
 
-def test_only_rows_with_rooms_are_reverberated() -> None:
+def test_only_rows_with_rooms_are_reverberated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("htmdsep.training.augment.rooms.LOWPASSED", 0.0)
     signal = clicks(60)
-    placed = place(signal, numbers(1), reverb=0.4, decibels=0.0, lowpassed=0.0)
+    placed = place(signal, numbers(1), reverb=0.4, decibels=0.0)
     dry = (placed - signal).abs().amax(dim=(1, 2)) < 1e-5
     assert 20 < dry.sum() < 45
-    nowhere = place(signal, numbers(1), reverb=0.0, decibels=0.0, lowpassed=0.0)
+    nowhere = place(signal, numbers(1), reverb=0.0, decibels=0.0)
     torch.testing.assert_close(nowhere, signal, atol=1e-5, rtol=0)
 
 

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
+from copy import deepcopy
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from htmdsep.networks.config import HTMDNetConfig
-from htmdsep.networks.htmdnet import PLAIN, HTMDNet
-from htmdsep.training.cpu_layers import CPU_LAYERS, Decoder, Depthwise, Encoder
+from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.training.cpu_layers import Decoder, Depthwise, Encoder, Pointwise, use_cpu_layers
 from tests.training.conftest import TINY
 
 
@@ -27,12 +30,12 @@ def compiling(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -
 
 
 def twins(config: HTMDNetConfig) -> tuple[HTMDNet, HTMDNet, Tensor]:
-    """Return a network of each kind of layers from one seed, and mixtures (batch, 1, time)."""
-    networks = []
-    for layers in (PLAIN, CPU_LAYERS):
-        torch.manual_seed(0)
-        networks.append(HTMDNet(config, layers))
-    return networks[0], networks[1], torch.randn(2, 1, 4096)
+    """Return a network, its like with the fast layers, and mixtures (batch, 1, time)."""
+    torch.manual_seed(0)
+    plain = HTMDNet(config)
+    fast = deepcopy(plain)
+    use_cpu_layers(fast)
+    return plain, fast, torch.randn(2, 1, 4096)
 
 
 def rms(values: Tensor) -> float:
@@ -88,9 +91,24 @@ def test_encoders_and_decoders_change_nothing(kernel: int, stride: int) -> None:
         torch.testing.assert_close(one.grad, other.grad, atol=1e-4, rtol=1e-4)
 
 
-def test_weights_are_drawn_and_named_alike() -> None:
+def test_weights_stay_and_are_named_alike() -> None:
     plain, fast, _ = twins(TINY)
     drawn, others = plain.state_dict(), fast.state_dict()
     assert list(drawn) == list(others)
     assert all(torch.equal(drawn[name], others[name]) for name in drawn)
-    assert {type(module) for module in fast.modules()} >= set(CPU_LAYERS)
+
+
+def test_all_layers_of_the_masking_network_change_and_no_others() -> None:
+    plain, fast, _ = twins(TINY)
+    assert fast.denoising is not None and plain.denoising is not None
+    forms = {type(layer) for layer in fast.masking.modules()}
+    assert forms >= {Pointwise, Depthwise, Encoder, Decoder}
+    assert not forms & {nn.Conv1d, nn.ConvTranspose1d}
+    kinds = [[type(layer) for layer in one.modules()] for one in (fast.denoising, plain.denoising)]
+    assert kinds[0] == kinds[1]
+
+
+@pytest.mark.parametrize("changes", [{"block_channels": 1}, {"block_kernel": 1}])
+def test_layers_of_odd_shapes_get_the_form_that_computes_the_same(changes: dict[str, int]) -> None:
+    plain, fast, mixture = twins(replace(TINY, **changes))  # type: ignore[arg-type]
+    torch.testing.assert_close(fast(mixture), plain(mixture))

@@ -14,9 +14,9 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import build_network, initialise_like_keras
 from htmdsep.networks.config import NetworkConfig
+from htmdsep.training.batches import Batch
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import RATIO, VARIANTS
-from htmdsep.training.processes import Batch
 from htmdsep.training.recipe import OURS, Recipe
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import (

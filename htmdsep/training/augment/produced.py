@@ -11,6 +11,7 @@ from htmdsep.training.augment.rooms import EQUALISER_SECONDS, transform_size
 from htmdsep.training.augment.stereo import delayed
 from htmdsep.training.augment.timbre import signal_of, spectra
 
+Range = tuple[float, float]  # uniform
 COMPRESSOR_SECONDS, LIMITER_SECONDS = 0.03, 0.003  # over which levels are measured
 COMPRESSOR_THRESHOLD, LIMITER_THRESHOLD = (-10.0, 0.0), (3.0, 8.0)  # dB over the voice's RMS
 COMPRESSOR_RATIO, LIMITER_RATIO = (2.0, 8.0), (30.0, 30.0)
@@ -44,22 +45,17 @@ def produce(vocals: Tensor, raw: np.ndarray, draw: Draw) -> Tensor:
 
 def compress(voice: Tensor, draw: Draw) -> Tensor:
     """Reduce the level of what is loud for longer than a few pitch periods."""
-    threshold, ratio = (
-        draw.uniform(r, len(voice)) for r in (COMPRESSOR_THRESHOLD, COMPRESSOR_RATIO)
-    )
-    return _reduce(voice, COMPRESSOR_SECONDS, threshold, ratio, draw)
+    return _reduce(voice, COMPRESSOR_SECONDS, COMPRESSOR_THRESHOLD, COMPRESSOR_RATIO, draw)
 
 
 def limit(voice: Tensor, draw: Draw) -> Tensor:
     """Hold peaks down."""
-    threshold, ratio = (draw.uniform(r, len(voice)) for r in (LIMITER_THRESHOLD, LIMITER_RATIO))
-    return _reduce(voice, LIMITER_SECONDS, threshold, ratio, draw)
+    return _reduce(voice, LIMITER_SECONDS, LIMITER_THRESHOLD, LIMITER_RATIO, draw)
 
 
-def _reduce(
-    voice: Tensor, seconds: float, threshold: np.ndarray, ratio: np.ndarray, draw: Draw
-) -> Tensor:
-    """Lower each instant's level over a threshold in dB above the RMS by a ratio, (rows, 1, 1)."""
+def _reduce(voice: Tensor, seconds: float, thresholds: Range, ratios: Range, draw: Draw) -> Tensor:
+    """Lower each instant's level over a threshold in dB above the RMS by a ratio."""
+    threshold, ratio = (draw.uniform(limits, len(voice)) for limits in (thresholds, ratios))
     step, length = max(1, int(seconds * draw.sample_rate)), voice.shape[2]
     power = torch.nn.functional.pad(voice.square().mean(dim=1, keepdim=True), (0, step))
     power = torch.nn.functional.avg_pool1d(power, 2 * step + 1, step, step)

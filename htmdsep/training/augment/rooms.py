@@ -28,9 +28,7 @@ CUTOFF_WIDTH = 100  # Hz; the gain falls from 90 to 10 % over 440 Hz
 EQUALISER_SECONDS = 0.2
 
 
-def place(
-    signal: Tensor, draw: Draw, *, reverb: float, decibels: float, lowpassed: float = LOWPASSED
-) -> Tensor:
+def place(signal: Tensor, draw: Draw, *, reverb: float, decibels: float) -> Tensor:
     """Put a share of (rows, channels, time) into rooms, all through an equaliser; tails are cut.
 
     Its points lie within `decibels`, its tilt within twice as many; some rows pass a low-pass.
@@ -42,7 +40,7 @@ def place(
     tail = min(length, int(seconds * draw.sample_rate)) if len(placed) else 0
     size = transform_size(length + tail + int(EQUALISER_SECONDS * draw.sample_rate))
     spectrum = torch.fft.rfft(signal, size)
-    spectrum *= _draw_curves(draw, signal, spectrum.shape[2], decibels, lowpassed)
+    spectrum *= _draw_curves(draw, signal, spectrum.shape[2], decibels)
     if len(placed):
         rows = draw.on(placed, signal)
         responses = room_responses(draw, signal[rows, :, :tail], wanted[placed], plates)
@@ -91,13 +89,13 @@ def transform_size(least: int) -> int:
     return next(step * power for step in (8, 9, 10, 12, 15, 16) if step * power >= least)
 
 
-def _draw_curves(draw: Draw, like: Tensor, bins: int, decibels: float, lowpassed: float) -> Tensor:
+def _draw_curves(draw: Draw, like: Tensor, bins: int, decibels: float) -> Tensor:
     """Draw the gains (rows, 1, bins) of equalisers and low-passes over a linear frequency axis."""
     rows, highest = len(like), draw.sample_rate / 2
     points = draw.rng.uniform(-decibels, decibels, (rows, POINTS))
     points += draw.rng.uniform(-decibels, decibels, (rows, 1)) * np.linspace(-1, 1, POINTS)
     cutoffs = np.exp(draw.uniform((np.log(LOWEST_CUTOFF), np.log(highest)), rows))
-    cutoffs = np.where(draw.rng.random((rows, 1, 1)) < lowpassed, cutoffs, 2 * highest)
+    cutoffs = np.where(draw.rng.random((rows, 1, 1)) < LOWPASSED, cutoffs, 2 * highest)
     hertz = torch.linspace(0, highest, bins, device=like.device)
     lowpasses = torch.sigmoid((draw.on(cutoffs, like) - hertz) / CUTOFF_WIDTH)
     return equaliser_curves(draw.on(points, like), bins)[:, None] * lowpasses

@@ -1,0 +1,53 @@
+"""A stream through what estimates segments: mirrored ends, levels, overlaps that fade."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from htmdsep.dsp.edges import CONTEXT_SECONDS, with_mirrored_edges, without_edges
+from htmdsep.dsp.levels import with_gains
+from htmdsep.dsp.overlap_add import Segment, cut_segments, overlap_add
+
+
+@dataclass(frozen=True)
+class StreamEstimator:
+    """What estimates segments, and the segments it works in.
+
+    It maps them, (segment_length, channels) and perhaps taken ahead, to as many channels or a
+    multiple, and to others that have no level, or None.
+    """
+
+    estimates: Callable[[Iterator[np.ndarray]], Iterable[tuple[np.ndarray, np.ndarray | None]]]
+    sample_rate: int  # Hz
+    segment_length: int  # samples
+    hop_length: int  # samples
+    network_channels: int = 1  # that are heard together
+    input_level: float | None = None  # dBFS RMS that segments are brought to
+
+    def estimate(self, blocks: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
+        """Map a stream (frames, channels) to its estimates, those without a level behind."""
+        context_length = round(CONTEXT_SECONDS * self.sample_rate)
+        edged = with_mirrored_edges(blocks, context_length)
+        cut = cut_segments(edged, self.segment_length, self.hop_length)
+        # Places and gains of the segments that are being estimated
+        taken: deque[tuple[int, int, np.ndarray]] = deque()
+
+        def levelled() -> Iterator[np.ndarray]:
+            for segment, gain in with_gains(cut, self.input_level, self.network_channels):
+                taken.append((segment.advance, segment.valid, gain))
+                yield segment.samples * gain
+
+        def estimated() -> Iterator[Segment]:
+            for estimate, others in self.estimates(levelled()):
+                advance, valid, gain = taken.popleft()
+                found = estimate / np.tile(gain, estimate.shape[1] // len(gain))
+                if others is not None:
+                    found = np.concatenate([found, others], axis=1)
+                yield Segment(found, advance, valid)
+
+        joined = overlap_add(estimated(), self.segment_length, self.hop_length)
+        return without_edges(joined, context_length)
