@@ -11,16 +11,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from tqdm import tqdm
 
 from htmdsep.batch.run import BatchProgress
 from htmdsep.batch.song import Outcome, error_line
 from htmdsep.console import end_if_asked, peak_rss_bytes
 from htmdsep.errors import PlanError
 from htmdsep.separation.report import FileReport, Progress
+
+if TYPE_CHECKING:
+    from tqdm import tqdm  # late otherwise: 20 ms, for which scripts need not wait
 
 SONG_BAR = "{desc} {percentage:3.0f}%|{bar}| {n:.0f}/{total:.0f} s [{elapsed}<{remaining}]"
 SONG_BAR_OPEN = "{desc} {n:.0f} s [{elapsed}]"  # where the length is unknown
@@ -54,6 +56,8 @@ class Bars(BatchProgress):
         if self._alone and songs != 1:
             raise PlanError(f"standard output takes the stem of one input, not of {songs}")
         if self._shown and songs > 1:
+            from tqdm import tqdm
+
             self._songs = tqdm(total=songs, desc="files", unit="file", file=sys.stderr, leave=False)
 
     @contextmanager
@@ -85,9 +89,12 @@ class Bars(BatchProgress):
 
 @contextmanager
 def _bar(label: str, *, shown: bool) -> Iterator[Progress]:
-    with tqdm(
-        desc=label, bar_format=SONG_BAR_OPEN, disable=not shown, file=sys.stderr, leave=False
-    ) as bar:
+    if not shown:
+        yield lambda _, __: None
+        return
+    from tqdm import tqdm
+
+    with tqdm(desc=label, bar_format=SONG_BAR_OPEN, file=sys.stderr, leave=False) as bar:
 
         def show(seconds: float, total_seconds: float | None) -> None:
             if total_seconds is not None:
@@ -147,9 +154,14 @@ def print_line(line: str) -> None:
 
     Where it cannot be written, as into a log on a full disk, nothing more is: no song ends by that.
     """
-    shown = (c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)
     try:
-        tqdm.write("".join(shown), file=sys.stderr)
+        if "tqdm" in sys.modules:  # there may be bars, which are to stay below
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)
+        else:
+            print(text, file=sys.stderr)
         sys.stderr.flush()
     except OSError:
         sys.stderr = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)

@@ -78,10 +78,12 @@ class Noting:
             yield Estimate(segment)
 
 
-def test_notes_belong_to_their_song(tmp_path: Path, tiny_weights: Path) -> None:
+def test_notes_belong_to_their_song(
+    tmp_path: Path, tiny_weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     music = write_songs(tmp_path / "music", 2)
     separator = Separator(tiny_weights)
-    object.__setattr__(separator._network, "estimator", Noting())
+    monkeypatch.setattr(separator, "_estimator", Noting())
     jobs = [
         Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"})
         for n in range(2)
