@@ -8,6 +8,7 @@ from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from traceback import clear_frames
 from typing import Any, Protocol
 
 import torch
@@ -20,6 +21,7 @@ from htmdsep.console import ENDING_SIGNALS
 from htmdsep.training.batches import Batch, RandomMixes
 
 QUEUED = 6  # batches ahead, a worker
+LOST_WORKER = "DataLoader worker (pid"  # what PyTorch's words for it have in common
 MIXED_BY_WORKERS = ("cpu", "mps")  # the second has no float64, which positions in time need
 PATIENCE = timedelta(hours=12)  # with the main process, which decodes and validates alone
 
@@ -78,7 +80,8 @@ def load(
     """Yield batches `first` to `last` - 1 in order, on a device; 0 workers: all in this process.
 
     For a network on a CPU workers mix, too; for one on a GPU they read. Each tensor from a worker
-    holds a file open until it is gone, of which a process may have about a thousand.
+    holds a file open until it is gone, of which a process may have about a thousand. Raises
+    RuntimeError, with LOST_WORKER in it, where a worker is lost.
     """
     by_workers = device.type in MIXED_BY_WORKERS
     staged = batches if not by_workers and isinstance(batches, RandomMixes) else None
@@ -92,12 +95,19 @@ def load(
         worker_init_fn=_begin_worker,
         pin_memory=device.type == "cuda",
     )
-    for step, made in enumerate(loader, first):
-        if staged:
-            yield staged.mix(step, made, device)
-        else:
-            mixture, vocals = (part.to(device, non_blocking=True) for part in made)
-            yield mixture, vocals
+    try:
+        for step, made in enumerate(loader, first):
+            if staged:
+                yield staged.mix(step, made, device)
+            else:
+                mixture, vocals = (part.to(device, non_blocking=True) for part in made)
+                yield mixture, vocals
+    except (ConnectionError, EOFError) as error:  # it was to hand over a batch
+        raise RuntimeError(f"{LOST_WORKER}) hung up") from error
+    except Exception as error:
+        # Or its frames would keep the workers, which no signal ends, and the process would wait
+        clear_frames(error.__traceback__)
+        raise
 
 
 def _begin_worker(_worker: int) -> None:

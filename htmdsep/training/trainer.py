@@ -24,7 +24,7 @@ from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import HTMDNet, MaskingNetwork, NetworkOutput
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import Losses, supervise
-from htmdsep.training.processes import Batches, World, load
+from htmdsep.training.processes import LOST_WORKER, Batches, World, load
 from htmdsep.training.recipe import Recipe
 from htmdsep.training.state import RunState, save_state
 from htmdsep.training.validation import score_estimates, separate_windows
@@ -85,10 +85,10 @@ def train(run: TrainingRun) -> int | None:
         try:
             _take_steps(run, began, stop)
         except RuntimeError as error:
-            if "DataLoader worker" not in str(error):
+            if LOST_WORKER not in str(error):
                 raise
             if world.is_main:
-                save_state(run.folder / LAST, state)
+                _save_beside_news(run.folder / LAST, state)
             raise HtmdsepError(
                 f"a process that prepares batches was lost at step {state.step}, perhaps for want "
                 "of memory; go on with --resume, and with fewer --workers where it happens again"
@@ -100,6 +100,16 @@ def train(run: TrainingRun) -> int | None:
             else:
                 save_state(run.folder / LAST, state)
         return stop.signal
+
+
+def _save_beside_news(path: Path, state: RunState) -> None:
+    """Save a state; PyTorch tells of a lost worker once, wherever Python is: perhaps here."""
+    try:
+        save_state(path, state)
+    except RuntimeError as error:
+        if LOST_WORKER not in str(error):
+            raise
+        save_state(path, state)
 
 
 def _take_steps(run: TrainingRun, began: float, stop: Stop) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import gc
+import multiprocessing
 import os
 import signal
 from collections.abc import Iterator, Sequence
@@ -17,8 +18,9 @@ from htmdsep.networks.config import NetworkConfig
 from htmdsep.training.batches import Batch
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import RATIO, VARIANTS
+from htmdsep.training.processes import LOST_WORKER
 from htmdsep.training.recipe import OURS, Recipe
-from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
+from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore, save_state
 from htmdsep.training.trainer import (
     BEST_LOSS,
     BEST_SDR,
@@ -264,6 +266,39 @@ def test_a_lost_worker_leaves_a_checkpoint(tmp_path: Path, state: RunState) -> N
     with pytest.raises(HtmdsepError, match=r"was lost at step .*--resume"):
         go(state, tmp_path, Tones(end_at=9, by=signal.SIGKILL), recipe)  # the worker kills itself
     assert read_checkpoint(tmp_path / LAST)["step"] == state.step > 0
+
+
+@pytest.mark.parametrize("news", [ConnectionResetError(104, "reset by peer"), EOFError()])
+def test_a_worker_that_hangs_up_leaves_a_checkpoint(
+    tmp_path: Path, state: RunState, monkeypatch: pytest.MonkeyPatch, news: Exception
+) -> None:
+    """Where it is lost before its batch was handed over; and PyTorch tells once more, later."""
+    pending = [RuntimeError(f"{LOST_WORKER} 7) is killed by signal: Killed")]
+
+    def one_batch(*_: object, **__: object) -> Iterator[Batch]:
+        yield Tones().batch(0)
+        raise news
+
+    def save(path: Path, state: RunState) -> None:
+        if pending:
+            raise pending.pop()
+        save_state(path, state)
+
+    monkeypatch.setattr("htmdsep.training.processes.DataLoader", one_batch)
+    monkeypatch.setattr("htmdsep.training.trainer.save_state", save)
+    with pytest.raises(HtmdsepError, match=r"was lost at step 1, "):
+        go(state, tmp_path, Tones(), replace(RECIPE, workers=1, steps=100))
+    assert read_checkpoint(tmp_path / LAST)["step"] == 1
+
+
+def test_an_error_in_a_worker_is_no_lost_worker(tmp_path: Path, state: RunState) -> None:
+    class Failing(Tones):
+        def batch(self, step: int) -> Batch:
+            raise RuntimeError(f"of its own at {step}")
+
+    with pytest.raises(RuntimeError, match="of its own at 0"):
+        go(state, tmp_path, Failing(), replace(RECIPE, workers=1, steps=100))
+    assert not multiprocessing.active_children()
 
 
 def test_a_worker_outlives_a_signal_to_the_whole_group(tmp_path: Path, state: RunState) -> None:
