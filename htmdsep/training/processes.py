@@ -102,11 +102,11 @@ def load(
             else:
                 mixture, vocals = (part.to(device, non_blocking=True) for part in made)
                 yield mixture, vocals
-    except (ConnectionError, EOFError) as error:  # it was to hand over a batch
-        raise RuntimeError(f"{LOST_WORKER}) hung up") from error
     except Exception as error:
         # Or its frames would keep the workers, which no signal ends, and the process would wait
         clear_frames(error.__traceback__)
+        if isinstance(error, (ConnectionError, EOFError)):  # one was to hand over a batch
+            raise RuntimeError(f"{LOST_WORKER}) hung up") from error
         raise
 
 
