@@ -1,4 +1,4 @@
-"""Work through the tasks on a Ray cluster, or on this machine's cores with a Ray of our own."""
+"""Work through the jobs on a Ray cluster, or on this machine's cores with a Ray of our own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Separate many songs: plan, decide, work through the tasks on this machine or a cluster."""
+"""Separate many songs: plan, decide, work through the jobs on this machine or a cluster."""
 
 from __future__ import annotations
 
