@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from functools import partial
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
@@ -20,19 +19,13 @@ def ignore(_: str) -> None:
 
 
 class Estimate(NamedTuple):
-    """Vocals, and what share of the mixture above the network's band is theirs, both float32.
+    """A segment's vocals, and what share of the mixture above the network's band is theirs.
 
-    Of a segment they are (time, channels); of a network's inputs (inputs, network_channels, time).
-    The second is None where the network does not tell.
+    Both are (time, channels) float32; the second is None where the network does not tell.
     """
 
     vocals: np.ndarray
     high_gain: np.ndarray | None = None
-
-    def map(self, change: Callable[[np.ndarray], np.ndarray]) -> Estimate:
-        """Return both as a function changes them."""
-        gain = self.high_gain
-        return Estimate(change(self.vocals), None if gain is None else change(gain))
 
 
 class Estimator(Protocol):
@@ -70,31 +63,18 @@ def network_inputs(segment: np.ndarray, network_channels: int) -> np.ndarray:
     return np.ascontiguousarray(rows).reshape(-1, network_channels, segment.shape[0])
 
 
-def joined(outputs: Sequence[Estimate]) -> Estimate:
-    """Join what a network made of parts of its inputs; one part is all as it is."""
-    if len(outputs) == 1:
-        return outputs[0]
-    gains = [one.high_gain for one in outputs if one.high_gain is not None]
-    vocals = np.concatenate([one.vocals for one in outputs])
-    return Estimate(vocals, np.concatenate(gains) if gains else None)
+def as_estimate(outputs: np.ndarray, channels: int, device: object = "cpu") -> Estimate:
+    """Return what a network made of a segment's inputs as its estimate, of so many channels.
 
-
-def as_estimate(outputs: Estimate, channels: int, device: object = "cpu") -> Estimate:
-    """Return what a network made of its inputs as the estimate of a segment of so many channels.
-
-    A channel that was put in twice gets the mean. Raises HtmdsepError for vocals that are not
-    finite.
+    Outputs are (fields of Estimate, inputs, network_channels, time). A channel that was put in
+    twice gets the mean. Raises HtmdsepError for outputs that are not finite.
     """
-    if not np.isfinite(outputs.vocals).all():
+    if not np.isfinite(outputs).all():
         raise HtmdsepError(
             f"the network's output on {device} is not finite; use --device cpu, or other weights"
         )
-    return outputs.map(partial(_channels_of, channels=channels))
-
-
-def _channels_of(found: np.ndarray, channels: int) -> np.ndarray:
-    rows = found.reshape(-1, found.shape[-1])
-    if len(rows) > channels:
-        last = rows[channels - 1 :].mean(axis=0, keepdims=True)
-        rows = np.concatenate([rows[: channels - 1], last])
-    return rows.T
+    rows = outputs.reshape(len(outputs), -1, outputs.shape[-1])
+    if rows.shape[1] > channels:
+        last = rows[:, channels - 1 :].mean(axis=1, keepdims=True)
+        rows = np.concatenate([rows[:, : channels - 1], last], axis=1)
+    return Estimate(*rows.transpose(0, 2, 1))

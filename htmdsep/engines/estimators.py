@@ -17,7 +17,6 @@ from htmdsep.engines.estimates import (
     Note,
     as_estimate,
     ignore,
-    joined,
     network_inputs,
     submit,
 )
@@ -82,7 +81,7 @@ def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -
         graph = OnnxGraph(content, located.path, sha256)
     if isinstance(config, SpectralConfig):
         return spectral_run(graph, config)
-    return lambda inputs: Estimate(graph(inputs))
+    return lambda inputs: graph(inputs)[None]
 
 
 class GraphEstimator:
@@ -107,7 +106,7 @@ class GraphEstimator:
     ) -> Iterator[Estimate]:
         # The pool goes with the stream: a process that forks in between has none of its threads
         pool = ThreadPoolExecutor(self._threads, thread_name_prefix="htmdsep")
-        pending: deque[tuple[int, list[Future[Estimate]]]] = deque()
+        pending: deque[tuple[int, list[Future[np.ndarray]]]] = deque()
         try:
             for segment in segments:
                 inputs = network_inputs(segment, self._input_channels)
@@ -122,5 +121,6 @@ class GraphEstimator:
             pool.shutdown(cancel_futures=True)
 
 
-def _gathered(channels: int, futures: list[Future[Estimate]]) -> Estimate:
-    return as_estimate(joined([future.result() for future in futures]), channels)
+def _gathered(channels: int, futures: list[Future[np.ndarray]]) -> Estimate:
+    outputs = np.concatenate([future.result() for future in futures], axis=1)
+    return as_estimate(outputs, channels)

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import numpy as np
 
 from htmdsep.dsp.spectra import istft, stft
-from htmdsep.engines.estimates import Estimate
 from htmdsep.networks.config import SpectralConfig
 
 Graph = Callable[[np.ndarray], np.ndarray]  # a batch to one of the same shape
-Run = Callable[[np.ndarray], Estimate]  # of mixtures (inputs, network_channels, time)
+# Mixtures (inputs, network_channels, time) to (fields of Estimate, inputs, network_channels, time)
+Run = Callable[[np.ndarray], np.ndarray]
 
 
 def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
@@ -19,7 +19,7 @@ def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
     transform = (config.window_length, config.hop_length)
     first, last = config.high_band_bins
 
-    def run(mixture: np.ndarray) -> Estimate:
+    def run(mixture: np.ndarray) -> np.ndarray:
         # Channel by channel, which takes half the memory
         spectra = [stft(channel, *transform) for channel in mixture[0]]  # (frames + 1, all bins)
         magnitudes = np.stack([np.abs(one[:-1, : config.bins]) for one in spectra])[None]
@@ -29,7 +29,7 @@ def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
             istft(_masked(one, mask), *transform) for one, mask in zip(spectra, masks, strict=True)
         ]
         gains = masks[..., first:last].mean(axis=-1)  # (channels, frames)
-        return Estimate(np.stack(vocals)[None], _between_frames(gains, config.hop_length)[None])
+        return np.stack([vocals, _between_frames(gains, config.hop_length)])[:, None]
 
     return run
 

@@ -9,22 +9,13 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import islice
-from operator import itemgetter
 
 import numpy as np
 import torch
 from torch import Tensor
 from torch.backends import cudnn
 
-from htmdsep.engines.estimates import (
-    Estimate,
-    Note,
-    as_estimate,
-    ignore,
-    joined,
-    network_inputs,
-    submit,
-)
+from htmdsep.engines.estimates import Estimate, Note, as_estimate, ignore, network_inputs, submit
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
@@ -78,14 +69,12 @@ class BatchEstimator:
         ]
         size = len(inputs[0])
         outputs = self._outputs(torch.from_numpy(np.concatenate(inputs)), size, note)
-        places = (slice(first, first + size) for first in range(0, len(outputs.vocals), size))
-        return [
-            as_estimate(outputs.map(itemgetter(place)), channels, self.device) for place in places
-        ]
+        parts = np.split(outputs, len(segments), axis=1)
+        return [as_estimate(part, channels, self.device) for part in parts]
 
-    def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> Estimate:
+    def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> np.ndarray:
         """Run the network on (inputs, network_channels, time), in parts that fit the memory."""
-        parts: list[Estimate] = []
+        parts: list[np.ndarray] = []
         done, most = 0, min(self.batch_size * inputs_a_segment, self._most_rows)
         while done < len(rows):
             part = rows[done : done + most]
@@ -99,18 +88,15 @@ class BatchEstimator:
                         f"{self.device}; use a shorter --segment or --device cpu"
                     ) from error
                 most = self._retreat(len(part), inputs_a_segment, note)
-        return joined(parts)
+        return np.concatenate(parts, axis=1)
 
-    def _run(self, rows: Tensor) -> Estimate:
+    def _run(self, rows: Tensor) -> np.ndarray:
         if self.device.type == "cuda":
             rows = rows.pin_memory()
         with self._autocast, _whole_fp32():
             output: NetworkOutput = self.network(rows.to(self.device, non_blocking=True))
-        gain = output.high_gain
-        return Estimate(
-            output.estimate.float().cpu().numpy(),
-            None if gain is None else gain.float().cpu().numpy(),
-        )
+        found = (output.estimate, output.high_gain)
+        return torch.stack([one.float() for one in found if one is not None]).cpu().numpy()
 
     def _retreat(self, failed_rows: int, inputs_a_segment: int, note: Note) -> int:
         """Halve the rows that failed, for good, and say so; return their number."""

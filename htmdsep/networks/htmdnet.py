@@ -221,9 +221,10 @@ class HTMDNet(nn.Module):
         self.denoising = DenoisingNetwork(config) if config.denoiser_levels else None
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
-        masked, high_gain = self.masking(mixture), None
         if isinstance(self.masking, SpectralMasking):
-            masked, high_gain = masked
+            masked, high_gain = self.masking(mixture)
+        else:
+            masked, high_gain = self.masking(mixture), None
         if self.denoising is None:
             return NetworkOutput(masked, None, high_gain)
         rows = masked.reshape(-1, 1, masked.shape[-1])  # every channel is denoised by itself

@@ -6,8 +6,6 @@ Its form is that of Spleeter's U-Nets (R. Hennequin, A. Khlif, F. Voituret, M. M
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -17,13 +15,6 @@ from htmdsep.networks.config import SpectralConfig
 KERNEL, STRIDE = 5, 2
 MOST_IN_PHASES = 64  # channels
 PRESENCE_SECONDS = 0.5  # over which it is told whether anybody sings
-
-
-class Masked(NamedTuple):
-    """The masked estimate, and how much of the mixture above its band is in it."""
-
-    estimate: Tensor  # (batch, channels, time)
-    high_gain: Tensor  # (batch, channels, time), 0 to 1
 
 
 class Halving(nn.Conv2d):
@@ -69,7 +60,10 @@ class Doubling(nn.ConvTranspose2d):
 
 
 class SpectralMasking(nn.Module):
-    """Map mixtures (batch, channels, time) to the masked estimate of the vocals."""
+    """Map mixtures to the masked estimate of the vocals, and to its share above the network's band.
+
+    The share is one of the mixture there, 0 to 1; all are (batch, channels, time).
+    """
 
     window: Tensor
 
@@ -95,7 +89,7 @@ class SpectralMasking(nn.Module):
         self.up_norm = nn.ModuleList(nn.BatchNorm2d(width, eps, momentum) for width in afters)
         self.mask = nn.Conv2d(1, config.input_channels, 4, dilation=2, padding=3)
 
-    def forward(self, mixture: Tensor) -> Masked:
+    def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
         batch, channels, time = mixture.shape
         rows = mixture.reshape(-1, time).float()
@@ -113,7 +107,7 @@ class SpectralMasking(nn.Module):
         first, last = config.high_band_bins
         gain = masks[:, None, :, first:last].mean(dim=3)  # (rows, 1, frames)
         gain = F.interpolate(gain, time + 1, mode="linear", align_corners=True)[..., :time]
-        return Masked(estimate.reshape(mixture.shape), gain.reshape(mixture.shape))
+        return estimate.reshape(mixture.shape), gain.reshape(mixture.shape)
 
     def masks(self, magnitudes: Tensor) -> Tensor:
         """Return masks in 0 to 1 for scaled magnitudes, both (batch, channels, frames, bins)."""
