@@ -83,6 +83,12 @@ def atomic_path(target: Path) -> Iterator[Path]:
         yield temporary
 
 
+def write_text(path: Path, text: str) -> None:
+    """Write a text file in one piece; names of files in it may be no text."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)
+
+
 def is_safe_name(name: str) -> bool:
     """Tell whether every usual disk takes a name, or a part of one."""
     is_unsafe = UNSAFE_IN_NAMES.search(name) or DEVICE_NAME.fullmatch(name)

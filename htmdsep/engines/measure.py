@@ -14,16 +14,16 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from math import inf
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from htmdsep.engines.choice import processor_facts, thread_count
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path
+from htmdsep.files import write_text
 from htmdsep.networks.config import NetworkConfig, config_to_dict
 from htmdsep.options import RunOptions
 from htmdsep.weights.catalogue import WeightsFile, cache_folder
 
+CACHE = "engines"  # the part of the cache in which choices are kept
 FORM = 1  # of the cached files, and of what they follow from
 REFERENCE_SECONDS = 3_600.0  # of stereo; of less the start would decide, of more only the speed
 CLEARLY_FASTER = 0.95  # times as long; by less, a choice does not displace the one before it
@@ -62,17 +62,23 @@ def fastest(
     """
     if len(choices) == 1:
         return choices[0]
-    place = _place(choices, config)
-    if place is not None and (known := _read_choice(place, choices)):
-        return known
+    facts = _facts(choices, config)
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode("ascii")).hexdigest()
+    file_name = f"{digest[:32]}.json"
+    known = _read_choice(file_name)
+    for choice in choices:
+        if _name(choice) == known:
+            return choice
     timed = measure(choices)
     chosen = choices[0]
     for choice in choices[1:]:
         limit = CLEARLY_FASTER * _reference_seconds(chosen, config, timed)
         if _reference_seconds(choice, config, timed) < limit:
             chosen = choice
-    if place is not None and timed:
-        _write_choice(place, chosen, timed)
+    if timed:
+        found = {"choice": _name(chosen), "seconds_of_start_and_segment": timed}
+        with suppress(OSError, HtmdsepError):
+            write_text(cache_folder(CACHE) / file_name, json.dumps({**found, **facts}, indent=1))
     return chosen
 
 
@@ -109,10 +115,10 @@ def _name(choice: RunOptions) -> str:
     return f"{choice.engine} {choice.precision}"
 
 
-def _place(choices: Sequence[RunOptions], config: NetworkConfig) -> Path | None:
-    """Return the file in the cache for all that a choice follows from; None without a cache."""
+def _facts(choices: Sequence[RunOptions], config: NetworkConfig) -> dict[str, Any]:
+    """Return all that a choice follows from."""
     facts = {name: fact for name, fact in processor_facts().items() if name in FACTS}
-    key = {
+    return {
         "form": FORM,
         "processor": facts or platform.processor(),
         "runtimes": [_version(name) for name in RUNTIMES],
@@ -120,10 +126,6 @@ def _place(choices: Sequence[RunOptions], config: NetworkConfig) -> Path | None:
         "threads": choices[0].threads or thread_count(),
         "choices": [_name(choice) for choice in choices],
     }
-    digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode("ascii")).hexdigest()
-    with suppress(HtmdsepError):
-        return cache_folder("engines") / f"{digest[:32]}.json"
-    return None
 
 
 def _version(package: str) -> str:
@@ -134,25 +136,10 @@ def _version(package: str) -> str:
     return ""
 
 
-def _read_choice(place: Path, choices: Sequence[RunOptions]) -> RunOptions | None:
-    """Return the cached choice; None where there is none, or none of these."""
+def _read_choice(file_name: str) -> str | None:
+    """Return the name of the choice in a file of the cache; None where it holds none."""
     try:
-        found = json.loads(place.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
+        found = json.loads((cache_folder(CACHE) / file_name).read_text(encoding="utf-8"))
+    except (OSError, HtmdsepError, ValueError, RecursionError):
         return None
-    name = found.get("choice") if isinstance(found, dict) else None
-    return next((choice for choice in choices if _name(choice) == name), None)
-
-
-def _write_choice(place: Path, chosen: RunOptions, timed: Timed) -> None:
-    """Put a choice into the cache, with what it follows from for those who look."""
-    content = {
-        "choice": _name(chosen),
-        "seconds_of_start_and_segment": {
-            name: [round(value, 4) for value in seconds] for name, seconds in timed.items()
-        },
-        "processor": processor_facts().get("model name", ""),
-        "runtimes": {name: _version(name) for name in RUNTIMES},
-    }
-    with suppress(OSError, HtmdsepError), atomic_path(place) as temporary:
-        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return found.get("choice") if isinstance(found, dict) else None

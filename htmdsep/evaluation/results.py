@@ -22,7 +22,7 @@ from htmdsep import __version__
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, OF_VOICE, RATIOS
-from htmdsep.files import ANY_BYTES, atomic_path
+from htmdsep.files import ANY_BYTES, atomic_path, write_text
 from htmdsep.options import STEM_NAMES
 
 COLUMNS = ("song", "system", *GROUPS, *NUMBERS)
@@ -229,9 +229,3 @@ def _read_json(path: Path) -> dict[str, Any]:
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:
     """Write a document in one piece."""
     write_text(path, json.dumps(document, indent=1))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a text in one piece, in which names may be no text."""
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)

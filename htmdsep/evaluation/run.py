@@ -14,11 +14,12 @@ from htmdsep.engines.choice import pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation import pictures
 from htmdsep.evaluation.options import PICTURES, EvaluationOptions, Excerpt
-from htmdsep.evaluation.results import ResultsFolder, read_results, write_json, write_text
+from htmdsep.evaluation.results import ResultsFolder, read_results, write_json
 from htmdsep.evaluation.runtime import ROUNDS, measure_runtime, runtime_markdown
 from htmdsep.evaluation.systems import BOUNDS, System, folder_system, network_systems
 from htmdsep.evaluation.tables import SCORED, summary_document, summary_markdown
 from htmdsep.evaluation.workers import EvaluationTask, run_tasks
+from htmdsep.files import write_text
 from htmdsep.options import DEFAULT_WEIGHTS
 
 
