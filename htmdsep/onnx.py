@@ -31,11 +31,9 @@ def command(weights: str, out: Path) -> None:
     rate, the config, the licence and the provenance are in the file's metadata.
     """
     from htmdsep.weights.catalogue import find_weights
-    from htmdsep.weights.file import load_weights
 
     with exit_on_error("htmdsep-onnx"):
-        located = find_weights(weights)
-        network, info = load_weights(located.path, expected_sha256=located.sha256)
+        network, info = find_weights(weights).load()
         export_onnx(out, network, info)
     length, rate = info.config.segment_length, info.config.sample_rate
     click.echo(f"{out}: segments of {length} samples at {rate} Hz, any number at once", err=True)

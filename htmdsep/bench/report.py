@@ -22,7 +22,6 @@ from htmdsep.engines.estimators import settle
 from htmdsep.networks.build import Network
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import load_weights
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Findings:
 def run_benchmark(options: BenchOptions) -> Findings:
     """Measure what is asked for; raise HtmdsepError for unknown weights and commands that fail."""
     located = find_weights(options.weights or options.name)
-    network, _ = load_weights(located.path)
+    network, _ = located.load()
     settled = [settle(located, network.config, case) for case in options.cases()]
     cases = list(dict.fromkeys(settled))  # "auto" may stand for another
     trained = network.config.segment_length / network.config.sample_rate

@@ -41,9 +41,7 @@ def load_estimator(
     config = read_info(located.path).config
     options = settle(located, config, options)
     if options.engine == "torch":
-        from htmdsep.weights.file import load_weights
-
-        network, _ = load_weights(located.path, expected_sha256=located.sha256)
+        network, _ = located.load()
         return config, options, make_estimator(network, options)
     run = load_run(located, config, options)
     sizes = config.input_channels, options.batch_size, options.threads

@@ -23,7 +23,7 @@ from htmdsep.options import StemName
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import load_weights, read_info
+from htmdsep.weights.file import read_info
 
 MASKED = " (masked)"  # ends the label of a network's intermediate estimate
 # What other programs call the stems, in any case: Spleeter and museval, Demucs, others.
@@ -57,8 +57,7 @@ def run_network(weights: str, device: str, masked: bool, signals: Signals, _titl
 def _separator(weights: str, device: str, masked: bool) -> Separator:
     if not masked:
         return Separator(weights, device=device)
-    located = find_weights(weights)
-    network, _ = load_weights(located.path, expected_sha256=located.sha256)
+    network, _ = find_weights(weights).load()
     assert isinstance(network, HTMDNet)
     network.denoising = None  # so that the masked estimate is the final one
     return Separator(network, device=device)

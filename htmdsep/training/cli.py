@@ -28,7 +28,6 @@ from htmdsep.training.validation import (
     separate_windows,
 )
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import load_weights
 
 PATH = click.Path(path_type=Path)
 PROGRAM = "htmdsep-train"
@@ -134,8 +133,7 @@ def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimato
     """Return what is scored, and the network whose rate and channels it works in."""
     if weights in REFERENCES:
         return SpectralConfig(), REFERENCES[weights]
-    located = find_weights(weights)
-    network, info = load_weights(located.path, pick_device(device), located.sha256)
+    network, info = find_weights(weights).load(pick_device(device))
     return info.config, partial(separate_windows, network)
 
 

@@ -19,7 +19,7 @@ from htmdsep.networks.config import ConvTasNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
+from htmdsep.weights.file import WeightsInfo, save_weights
 from htmdsep.weights.graph import make_graph
 
 
@@ -73,7 +73,7 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
     located = [find_weights(one) for one in weights]
-    loaded = [load_weights(one.path, expected_sha256=one.sha256) for one in located]
+    loaded = [one.load() for one in located]
     network, info = loaded[0]
     for given, (_, other) in zip(weights, loaded, strict=True):
         if other.config != info.config:

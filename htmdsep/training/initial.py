@@ -12,7 +12,6 @@ from htmdsep.networks.build import Network, initialise_like_keras
 from htmdsep.networks.config import config_to_dict
 from htmdsep.networks.htmdnet import DenoisingNetwork, HTMDNet, MaskingNetwork
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import load_weights
 
 # Parts of the config that no part of the weights depends on
 FREE = {"segment_length", "input_level", "least_share"}
@@ -68,7 +67,7 @@ def pass_masked_estimate(network: DenoisingNetwork) -> None:
 def start_from(network: Network, weights: str) -> dict[str, Any]:
     """Give a network known weights, by name or file, and return where those come from."""
     located = find_weights(weights)
-    known, info = load_weights(located.path, expected_sha256=located.sha256)
+    known, info = located.load()
     wanted, found = config_to_dict(network.config), config_to_dict(info.config)
     odd = sorted(
         f"{name} {found.get(name)}, not {wanted.get(name)}"

@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path, sha256
+from htmdsep.files import atomic_path, sha256, write_text
 from htmdsep.options import DEFAULT_WEIGHTS
-from htmdsep.weights.file import WeightsInfo, check_hash, save_weights
+from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 
 if TYPE_CHECKING:
+    import torch
+
     from htmdsep.networks.build import Network
 
 CACHE_VARIABLE = "HTMDSEP_CACHE"  # of the environment: a folder to use in place of the user's
@@ -44,8 +46,18 @@ class WeightsFile:
     def check(self) -> str:
         """Return the file's SHA-256 as it is; raise HtmdsepError where it is not the recorded."""
         found = sha256(self.path)
-        check_hash(self.path, found, self.sha256)
+        if self.sha256 not in (None, found):
+            raise HtmdsepError(
+                f"{self.path} is damaged: its SHA-256 is {found}, expected {self.sha256}; "
+                "reinstall htmdsep or remove the file"
+            )
         return found
+
+    def load(self, device: str | torch.device = "cpu") -> tuple[Network, WeightsInfo]:
+        """Return the network of the file, if that is the recorded one; see `load_weights`."""
+        if self.sha256 is not None:
+            self.check()
+        return load_weights(self.path, device)
 
 
 @dataclass(frozen=True)
@@ -208,8 +220,7 @@ def _save(name: str, network: Network, licence: str, provenance: dict[str, Any])
 
 def record_hash(path: Path, digest: str) -> None:
     """Write a file's SHA-256 beside it, in the form that `sha256sum --check` reads."""
-    with atomic_path(_hash_path(path)) as temporary:
-        temporary.write_text(f"{digest}  {path.name}\n", encoding="utf-8")
+    write_text(_hash_path(path), f"{digest}  {path.name}\n")
 
 
 def recorded_hash(path: Path) -> str:

@@ -113,13 +113,11 @@ def _in_order(data: bytes) -> bytes:
     return len(text).to_bytes(8, "little") + text + data[end:]
 
 
-def load_weights(
-    path: Path, device: str | torch.device = "cpu", expected_sha256: str | None = None
-) -> tuple[Network, WeightsInfo]:
+def load_weights(path: Path, device: str | torch.device = "cpu") -> tuple[Network, WeightsInfo]:
     """Build the network a weights file describes, in float32 and in evaluation mode.
 
-    Raises HtmdsepError for a file that cannot be read or has another hash, and for tensors that do
-    not fit the config or are not finite.
+    Raises HtmdsepError for a file that cannot be read, and for tensors that do not fit the config
+    or are not finite.
     """
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -127,8 +125,6 @@ def load_weights(
     from htmdsep.networks.build import build_network
 
     info = read_info(path)
-    if expected_sha256 is not None:
-        check_hash(path, sha256(path), expected_sha256)
     try:
         state = {name: tensor.float() for name, tensor in load_file(path).items()}
     except (OSError, SafetensorError) as error:
@@ -150,12 +146,3 @@ def stored_tensors(network: nn.Module) -> dict[str, Tensor]:
     """Return a network's state less what only training needs."""
     state = network.state_dict()
     return {name: state[name] for name in state if not name.endswith("num_batches_tracked")}
-
-
-def check_hash(path: Path, found: str, expected: str | None) -> None:
-    """Raise HtmdsepError where a file has another SHA-256 than the expected one, if any."""
-    if expected is not None and found != expected:
-        raise HtmdsepError(
-            f"{path} is damaged: its SHA-256 is {found}, expected {expected}; "
-            "reinstall htmdsep or remove the file"
-        )

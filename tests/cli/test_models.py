@@ -15,7 +15,6 @@ from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.separation.selftest import RECORD, levels, synthesised_mixture
 from htmdsep.weights import catalogue
 from htmdsep.weights.catalogue import bundled_folder, find_weights
-from htmdsep.weights.file import load_weights
 from tests.weights.keras_files import SEGMENT_LENGTH, KerasFile
 
 
@@ -56,7 +55,7 @@ def test_imported_weights_are_known_by_name(keras_file: Path, cache: Path) -> No
     assert "is now --name mine" in result.stderr
     located = find_weights("mine")
     assert located.path == cache / "mine.safetensors"
-    network, info = load_weights(located.path, expected_sha256=located.sha256)
+    network, info = located.load()
     assert info.name == "mine" and network.config.activation == "linear"  # type: ignore[union-attr]
     listed = CliRunner().invoke(command, ["--list-models"]).stdout
     assert "mine" in listed
@@ -91,7 +90,7 @@ def test_published_weights_are_fetched_once_by_name(
         "htmdnet-mse-mae.safetensors",
         "htmdnet-mse-mae.safetensors.sha256",
     }
-    network, info = load_weights(located.path, expected_sha256=located.sha256)
+    network, info = located.load()
     assert info.licence == "none stated by the authors"
     assert info.provenance["git_blob"] == fetched.git_blob
     assert all(torch.isfinite(tensor).all() for tensor in network.state_dict().values())

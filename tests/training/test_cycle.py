@@ -26,6 +26,7 @@ from htmdsep.training.run import fit
 from htmdsep.training.state import RunState
 from htmdsep.training.trainer import BEST_SDR, LAST
 from htmdsep.training.validation import score_estimates, separate_windows
+from htmdsep.weights.catalogue import WeightsFile
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
 from tests.training.conftest import TINY, TINY_SPECTRAL
 
@@ -76,7 +77,7 @@ def test_stems_become_weights_that_separate(
     credits = [{"source": "synthesised", "licence": "CC0"}]
     digest = export_weights(run / BEST_SDR, path, "mine", "CC0-1.0", credits)
     assert digest == sha256(path)
-    network, info = load_weights(path, expected_sha256=digest)
+    network, info = WeightsFile("any", path, digest).load()
     assert info.provenance["data"] == credits
     assert info.provenance["audio_seconds"] > 60  # the best may be the first of two
     assert {"command", "commit", "steps", "minutes", "best"} <= info.provenance.keys()

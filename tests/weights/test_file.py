@@ -12,6 +12,7 @@ from htmdsep.files import sha256
 from htmdsep.networks.config import config_to_dict
 from htmdsep.networks.cost import parameter_count
 from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.weights.catalogue import WeightsFile
 from htmdsep.weights.file import (
     FORMAT,
     WeightsInfo,
@@ -35,7 +36,7 @@ def _metadata(**changes: str) -> dict[str, str]:
 
 
 def test_weights_survive_the_file(tiny_network: HTMDNet, tiny_weights: Path) -> None:
-    network, info = load_weights(tiny_weights, expected_sha256=sha256(tiny_weights))
+    network, info = WeightsFile("tiny", tiny_weights, sha256(tiny_weights)).load()
     assert info == WeightsInfo("tiny", TINY, "CC0", {"data": "none"})
     mixture = torch.randn(1, 1, 2048)
     found, expected = network(mixture), tiny_network(mixture)
@@ -63,7 +64,7 @@ def test_damaged_file_is_refused(tiny_weights: Path) -> None:
     data[-1] ^= 1
     tiny_weights.write_bytes(data)
     with pytest.raises(HtmdsepError, match=f"is damaged: its SHA-256 is .*expected {expected}"):
-        load_weights(tiny_weights, expected_sha256=expected)
+        WeightsFile("tiny", tiny_weights, expected).load()
 
 
 @pytest.mark.parametrize(
