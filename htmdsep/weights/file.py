@@ -47,20 +47,22 @@ def read_info(path: Path) -> WeightsInfo:
             name=metadata["name"],
             config=config_from_dict(json.loads(metadata["config"])),
             licence=metadata["licence"],
-            provenance=json.loads(metadata["provenance"]),
+            provenance=dict(json.loads(metadata["provenance"])),
         )
-    except (KeyError, ValueError, HtmdsepError) as error:
+    except (KeyError, TypeError, ValueError, RecursionError, HtmdsepError) as error:
         raise HtmdsepError(f"{path} has unusable metadata: {error}") from error
 
 
 def count_parameters(path: Path) -> int:
     """Return how many trainable values a weights file holds, without reading them."""
     _, header = read_header(path)
-    return sum(
-        prod(tensor["shape"])
-        for name, tensor in header.items()
-        if name != "__metadata__" and ".running_" not in name
-    )
+    tensors = [
+        header[name] for name in header if name != "__metadata__" and ".running_" not in name
+    ]
+    try:
+        return sum(prod(tensor["shape"]) for tensor in tensors)
+    except (KeyError, TypeError) as error:
+        raise HtmdsepError(f"cannot read the weights {path}: no shape of a tensor") from error
 
 
 def read_header(path: Path) -> tuple[int, dict[str, Any]]:
@@ -73,10 +75,10 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if length < path.stat().st_size else None
-        if not isinstance(header, dict):
+        if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
             raise ValueError("it is no safetensors file")
         return 8 + length, header
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         remedy = "; make weights of a checkpoint with htmdsep-train export"
         advice = remedy if path.suffix == ".pt" else ""
         raise HtmdsepError(f"cannot read the weights {path}: {error}{advice}") from error

@@ -138,7 +138,9 @@ def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
             kept.append(tensor)  # a shape or a constant
             continue
         place = tensors[tensor.name]
-        kind = getattr(onnx.TensorProto, _TYPES[place["dtype"]])
+        if (stored_type := place["dtype"]) not in _TYPES:
+            raise HtmdsepError(f"numbers of {weights} are {stored_type}: use --engine torch")
+        kind = getattr(onnx.TensorProto, _TYPES[stored_type])
         is_float = kind == onnx.TensorProto.FLOAT
         name = tensor.name if is_float else f"{tensor.name}:stored"
         stored = onnx.TensorProto(name=name, data_type=kind, dims=tensor.dims)

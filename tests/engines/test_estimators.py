@@ -125,6 +125,13 @@ def test_graphs_are_small_and_take_numbers_of_half_precision(
     assert agreement_db(expected, found) >= AGREEMENT_DB
 
 
+def test_numbers_that_no_graph_takes_run_in_pytorch(tmp_path: Path) -> None:
+    located = saved(tmp_path, random_network(TINY_SPECTRAL), torch.float64)
+    with pytest.raises(HtmdsepError, match="are F64: use --engine torch"):
+        Separator(located.path, engine="onnx")
+    assert Separator(located.path, engine="torch").engine == "torch"
+
+
 @pytest.mark.parametrize("engine", ["onnx", "openvino"])
 @pytest.mark.parametrize("name", ["b.safetensors", "Stimme Ж.safetensors", "x" * 200])
 def test_weights_keep_their_graph_under_another_name(

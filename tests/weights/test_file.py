@@ -73,6 +73,9 @@ def test_damaged_file_is_refused(tiny_weights: Path) -> None:
         (_metadata(format="other"), "not a weights file of htmdsep"),
         (_metadata(config="{"), "unusable metadata"),
         (_metadata(config='{"architecture": "unet"}'), "unknown architecture 'unet'"),
+        (_metadata(config="[1]"), "unusable metadata"),
+        (_metadata(config="[" * 100_000), "unusable metadata"),
+        (_metadata(provenance="[1]"), "unusable metadata"),
         ({"format": FORMAT}, "unusable metadata"),
     ],
 )
@@ -106,6 +109,23 @@ def test_what_is_no_safetensors_file_is_refused(tmp_path: Path) -> None:
         load_weights(path)
     with pytest.raises(HtmdsepError, match="cannot read the weights"):
         load_weights(tmp_path / "absent.safetensors")
+
+
+@pytest.mark.parametrize("header", ['{"__metadata__": []}', '{"a": 1}', "[1]", "[" * 100_000])
+def test_a_header_of_another_form_is_refused(tmp_path: Path, header: str) -> None:
+    path = tmp_path / "odd.safetensors"
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(8))
+    for read in (read_info, count_parameters):
+        with pytest.raises(HtmdsepError, match="cannot read the weights"):
+            read(path)
+
+
+@pytest.mark.parametrize("tensor", ["{}", '{"shape": 3}', '{"shape": ["3"]}'])
+def test_a_tensor_without_a_shape_cannot_be_counted(tmp_path: Path, tensor: str) -> None:
+    path, header = tmp_path / "odd.safetensors", f'{{"a": {tensor}}}'
+    path.write_bytes(len(header).to_bytes(8, "little") + header.encode() + bytes(8))
+    with pytest.raises(HtmdsepError, match="cannot read the weights"):
+        count_parameters(path)
 
 
 def test_parameters_are_counted_in_the_file(tiny_weights: Path, tiny_network: HTMDNet) -> None:
