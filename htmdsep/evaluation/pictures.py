@@ -14,7 +14,6 @@ import librosa
 import matplotlib as mpl
 import numpy as np
 from librosa.display import specshow
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.font_manager import fontManager
 
@@ -120,12 +119,11 @@ def _figure(path: Path, height: float, title: str) -> Iterator[Figure]:
     families = ["DejaVu Sans", *(name for name in OTHER_FONTS if name in installed)]
     with mpl.rc_context({"text.parse_math": False, "font.family": families}):
         figure = Figure(figsize=(12, height), layout="constrained")
-        canvas = FigureCanvasAgg(figure)
         figure.suptitle(title, fontsize=11)
         yield figure
         with atomic_path(path) as temporary, warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Glyph .* missing from")  # a box stands for it
-            canvas.print_png(str(temporary))  # type: ignore[no-untyped-call]
+            figure.savefig(temporary, format="png")
 
 
 def _readable(name: str) -> str:
