@@ -93,7 +93,7 @@ def choose_excerpt(title: str, signals: Signals) -> Excerpt:
     sung = ~_silent(signals.vocals[:, 0], signals.sample_rate)
     width = round(DURATION_SECONDS / FRAME_SECONDS)
     starts = range(0, max(1, len(sung) - width + 1), width)
-    best = min(starts, key=lambda start: abs(sung[start : start + width].mean() - 0.5))
+    best = min(starts, key=lambda start: abs(sung[start : start + width].sum() - width / 2))
     return Excerpt(title, best * FRAME_SECONDS, DURATION_SECONDS)
 
 

@@ -103,6 +103,8 @@ def _read_table(path: Path) -> pd.DataFrame:
     try:
         if tuple(header) != COLUMNS:
             raise ValueError("another header")
+        if any(len(row) != len(COLUMNS) for row in rows):
+            raise ValueError("cut off")
         table = pd.DataFrame([row[2:] for row in rows], columns=[*GROUPS, *NUMBERS], dtype=object)
         return table.astype(dict.fromkeys(NUMBERS, float))
     except ValueError as error:
@@ -221,7 +223,7 @@ def wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, int]:
 def _read_json(path: Path) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise HtmdsepError(f"cannot read {path}: {error}") from error
     return document
 

@@ -96,11 +96,10 @@ def evaluate_song(task: EvaluationTask) -> tuple[str, ...]:
     for system in task.systems:
         try:
             parts = [*_scores(system, title, signals, options.segment_seconds)]
-        except HtmdsepError as error:
-            failures.append(f"{system.label}: {error}")
-        else:
             scores = pd.concat(parts, ignore_index=True)
             ResultsFolder(options.out).write(system.label, title, scores)
+        except (HtmdsepError, OSError) as error:
+            failures.append(f"{system.label}: {error}")
     return tuple(failures)
 
 

@@ -42,7 +42,8 @@ def test_the_excerpt_is_where_singing_comes_and_goes() -> None:
     vocals[: 20 * RATE] = 0.1
     vocals[50 * RATE :] = 0.1
     assert choose_excerpt("a", Signals(vocals, vocals, RATE)) == Excerpt("a", 40, 20)
-    assert choose_excerpt("a", Signals(vocals[:RATE], vocals, RATE)) == Excerpt("a", 0, 20)
+    for frames in (RATE, RATE // 100):  # less than one that is judged
+        assert choose_excerpt("a", Signals(vocals[:frames], vocals, RATE)) == Excerpt("a", 0, 20)
 
 
 def test_silent_stretches_are_of_the_true_vocals() -> None:

@@ -105,10 +105,11 @@ def test_the_museval_file_fits_its_schema_and_holds_the_same(stored: ResultsFold
         np.testing.assert_allclose(found, expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("text", ["", "song,system\r\na,b\r\n", "{header}\r\na,b,c\r\n"])
+@pytest.mark.parametrize("text", ["", "song,system\r\na,b\r\n", "{header}\r\na,b,c\r\n", "{cut}"])
 def test_files_that_are_no_scores_are_named(stored: ResultsFolder, text: str) -> None:
     path = stored.scores_path("method", "broken")
-    path.write_text(text.format(header=",".join(COLUMNS)))
+    cut = stored.scores_path("method", "nan").read_text()[:-20]
+    path.write_text(text.format(header=",".join(COLUMNS), cut=cut))
     with pytest.raises(HtmdsepError, match=r"broken\.csv is no result of this version"):
         stored.read()
 

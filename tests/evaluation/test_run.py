@@ -70,6 +70,14 @@ def test_one_system_that_fails_leaves_the_others(songs: Path, tmp_path: Path) ->
     assert folder.has("mixture", "one") and not folder.has("missing", "one")
 
 
+def test_scores_that_cannot_be_stored_are_told(songs: Path, tmp_path: Path) -> None:
+    (song, _) = find_test_songs(songs)
+    (tmp_path / "scores").write_text("no folder")
+    options = EvaluationOptions(folder=songs, out=tmp_path, setting="native")
+    (failure,) = evaluate_song(EvaluationTask(song, BOUNDS[:1], options))
+    assert failure.startswith("mixture: cannot make the folder")
+
+
 def estimates_of(songs: Path, folder: Path, titles: list[str]) -> Path:
     """Leave estimates as another program would: the vocals, a little wrong."""
     for title in titles:
