@@ -32,7 +32,7 @@ def score_v4(signals: Signals, stems: Stems, setting: Setting) -> pd.DataFrame:
     frames = references.shape[1]
     length = min(round(FRAME_SECONDS * signals.sample_rate), frames)
     ratios = bss_eval(references, estimates, window_length=length)
-    starts = np.array(frame_starts(frames, length, length))
+    starts = np.array(frame_starts(frames, length))
     truth, estimate = (
         sources[:, : len(starts) * length].reshape(len(STEM_NAMES), len(starts), -1)
         for sources in (references, estimates)

@@ -8,6 +8,7 @@ implementation is museval, which the tests hold these figures to.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -37,32 +38,28 @@ def bss_eval(
     estimates: np.ndarray,
     *,
     window_length: int,
-    hop_length: int | None = None,
     filters: Filters = "song",
     filter_length: int = FILTER_LENGTH,
 ) -> BSSRatios:
     """Compare estimates with references, both (sources, frames) or (sources, frames, channels).
 
-    Lengths are in samples, the hop as long as the window if not given. `filters` says what the
-    distortion filters are fitted to: "song" is BSS Eval v4, "window" v3 (images, framewise). A
-    window longer than the signal is the signal; the last, partial window is left out. Raises
-    HtmdsepError for shapes that differ and for samples that are not finite.
+    Lengths are in samples; window follows window. `filters` says what the distortion filters are
+    fitted to: "song" is BSS Eval v4, "window" v3 (images, framewise). A window longer than the
+    signal is the signal; the last, partial window is left out. Raises HtmdsepError for shapes that
+    differ and for samples that are not finite.
     """
     references, estimates = _checked(references, estimates)
     sources, frames, channels = references.shape
     window_length = min(window_length, frames)
-    starts = frame_starts(frames, window_length, hop_length or window_length)
+    starts = frame_starts(frames, window_length)
     silent = silent_frames(references, starts, window_length)
     silent |= silent_frames(estimates, starts, window_length)
     ratios = np.full((4, sources, len(starts)), np.nan)
     targets, guesses = _rows(references), _rows(estimates)
     heard = np.flatnonzero(~silent)
     transform_length = int(fft.next_fast_len(window_length + filter_length - 1, real=True))
-    song_filters = None
-    if filters == "song" and len(heard):
-        both = correlate(targets, np.concatenate([targets, guesses]), filter_length)
-        fitted = project(both[:, : len(targets)], both[:, len(targets) :], channels)
-        song_filters = _filter_spectra(fitted, transform_length)
+    fit = partial(_fit, channels=channels, lags=filter_length, transform_length=transform_length)
+    song_filters = fit(targets, guesses) if filters == "song" and len(heard) else None
     for first in range(0, len(heard), TOGETHER):
         together = heard[first : first + TOGETHER]
         target_spectra, guess_spectra = (
@@ -71,16 +68,15 @@ def bss_eval(
         )
         for place, index in enumerate(together):
             target, guess = target_spectra[:, place], guess_spectra[:, place]
-            responses = song_filters or _fit(
-                target, guess, transform_length, filter_length, channels
-            )
+            part = slice(starts[index], starts[index] + window_length)
+            responses = song_filters or fit(targets[:, part], guesses[:, part])
             ratios[:, :, index] = _ratios(target, guess, responses, transform_length, channels)
     return BSSRatios(*ratios)
 
 
-def frame_starts(frames: int, window_length: int, hop_length: int) -> range:
+def frame_starts(frames: int, window_length: int) -> range:
     """Return the first sample of every whole window; of the only one if none fits, the signal."""
-    return range(0, max(1, frames - window_length + 1), hop_length)
+    return range(0, max(1, frames - window_length + 1), window_length)
 
 
 def silent_frames(signals: np.ndarray, starts: range, window_length: int) -> np.ndarray:
@@ -118,22 +114,11 @@ def _spectra(rows: np.ndarray, starts: list[int], length: int, transform_length:
 
 
 def _fit(
-    target: np.ndarray, guess: np.ndarray, transform_length: int, lags: int, channels: int
+    targets: np.ndarray, guesses: np.ndarray, *, channels: int, lags: int, transform_length: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the responses of filters fitted to one window, from its (rows, bins) spectra."""
-
-    def correlations(others: np.ndarray) -> np.ndarray:
-        products = np.conj(target)[:, None] * others
-        return np.asarray(fft.irfft(products, transform_length)[..., :lags])
-
-    fitted = project(correlations(target), correlations(guess), channels)
-    return _filter_spectra(fitted, transform_length)
-
-
-def _filter_spectra(
-    fitted: tuple[np.ndarray, np.ndarray], transform_length: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return (rows, bins, columns) frequency responses of (rows, lags, columns) filters."""
+    """Fit filters to (rows, frames); return their responses, (rows, bins, columns)."""
+    both = correlate(targets, np.concatenate([targets, guesses]), lags)
+    fitted = project(both[:, : len(targets)], both[:, len(targets) :], channels)
     everything, own = (np.asarray(fft.rfft(taps, transform_length, axis=1)) for taps in fitted)
     return everything, own
 

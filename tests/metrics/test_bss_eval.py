@@ -31,17 +31,16 @@ def noise(rng: np.random.Generator, *shape: int) -> tuple[np.ndarray, np.ndarray
 @given(
     sources=st.integers(2, 3),
     frames=st.integers(1500, 3000),
-    window=st.integers(1000, 3500),
-    hop=st.integers(500, 1500),
+    window=st.integers(600, 3500),
     seed=st.integers(0, 2**32 - 1),
 )
 @settings(max_examples=8, deadline=None)
 def test_random_frames_agree_with_museval(
-    sources: int, frames: int, window: int, hop: int, seed: int
+    sources: int, frames: int, window: int, seed: int
 ) -> None:
     references, estimates = noise(np.random.default_rng(seed), sources, frames, 1)
-    ours = bss_eval(references, estimates, window_length=window, hop_length=hop)
-    theirs = museval_ratios(references, estimates, window, hop, "song")
+    ours = bss_eval(references, estimates, window_length=window)
+    theirs = museval_ratios(references, estimates, window, window, "song")
     np.testing.assert_allclose(stacked(ours), theirs, rtol=0, atol=1e-6)
 
 
