@@ -44,8 +44,7 @@ def load_estimator(
         network, _ = located.load()
         return config, options, make_estimator(network, options)
     run = load_run(located, config, options)
-    sizes = config.input_channels, options.batch_size, options.threads
-    return config, options, GraphEstimator(run, *sizes)
+    return config, options, GraphEstimator(run, config.input_channels, options)
 
 
 def settle(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> RunOptions:
@@ -89,13 +88,11 @@ class GraphEstimator:
     at most before the first one's estimate is handed out; by default it follows from the cores.
     """
 
-    def __init__(
-        self, run: Run, input_channels: int, batch_size: int | None, threads: int | None
-    ) -> None:
+    def __init__(self, run: Run, input_channels: int, options: RunOptions) -> None:
         self._run = run
         self._input_channels = input_channels
-        self._batch_size = batch_size
-        self._threads = threads or thread_count()
+        self._batch_size = options.batch_size
+        self._threads = options.threads or thread_count()
 
     def estimates(
         self,

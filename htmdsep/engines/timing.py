@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from math import inf
 from pathlib import Path
 
@@ -60,13 +61,9 @@ def main() -> None:
     asked = json.load(sys.stdin)
     located = WeightsFile(asked["name"], Path(asked["path"]), asked["sha256"])
     config = read_info(located.path).config
-
-    def loader(options: RunOptions) -> Callable[[], Run]:
-        return lambda: load_run(located, config, options)
-
-    loads = {
-        name: loader(RunOptions(device="cpu", threads=1, **way))
-        for name, way in asked["choices"].items()
-    }
+    loads: dict[str, Callable[[], Run]] = {}
+    for name, way in asked["choices"].items():
+        options = RunOptions(device="cpu", threads=1, **way)
+        loads[name] = partial(load_run, located, config, options)
     print(json.dumps(time_loads(loads, config)), flush=True)
     os._exit(0)  # without the runtimes' own end, which may crash

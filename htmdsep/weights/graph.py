@@ -6,7 +6,6 @@ whatever precision that has, and are cast in the graph. It says which weights fi
 
 from __future__ import annotations
 
-import copy
 import io
 import warnings
 from contextlib import suppress
@@ -21,7 +20,6 @@ from htmdsep.weights.file import load_weights, read_header
 
 if TYPE_CHECKING:
     import onnx
-    from torch import nn
 
     from htmdsep.networks.build import Network
 
@@ -38,6 +36,8 @@ def network_graph(network: Network) -> onnx.ModelProto:
     """Return a network as a graph of any batch and time, its tensors by the network's names."""
     import onnx
     import torch
+
+    from htmdsep.weights.lowering import GraphNetwork
 
     config = network.config
     if isinstance(config, SpectralConfig):
@@ -58,7 +58,7 @@ def network_graph(network: Network) -> onnx.ModelProto:
         # with. Its other warnings concern variable batches of LSTMs, which the tests hold.
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            _traced(network),
+            GraphNetwork(network),
             (example,),
             buffer,  # type: ignore[arg-type]
             input_names=[names[0]],
@@ -73,34 +73,6 @@ def network_graph(network: Network) -> onnx.ModelProto:
     _tidy(model.graph, config)
     onnx.checker.check_model(model, full_check=True)
     return model
-
-
-def _traced(network: Network) -> nn.Module:
-    """Return the part of a network that a graph holds, with PyTorch's own LSTM."""
-    from torch import Tensor, nn
-
-    from htmdsep.networks.htmdnet import AveragedBiLSTM
-    from htmdsep.networks.spectral import SpectralMasking
-    from htmdsep.weights.lowering import lower
-
-    class Traced(nn.Module):
-        def __init__(self) -> None:
-            super().__init__()
-            self.network = copy.deepcopy(network).eval()
-
-        def forward(self, signal: Tensor) -> Tensor:
-            masking = getattr(self.network, "masking", None)
-            if isinstance(masking, SpectralMasking):
-                return masking.masks(signal)
-            vocals: Tensor = self.network(signal).estimate
-            return vocals
-
-    traced = Traced()
-    lower(traced)
-    for module in traced.modules():
-        if isinstance(module, AveragedBiLSTM):  # other functions come back in _tidy
-            module.activation, module.recurrent_activation = "tanh", "sigmoid"
-    return traced
 
 
 def _tidy(graph: onnx.GraphProto, config: NetworkConfig) -> None:

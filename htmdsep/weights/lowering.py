@@ -6,15 +6,39 @@ cut then. The numbers are those of the network's own layers; a tenth of the time
 
 from __future__ import annotations
 
-from typing import Any
+import copy
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from htmdsep.networks.htmdnet import AveragedBiLSTM
 from htmdsep.networks.spectral import STRIDE, Doubling, Halving, SpectralMasking
 
+if TYPE_CHECKING:
+    from htmdsep.networks.build import Network
+
 Padding = tuple[int, int, int, int]  # rows and columns before, rows and columns after
+
+
+class GraphNetwork(nn.Module):
+    """The part of a network that a graph holds, in those forms and with PyTorch's own LSTM."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.network = copy.deepcopy(network).eval()
+        lower(self.network)
+        for module in self.modules():
+            if isinstance(module, AveragedBiLSTM):  # the graph is given other functions afterwards
+                module.activation, module.recurrent_activation = "tanh", "sigmoid"
+
+    def forward(self, signal: Tensor) -> Tensor:
+        masking = getattr(self.network, "masking", None)
+        if isinstance(masking, SpectralMasking):
+            return masking.masks(signal)
+        vocals: Tensor = self.network(signal).estimate
+        return vocals
 
 
 def lower(network: nn.Module) -> None:
