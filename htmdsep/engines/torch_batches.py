@@ -75,9 +75,9 @@ class BatchEstimator:
     def _outputs(self, rows: Tensor, inputs_a_segment: int, note: Note) -> np.ndarray:
         """Run the network on (inputs, network_channels, time), in parts that fit the memory."""
         parts: list[np.ndarray] = []
-        done, most = 0, min(self.batch_size * inputs_a_segment, self._most_rows)
+        done = 0
         while done < len(rows):
-            part = rows[done : done + most]
+            part = rows[done : done + self._most_rows]
             try:
                 parts.append(self._run(part))
                 done += len(part)
@@ -87,7 +87,7 @@ class BatchEstimator:
                         f"one segment of {part.shape[-1]} samples is too large for the memory of "
                         f"{self.device}; use a shorter --segment or --device cpu"
                     ) from error
-                most = self._retreat(len(part), inputs_a_segment, note)
+                self._retreat(len(part), inputs_a_segment, note)
         return np.concatenate(parts, axis=1)
 
     def _run(self, rows: Tensor) -> np.ndarray:
@@ -98,11 +98,11 @@ class BatchEstimator:
         found = (output.estimate, output.high_gain)
         return torch.stack([one.float() for one in found if one is not None]).cpu().numpy()
 
-    def _retreat(self, failed_rows: int, inputs_a_segment: int, note: Note) -> int:
-        """Halve the rows that failed, for good, and say so; return their number."""
+    def _retreat(self, failed_rows: int, inputs_a_segment: int, note: Note) -> None:
+        """Halve the rows that failed, for good, and say so."""
         most = self._most_rows = failed_rows // 2
-        self.batch_size = max(1, most // inputs_a_segment)
         whole = most // inputs_a_segment
+        self.batch_size = max(1, whole)
         remedy = f"--batch-size {whole}" if whole else "a shorter --segment"
         note(
             f"out of memory on {self.device}: went on with {most} inputs of the network at once; "
@@ -110,7 +110,6 @@ class BatchEstimator:
         )
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
-        return most
 
 
 @contextmanager

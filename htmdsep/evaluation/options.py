@@ -15,7 +15,8 @@ Procedure = Literal["v4", "segments"]  # BSS Eval v4; or the authors', each segm
 
 PICTURES = ("4", "5")  # of excerpts: the slides' Results IV and V
 
-_EXCERPT = re.compile(r"(?P<title>.+)@(?P<start>[\d.]+)\+(?P<duration>[\d.]+)", re.DOTALL)
+_SECONDS = r"(\d+\.?\d*|\.\d+)"
+_EXCERPT = re.compile(rf"(.+)@{_SECONDS}\+{_SECONDS}", re.DOTALL)
 
 
 class Excerpt(NamedTuple):
@@ -29,12 +30,9 @@ class Excerpt(NamedTuple):
 def parse_excerpt(text: str) -> Excerpt:
     """Read `TITLE@START+DURATION`, in seconds; raise HtmdsepError for anything else."""
     found = _EXCERPT.fullmatch(text)
-    try:
-        if found and float(found["duration"]) > 0:
-            return Excerpt(found["title"], float(found["start"]), float(found["duration"]))
-    except ValueError:
-        pass
-    raise HtmdsepError(f"an excerpt is TITLE@START+DURATION in seconds, not {text!r}")
+    if not found or not float(found[3]):
+        raise HtmdsepError(f"an excerpt is TITLE@START+DURATION in seconds, not {text!r}")
+    return Excerpt(found[1], float(found[2]), float(found[3]))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -49,8 +49,7 @@ class System:
 
 def run_network(weights: str, device: str, masked: bool, signals: Signals, _title: str) -> Stems:
     """Separate a song's mixture as the command line does."""
-    separator = _separator(weights, device, masked)
-    return separator.separate(signals.mixture, signals.sample_rate)
+    return _separator(weights, device, masked).separate(signals.mixture, signals.sample_rate)
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import Field, asdict, dataclass, fields
 from math import lcm
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, get_args
 
 from htmdsep.errors import HtmdsepError
 
@@ -12,8 +12,8 @@ Activation = Literal["tanh", "linear"]
 RecurrentActivation = Literal["sigmoid", "hard_sigmoid"]
 
 _CHOICES = {
-    "activation": ("tanh", "linear"),
-    "recurrent_activation": ("sigmoid", "hard_sigmoid"),
+    "activation": get_args(Activation),
+    "recurrent_activation": get_args(RecurrentActivation),
     "input_channels": (1, 2),
 }
 _MAY_BE_ZERO = ("denoiser_levels", "least_share")

@@ -23,15 +23,12 @@ Padding = tuple[int, int, int, int]  # rows and columns before, rows and columns
 
 
 class GraphNetwork(nn.Module):
-    """The part of a network that a graph holds, in those forms and with PyTorch's own LSTM."""
+    """The part of a network that a graph holds, in its other forms."""
 
     def __init__(self, network: Network) -> None:
         super().__init__()
         self.network = copy.deepcopy(network).eval()
         lower(self.network)
-        for module in self.modules():
-            if isinstance(module, AveragedBiLSTM):  # the graph is given other functions afterwards
-                module.activation, module.recurrent_activation = "tanh", "sigmoid"
 
     def forward(self, signal: Tensor) -> Tensor:
         masking = getattr(self.network, "masking", None)
@@ -49,6 +46,8 @@ def lower(network: nn.Module) -> None:
         if isinstance(module, SpectralMasking):
             for norm in module.down_norm:
                 norm.__class__ = _GraphNorm
+        if isinstance(module, AveragedBiLSTM):  # the graph is given other functions afterwards
+            module.activation, module.recurrent_activation = "tanh", "sigmoid"
 
 
 class _Convolution(torch.autograd.Function):
