@@ -64,8 +64,7 @@ def make_estimator(network: Network, options: RunOptions) -> Estimator:
 
 def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> Run:
     """Load the graph of weights, with what stands around it, into the engine of the options."""
-    sha256 = located.check()
-    content = read_graph(located.path, sha256)
+    content = read_graph(located.path, located.check())
     graph: Graph
     if options.engine == "openvino":
         from htmdsep.engines.openvino import OpenVinoGraph
@@ -75,7 +74,7 @@ def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -
     else:
         from htmdsep.engines.onnx_runtime import OnnxGraph
 
-        graph = OnnxGraph(content, located.path, sha256)
+        graph = OnnxGraph(content, located.path)
     if isinstance(config, SpectralConfig):
         return spectral_run(graph, config)
     return lambda inputs: graph(inputs)[None]

@@ -9,7 +9,6 @@ import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.weights.graph import WEIGHTS_KEY
 
 # What the runtime raises for a graph or numbers that it cannot take.
 _FAILURES = (
@@ -24,7 +23,7 @@ class OnnxGraph:
     It computes in the calling thread, so that results do not depend on how many there are.
     """
 
-    def __init__(self, graph: bytes, weights: Path, sha256: str) -> None:
+    def __init__(self, graph: bytes, weights: Path) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.enable_mem_pattern = False  # 20 MB less for two threads, as fast (measured)
@@ -34,7 +33,7 @@ class OnnxGraph:
             "session.model_external_initializers_file_folder_path", folder
         )
         try:
-            session = onnxruntime.InferenceSession(
+            self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
             )
         except _FAILURES as error:
@@ -42,14 +41,7 @@ class OnnxGraph:
                 f"ONNX Runtime cannot load the graph of {weights}: {error}; reinstall htmdsep, or "
                 "use --engine torch"
             ) from error
-        found = session.get_modelmeta().custom_metadata_map.get(WEIGHTS_KEY)
-        if found != sha256:
-            raise HtmdsepError(
-                f"the graph beside {weights} belongs to other weights (SHA-256 {found}, not "
-                f"{sha256}); remove {weights.with_suffix('.onnx').name}"
-            )
-        self._session = session
-        self._input = session.get_inputs()[0].name
+        self._input = self._session.get_inputs()[0].name
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Run the graph on a batch, float32."""

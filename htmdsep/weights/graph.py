@@ -136,7 +136,8 @@ def make_graph(network: Network, weights: Path, sha256: str) -> bytes:
 def read_graph(weights: Path, sha256: str) -> bytes:
     """Return the graph of a weights file of a hash.
 
-    It lies beside the file, in the cache folder, or is made there now, which imports PyTorch.
+    It lies beside the file, in the cache folder, or is made there now, which imports PyTorch. What
+    lies there without the hash is of other weights, or of `htmdsep-onnx`, and is passed over.
     Raises HtmdsepError for a file whose name no graph could hold.
     """
     name = weights.resolve().name  # engines find no numbers behind a link
@@ -148,8 +149,8 @@ def read_graph(weights: Path, sha256: str) -> bytes:
     with suppress(HtmdsepError):  # there may be no place for a cache
         places.append(cache_folder("graphs") / f"{sha256}-{VERSION}.onnx")
     for place in places:
-        if place.is_file():
-            return _placed(place.read_bytes(), name)
+        if place.is_file() and sha256.encode() in (found := place.read_bytes()):
+            return _placed(found, name)
     network, _ = load_weights(weights)
     graph = make_graph(network, weights, sha256)
     for cached in places[1:]:
@@ -166,12 +167,8 @@ def _placed(graph: bytes, name: str) -> bytes:
     if len(known) < 128 and b"\x08location\x12%c%b" % (len(known), known) in graph:
         return graph
     import onnx
-    from google.protobuf.message import DecodeError
 
-    try:
-        model = onnx.load_from_string(graph)
-    except DecodeError:
-        return graph  # the engine tells what is wrong with it
+    model = onnx.load_from_string(graph)
     for tensor in model.graph.initializer:
         for entry in tensor.external_data:
             if entry.key == "location":

@@ -20,6 +20,7 @@ from htmdsep.engines.estimators import load_run
 from htmdsep.networks.build import Network, build_network
 from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.onnx import export_onnx
 from htmdsep.options import EngineName, RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 from htmdsep.weights.catalogue import WeightsFile, cache_folder
@@ -183,19 +184,30 @@ def test_a_name_that_no_graph_could_hold_is_refused(tmp_path: Path) -> None:
         Separator(moved)
 
 
-def test_a_graph_of_other_numbers_is_refused(tmp_path: Path) -> None:
-    located = saved(tmp_path, random_network(TINY_SPECTRAL, 0))
-    network = random_network(TINY_SPECTRAL, 1)
-    other = make_graph(network, located.path, "0" * 64)
-    located.path.with_suffix(".onnx").write_bytes(other)
-    with pytest.raises(HtmdsepError, match=r"belongs to other weights .*; remove any\.onnx"):
-        Separator(located.path)
-
-
-@pytest.mark.parametrize("content", [b"", b"no graph", b"\x08\x08\x12"])
-def test_a_graph_that_is_none_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+@pytest.mark.parametrize("beside", ["a network's own", "other numbers'", "none"])
+def test_another_graph_beside_weights_is_passed_over(
+    tmp_path: Path, engine: EngineName, beside: str
+) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
     located = saved(tmp_path, random_network(TINY_SPECTRAL))
-    located.path.with_suffix(".onnx").write_bytes(content)
+    options = RunOptions(engine=engine, precision="fp32")
+    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
+    expected = load_run(located, TINY_SPECTRAL, options)(mixture)
+    other, place = random_network(TINY_SPECTRAL, 1), located.path.with_suffix(".onnx")
+    if beside == "a network's own":
+        export_onnx(place, other, WeightsInfo("other", TINY_SPECTRAL, "CC0"))
+    else:
+        graph = make_graph(other, located.path, "0" * 64)
+        place.write_bytes(graph if beside == "other numbers'" else b"none")
+    np.testing.assert_array_equal(load_run(located, TINY_SPECTRAL, options)(mixture), expected)
+
+
+def test_a_damaged_graph_is_refused(tmp_path: Path) -> None:
+    located = saved(tmp_path, random_network(TINY_SPECTRAL))
+    graph = read_graph(located.path, located.hash())
+    located.path.with_suffix(".onnx").write_bytes(graph[len(graph) // 2 :])
     with pytest.raises(HtmdsepError, match="cannot load the graph of"):
         Separator(located.path)
 
