@@ -39,7 +39,13 @@ class OpenVinoGraph:
 
     def __init__(self, graph: bytes, weights: Path, precision: Precision, threads: int) -> None:
         self._core = openvino.Core()
-        self._model = _read_model(self._core, graph, weights)
+        try:
+            self._model = _read_model(self._core, graph, weights)
+        except RuntimeError as error:  # which is all that OpenVINO raises, over several lines
+            raise HtmdsepError(
+                f"OpenVINO cannot load the graph of {weights}: {' '.join(str(error).split())}; "
+                "reinstall htmdsep, or use --engine torch"
+            ) from error
         self._threads = threads
         self._settings = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],

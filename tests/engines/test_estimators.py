@@ -204,12 +204,16 @@ def test_another_graph_beside_weights_is_passed_over(
     np.testing.assert_array_equal(load_run(located, TINY_SPECTRAL, options)(mixture), expected)
 
 
-def test_a_damaged_graph_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["onnx", "openvino"])
+def test_a_damaged_graph_is_refused(tmp_path: Path, engine: EngineName) -> None:
+    if engine == "openvino":
+        pytest.importorskip("openvino")
     located = saved(tmp_path, random_network(TINY_SPECTRAL))
     graph = read_graph(located.path, located.hash())
     located.path.with_suffix(".onnx").write_bytes(graph[len(graph) // 2 :])
-    with pytest.raises(HtmdsepError, match="cannot load the graph of"):
-        Separator(located.path)
+    with pytest.raises(HtmdsepError, match="cannot load the graph of") as caught:
+        Separator(located.path, engine=engine)
+    assert "\n" not in str(caught.value)
 
 
 def test_spectral_masks_with_a_denoising_network_run_in_pytorch(

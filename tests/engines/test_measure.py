@@ -170,7 +170,11 @@ def test_the_least_of_rounds_counts_and_what_fails_is_left_out(
     def failing() -> Run:
         raise RuntimeError("no such operation")
 
+    def refusing() -> Run:
+        raise HtmdsepError("it cannot load the graph")
+
     loads = {"a": loader(1, 2, 5, 3, 4), "failing": failing, "b": loader(2, 9, 8, 8, 7)}
+    loads["refusing"] = refusing
     assert time_loads(loads, CONFIG) == {"a": (3, 3), "b": (11, 7)}
 
 
