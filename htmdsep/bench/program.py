@@ -47,12 +47,17 @@ def own_command(case: RunOptions, weights: Sequence[str]) -> list[str]:
 
 
 def time_commands(
-    commands: Mapping[str, Sequence[str]], runs: int, folder: Path
+    commands: Mapping[str, Sequence[str]], places: Mapping[str, str], runs: int, folder: Path
 ) -> dict[str, CommandTime]:
-    """Run every command `runs` times, in turn, in `folder`; raise HtmdsepError where one fails."""
+    """Run every command `runs` times, in turn, in `folder`; raise HtmdsepError where one fails.
+
+    What stands in `places`, as {song}, is filled in.
+    """
     found: dict[str, list[CommandTime]] = {name: [] for name in commands}
     for _ in range(runs):
         for name, command in commands.items():
+            for mark, place in places.items():
+                command = [word.replace(mark, place) for word in command]
             found[name].append(_run(name, command, folder))
     return {name: _summed_up(taken) for name, taken in found.items()}
 

@@ -19,7 +19,7 @@ from htmdsep.bench.program import CommandTime, own_command, time_commands, write
 from htmdsep.dsp.overlap_add import hop_for
 from htmdsep.engines.choice import thread_count
 from htmdsep.engines.estimators import settle
-from htmdsep.networks.build import Network
+from htmdsep.networks.config import NetworkConfig
 from htmdsep.options import DEFAULT_OVERLAP, Precision
 from htmdsep.weights.catalogue import find_weights
 
@@ -52,7 +52,6 @@ def run_benchmark(options: BenchOptions) -> Findings:
     cases = list(dict.fromkeys(settled))  # "auto" may stand for another
     trained = network.config.segment_length / network.config.sample_rate
     segments = [trained] if options.only == "program" else [*options.segments, trained]
-    timings, peaks = time_networks(network, located, segments, cases, options.runs)
     weights = ["--weights", str(located.path.resolve())] if options.weights or options.name else []
     commands = {_shown(case.precision, case.engine): own_command(case, weights) for case in cases}
     commands |= options.commands()
@@ -60,44 +59,37 @@ def run_benchmark(options: BenchOptions) -> Findings:
     with tempfile.TemporaryDirectory(prefix="htmdsep-bench-") as name:
         folder = Path(name)  # the commands run in it
         path = (options.song or write_song(folder, options.seconds)).resolve()
-        song = _song(path, network, timings)
+        with open_audio(path) as reader:
+            frames = sum(map(len, reader.blocks()))
+            seconds, channels = frames / reader.header.sample_rate, reader.header.channels
+        timings, peaks = time_networks(network, located, segments, cases, options.runs)
         if options.only != "network":
-            filled = {
-                name: [
-                    word.replace("{song}", str(path)).replace("{out}", str(folder / "vs"))
-                    for word in words
-                ]
-                for name, words in commands.items()
-            }
-            programs = time_commands(filled, options.runs, folder)
+            places = {"{song}": str(path), "{out}": str(folder / "vs")}
+            programs = time_commands(commands, places, options.runs, folder)
     machine, threads = platform.processor() or platform.machine(), thread_count()
     versions = f"NumPy {np.__version__}, PyTorch {torch.__version__}"
     return Findings(
         machine=f"{machine}, {threads} thread{'s' * (threads > 1)}, {versions}",
         peaks=peaks,
         timings=[] if options.only == "program" else timings,
-        song=song,
+        song=TimedSong(seconds, channels, _alone(seconds, channels, network.config, timings)),
         programs=programs,
     )
 
 
-def _song(path: Path, network: Network, timings: Sequence[Timing]) -> TimedSong:
+def _alone(
+    seconds: float, channels: int, config: NetworkConfig, timings: Sequence[Timing]
+) -> dict[str, float]:
     """Return how long the network alone takes for a song, by its speed at the trained length."""
-    with open_audio(path) as reader:
-        frames = sum(map(len, reader.blocks()))
-        seconds, channels = frames / reader.header.sample_rate, reader.header.channels
-    config = network.config
-    length = round(seconds * config.sample_rate)
     hop = hop_for(config.segment_length, DEFAULT_OVERLAP)
-    segments = 1 + max(0, -(-(length - config.segment_length) // hop))
+    beyond = round(seconds * config.sample_rate) - config.segment_length
+    rows = (1 + max(0, -(-beyond // hop))) * -(-channels // config.input_channels)
     trained = config.segment_length / config.sample_rate
-    rows = segments * -(-channels // config.input_channels)
-    alone = {
+    return {
         _shown(one.precision, one.engine): rows * one.row_seconds
         for one in timings
         if one.segment_seconds == trained
     }
-    return TimedSong(seconds, channels, alone)
 
 
 def _shown(precision: Precision, engine: Runner) -> str:

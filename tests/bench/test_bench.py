@@ -24,7 +24,7 @@ def test_commands_are_measured_by_themselves(tmp_path: Path) -> None:
     """The memory is the command's own, not this process's, which holds PyTorch."""
     wait = [sys.executable, "-c", "import time; time.sleep(0.3)"]
     fill = [sys.executable, "-c", "b'x' * 200_000_000"]
-    found = time_commands({"wait": wait, "fill": fill}, 1, tmp_path)
+    found = time_commands({"wait": wait, "fill": fill}, {}, 1, tmp_path)
     assert found["wait"].wall_seconds >= 0.3
     if sys.platform == "linux":
         assert (found["wait"].peak_bytes or 0) < 100e6 < 200e6 < (found["fill"].peak_bytes or 0)
@@ -33,7 +33,7 @@ def test_commands_are_measured_by_themselves(tmp_path: Path) -> None:
 def test_a_command_that_fails_is_an_error(tmp_path: Path) -> None:
     fail = [sys.executable, "-c", "import sys; print('no luck'); sys.exit(3)"]
     with pytest.raises(HtmdsepError, match="failing ended with status 3: no luck"):
-        time_commands({"failing": fail}, 1, tmp_path)
+        time_commands({"failing": fail}, {}, 1, tmp_path)
 
 
 def test_a_command_ends_with_the_benchmark(tmp_path: Path) -> None:
@@ -42,7 +42,8 @@ from pathlib import Path
 from htmdsep.console import prepare_process
 from htmdsep.bench.program import time_commands
 prepare_process()
-time_commands({{"endless": ["sh", "-c", "echo $$ > pid; sleep 100"]}}, 1, Path({str(tmp_path)!r}))
+endless = ["sh", "-c", "echo $$ > pid; sleep 100"]
+time_commands({{"endless": endless}}, {{}}, 1, Path({str(tmp_path)!r}))
 """
     process = subprocess.Popen([sys.executable, "-c", code])
     pid = tmp_path / "pid"
@@ -93,13 +94,15 @@ def test_everything_at_once(tiny_weights: Path, monkeypatch: pytest.MonkeyPatch)
         (["--segment", "nan"], 2, "not a finite number"),
         (["--segment", "0"], 2, "0"),
         (["."], 2, "is a directory"),
+        (["text.mp3"], 1, "no audio that can be decoded"),
     ],
 )
 def test_wrong_arguments_are_told_in_a_line_before_anything_is_timed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, arguments: list[str], status: int, message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("htmdsep.networks.cost.time_in_turn", None)
+    (tmp_path / "text.mp3").write_text("no audio")
+    monkeypatch.setattr("htmdsep.bench.network.time_in_turn", None)
     done = invoke(*arguments)
     assert done.exit_code == status and message in done.stderr
     assert "Traceback" not in done.stderr
