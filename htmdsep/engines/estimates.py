@@ -67,9 +67,9 @@ def as_estimate(outputs: np.ndarray, channels: int, device: object = "cpu") -> E
     """Return what a network made of a segment's inputs as its estimate, of so many channels.
 
     Outputs are (fields of Estimate, inputs, network_channels, time). A channel that was put in
-    twice gets the mean. Raises HtmdsepError for outputs that are not finite.
+    twice gets the mean. Raises HtmdsepError for vocals that are not finite.
     """
-    if not np.isfinite(outputs).all():
+    if not np.isfinite(outputs[0]).all():
         raise HtmdsepError(
             f"the network's output on {device} is not finite; use --device cpu, or other weights"
         )

@@ -116,5 +116,6 @@ class GraphEstimator:
 
 
 def _gathered(channels: int, futures: list[Future[np.ndarray]]) -> Estimate:
-    outputs = np.concatenate([future.result() for future in futures], axis=1)
-    return as_estimate(outputs, channels)
+    outputs = [future.result() for future in futures]
+    whole = outputs[0] if len(outputs) == 1 else np.concatenate(outputs, axis=1)  # a copy
+    return as_estimate(whole, channels)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from htmdsep.dsp.spectra import istft, stft
-from htmdsep.networks.config import SpectralConfig
+from htmdsep.networks.config import HIGH_BAND_HERTZ, SpectralConfig
 
 Graph = Callable[[np.ndarray], np.ndarray]  # a batch to one of the same shape
 # Mixtures (inputs, network_channels, time) to (fields of Estimate, inputs, network_channels, time)
@@ -17,7 +17,7 @@ Run = Callable[[np.ndarray], np.ndarray]
 def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
     """Return what puts the transforms around a graph that maps magnitudes to masks."""
     transform = (config.window_length, config.hop_length)
-    first, last = config.high_band_bins
+    first, last = config.bins_of(HIGH_BAND_HERTZ)
 
     def run(mixture: np.ndarray) -> np.ndarray:
         # Channel by channel, which takes half the memory
@@ -25,11 +25,12 @@ def spectral_run(graph: Graph, config: SpectralConfig) -> Run:
         magnitudes = np.stack([np.abs(one[:-1, : config.bins]) for one in spectra])[None]
         magnitudes *= np.float32(config.magnitude_scale)
         masks = graph(magnitudes)[0]  # (channels, frames, bins)
-        vocals = [
-            istft(_masked(one, mask), *transform) for one, mask in zip(spectra, masks, strict=True)
-        ]
+        outputs = np.empty((2, *mixture.shape), np.float32)
+        for vocals, one, mask in zip(outputs[0, 0], spectra, masks, strict=True):
+            vocals[:] = istft(_masked(one, mask), *transform)
         gains = masks[..., first:last].mean(axis=-1)  # (channels, frames)
-        return np.stack([vocals, _between_frames(gains, config.hop_length)])[:, None]
+        outputs[1, 0] = _between_frames(gains, config.hop_length)
+        return outputs
 
     return run
 

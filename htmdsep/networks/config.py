@@ -141,17 +141,8 @@ class SpectralConfig(_Denoising):
         if self.bins % 2 ** len(self.widths):
             raise HtmdsepError(f"bins must be a multiple of 2**levels, not {self.bins}")
 
-    @property
-    def high_band_bins(self) -> tuple[int, int]:
-        """The first bin whose mask speaks for what lies above the band, and the one after."""
-        return self._bins_of(HIGH_BAND_HERTZ)
-
-    @property
-    def voice_band_bins(self) -> tuple[int, int]:
-        """The first bin in which it is told whether anybody sings, and the one after the last."""
-        return self._bins_of(VOICE_BAND_HERTZ)
-
-    def _bins_of(self, band_hertz: tuple[int, int]) -> tuple[int, int]:
+    def bins_of(self, band_hertz: tuple[int, int]) -> tuple[int, int]:
+        """Return the first of a band's bins that have a mask, and the one after the last."""
         hertz = self.sample_rate / self.window_length  # from bin to bin
         first, last = (min(self.bins, round(edge / hertz)) for edge in band_hertz)
         return min(first, self.bins - 1), max(last, first + 1)

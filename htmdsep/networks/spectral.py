@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from htmdsep.networks.config import SpectralConfig
+from htmdsep.networks.config import HIGH_BAND_HERTZ, VOICE_BAND_HERTZ, SpectralConfig
 
 KERNEL, STRIDE = 5, 2
 MOST_IN_PHASES = 64  # channels
@@ -104,7 +104,7 @@ class SpectralMasking(nn.Module):
         masks = F.pad(masks, (0, above, 0, 1), mode="replicate")  # as spectra
         masked = (spectra * masks).transpose(1, 2)
         estimate = torch.istft(masked, *transform, window=self.window, length=time)
-        first, last = config.high_band_bins
+        first, last = config.bins_of(HIGH_BAND_HERTZ)
         gain = masks[:, None, :, first:last].mean(dim=3)  # (rows, 1, frames)
         gain = F.interpolate(gain, time + 1, mode="linear", align_corners=True)[..., :time]
         return estimate.reshape(mixture.shape), gain.reshape(mixture.shape)
@@ -132,7 +132,7 @@ class SpectralMasking(nn.Module):
         from those that are 18 dB under it as much as their faults are (docs/recipe.md).
         """
         config = self.config
-        first, last = config.voice_band_bins
+        first, last = config.bins_of(VOICE_BAND_HERTZ)
         powers = magnitudes[..., first:last].square()
         sums = [powers.sum(dim=(1, 3)), (powers * masks[..., first:last]).sum(dim=(1, 3))]
         around = round(PRESENCE_SECONDS / 2 * config.sample_rate / config.hop_length)
