@@ -109,7 +109,7 @@ def pick_device(name: str) -> str:
         present = torch.cuda.device_count() if torch.cuda.is_available() else 0
     else:
         present = {"cpu": 1, "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
-    if (device.index or 0) >= present:
+    if not 0 <= (device.index or 0) < present:  # PyTorch takes 128 for -128
         raise HtmdsepError(f"this machine has no device {name!r}; use --device cpu")
     return "cpu" if device.type == "cpu" else str(device)
 

@@ -132,6 +132,7 @@ def test_cores_are_no_more_than_processors() -> None:
     [
         ("abacus", "unknown device 'abacus'"),
         ("cuda:99", "no device 'cuda:99'"),
+        ("cuda:128", "no device 'cuda:128'"),
         ("meta", "no device"),
     ],
 )
