@@ -163,11 +163,11 @@ def network_systems(weights: str, *, device: str, with_masked: bool) -> list[Sys
     `weights` is `[LABEL=]NAME|FILE`. Raises HtmdsepError for weights that are unknown.
     """
     label, value = labelled(weights)
-    label = label or Path(value).stem
     located = find_weights(value)
+    label = label or located.name
     info = read_info(located.path)
     architecture = info.config.architecture
-    losses = losses_of(f"{label} {info.name} {Path(value).stem}", info.provenance)
+    losses = losses_of(f"{label} {info.name} {located.name}", info.provenance)
     has_masked = with_masked and isinstance(info.config, HTMDNetConfig)
     systems = []
     for masked in (False, True) if has_masked else (False,):

@@ -234,5 +234,7 @@ def italic(cells: Iterable[str]) -> list[str]:
 def titled(title: str, text: str, header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Return a section in Markdown: its title, a paragraph, and a table."""
     lines = [header, ["---"] * len(header), *rows]
-    table = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
+    # A bar in a name is no border of a cell
+    escaped = ([cell.replace("|", "\\|") for cell in cells] for cells in lines)
+    table = "\n".join(f"| {' | '.join(cells)} |" for cells in escaped)
     return f"## {title}\n\n{text}\n\n{table}"

@@ -23,6 +23,7 @@ from htmdsep.evaluation.results import (
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
+from htmdsep.evaluation.tables import titled
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import RATE, song
 from tests.metrics.references import museval_file
@@ -120,6 +121,11 @@ def test_scores_of_one_label_do_not_mix(stored: ResultsFolder) -> None:
         stored.describe("method", {**DESCRIPTION, "fingerprint": "b"})
     stored.describe("a later one", DESCRIPTION)
     assert [*stored.descriptions()] == ["method", "a later one"]
+
+
+def test_a_bar_in_a_name_is_no_border_of_a_cell() -> None:
+    table = titled("Title", "Text", ["system", "SDR"], [["a|b", "1"]])
+    assert table.splitlines()[-1] == "| a\\|b | 1 |"
 
 
 def test_results_of_a_folder(stored: ResultsFolder, scores: pd.DataFrame) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import fields
 from pathlib import Path
 
@@ -19,9 +20,11 @@ from htmdsep.evaluation.systems import (
     labelled,
     network_systems,
 )
+from htmdsep.files import sha256
 from htmdsep.networks.config import ConvTasNetConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
 from htmdsep.separation.separator import Separator
+from htmdsep.weights.catalogue import cache_folder, record_hash
 from htmdsep.weights.file import load_weights
 from tests.evaluation.signals import RATE, write
 from tests.sounds import tone
@@ -54,6 +57,18 @@ def test_the_masked_estimate_is_the_networks_probe_point(songs: Path, tiny_weigh
     final, masked = (system.estimate(mono, "one").vocals for system in networks(tiny_weights))
     np.testing.assert_allclose(masked, expected, atol=1e-6)
     assert not np.allclose(masked, final, atol=1e-4)
+
+
+def test_a_name_with_a_dot_is_a_label(
+    tiny_weights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HTMDSEP_CACHE", str(tmp_path / "cache"))
+    for name in ("mine-0.5", "mine-0.7"):
+        cache_folder().mkdir(parents=True, exist_ok=True)
+        shutil.copy(tiny_weights, cache_folder() / f"{name}.safetensors")
+        record_hash(cache_folder() / f"{name}.safetensors", sha256(tiny_weights))
+        (system,) = network_systems(name, device="cpu", with_masked=False)
+        assert system.label == system.network["final"] == name
 
 
 @pytest.mark.parametrize("text", ["a/b=x", "=x", "..=x"])
