@@ -28,16 +28,8 @@ CONTROL_GROUP = Path("/sys/fs/cgroup")
 QUOTA_FILES = [("cpu.max",), ("cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us")]
 
 
-def resolve(options: RunOptions, config: NetworkConfig) -> RunOptions:
-    """Settle device, precision and engine where they are left to "auto", without a measurement.
-
-    Raises HtmdsepError for what is absent, or does not go together.
-    """
-    return choices(options, config)[0]
-
-
 def choices(options: RunOptions, config: NetworkConfig) -> list[RunOptions]:
-    """Return all that "auto" may stand for, for a network: the one that is always right is first.
+    """Return all that "auto" may stand for, for a network: what needs no measurement is first.
 
     Raises HtmdsepError for what is absent, or does not go together.
     """

@@ -16,7 +16,7 @@ import numpy as np
 
 from htmdsep.dsp.overlap_add import hop_for
 from htmdsep.dsp.segments import StreamEstimator
-from htmdsep.engines.choice import resolve
+from htmdsep.engines.choice import choices
 from htmdsep.engines.estimates import Note, ignore
 from htmdsep.engines.estimators import load_estimator, make_estimator
 from htmdsep.errors import ArgumentError
@@ -65,8 +65,7 @@ class Separator:
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
             config = weights.config
-            given = "torch" if options.engine == "auto" else options.engine
-            options = resolve(replace(options, engine=given), config)
+            (options,) = choices(replace(options, engine="torch"), config)
             estimator = make_estimator(weights, options)
         self.device, self.precision = options.device, options.precision
         self.engine = options.engine if options.device == "cpu" else None

@@ -246,6 +246,11 @@ def test_all_engines_separate_alike(
         np.testing.assert_allclose(found.vocals + found.accompaniment, mixture, atol=1e-6)
 
 
+@pytest.mark.parametrize("engine", ["auto", "onnx", "torch"])
+def test_a_network_runs_in_pytorch_and_says_so(tiny_network: HTMDNet, engine: EngineName) -> None:
+    assert Separator(tiny_network, engine=engine).engine == "torch"
+
+
 @pytest.mark.parametrize("batch_size", [1, 2, 7])
 def test_threads_and_batches_change_nothing(
     any_network: HTMDNet, tmp_path: Path, rng: np.random.Generator, batch_size: int
