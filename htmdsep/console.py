@@ -52,6 +52,8 @@ def prepare_process() -> None:
     # OpenMP's threads sleep while they wait: spinning took 1.8 times as long on two cores, busy or
     # idle (measured). OpenMP reads this when PyTorch is loaded; child processes inherit it.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # So do NumPy's, after 2^4 cycles: they have nothing to do, and spin for 0.1 s at first
+    os.environ.setdefault("OPENBLAS_THREAD_TIMEOUT", "4")
     _share_heap()
     for number in ENDING_SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import shutil
 import sys
 import tempfile
@@ -36,7 +37,9 @@ def separate_batch(
         shown = sys.stderr.isatty() and not talk.quiet
         bars = Bars(shown=shown, alone=to_stream, as_json=talk.progress_as_json)
         stack.callback(bars.close)
-        for outcome in stack.enter_context(closing(run_batch(batch, options, weights, bars))):
+        outcomes = stack.enter_context(closing(run_batch(batch, options, weights, bars)))
+        gc.freeze()  # in all that is loaded now there is nothing to collect: 0.03 s less at the end
+        for outcome in outcomes:
             counts[outcome.status] += 1
             bars.finish_song(outcome.report.seconds if outcome.report else 0.0)
             print_outcome(outcome, talk)
