@@ -34,6 +34,7 @@ from htmdsep.options import (
 from htmdsep.separation.arrays import Stems
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import Check, FileReport, Progress
+from htmdsep.separation.stems import write_stems
 from htmdsep.separation.streaming import separate_stream
 from htmdsep.separation.targets import targets_in
 from htmdsep.weights.catalogue import find_weights
@@ -160,8 +161,6 @@ class Separator:
         if not targets or not set(targets) <= set(STEM_NAMES):
             given = ", ".join(map(repr, targets)) or "none"
             raise ArgumentError(f"targets are one or both of {', '.join(STEM_NAMES)}, not {given}")
-        from htmdsep.separation.stems import write_stems  # a tenth of a second
-
         options = options or self.options
         for name in NETWORK_OPTIONS:
             if getattr(options, name) != getattr(self.options, name):
