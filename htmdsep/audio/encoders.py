@@ -41,7 +41,7 @@ def vorbis_compression(kilobits: int | None) -> float:
 class EncodedWriter:
     """An open encoded file: write blocks of shape (frames, channels of all its streams).
 
-    They are float32 with full scale at 1, or for FLAC int32 in units of the least significant bit.
+    They are float32 with full scale at 1, or for FLAC integers (see `Quantised`).
     """
 
     def __init__(
@@ -67,8 +67,7 @@ class EncodedWriter:
         if kind not in PCM:
             planes = np.ascontiguousarray(values.T) * self._gain
             return av.AudioFrame.from_ndarray(planes, "fltp", layout)
-        whole: np.ndarray = values.astype(np.int16) if kind == "s16" else values << 8
-        return av.AudioFrame.from_ndarray(whole.reshape(1, -1), kind, layout)
+        return av.AudioFrame.from_ndarray(values.reshape(1, -1), kind, layout)
 
     def finish(self) -> None:
         """Encode what the encoders still hold."""

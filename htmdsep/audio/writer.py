@@ -29,12 +29,11 @@ RF64_LENGTH = 96  # bytes of its first chunks, as libsndfile writes them
 
 
 class StemWriter:
-    """An open stem file: write quantised blocks of shape (frames, channels)."""
+    """An open stem file: write quantised blocks of shape (frames, channels), see `Quantised`."""
 
     def __init__(self, sound: soundfile.SoundFile, output: OutputFormat) -> None:
         self.notes: list[str] = []  # what a user should know, one line each
         self._sound = sound
-        self._subtype = output.subtype
         self._room = WAV_LIMIT // BYTES[output.subtype]
         self._is_riff = output.container in ("WAV", "WAVEX")
         tags = kept_tags(output.tags)
@@ -48,16 +47,12 @@ class StemWriter:
             self.notes.append(f"its tag {name} was not kept ({error.error_string.rstrip('.')})")
 
     def write(self, values: np.ndarray) -> None:
-        """Append a block in the subtype's units: int32 least significant bits, or float32."""
+        """Append a block."""
         self._room -= values.size
         if self._room < 0 and self._is_riff:
             raise HtmdsepError(
                 "the file is far longer than announced and outgrows a WAV; use --format flac"
             )
-        if self._subtype == "PCM_16":
-            values = values.astype(np.int16)
-        elif self._subtype == "PCM_24":
-            values = values << 8  # libsndfile takes the upper 24 of 32 bits
         self._sound.write(values)
 
 
@@ -164,11 +159,11 @@ def _decoded_length(path: Path, stream: int) -> int:
 
 
 def read_stem(path: Path, subtype: Subtype, block_length: int) -> Iterator[np.ndarray]:
-    """Yield a stem file's blocks in its subtype's units; 16 bits as int16."""
+    """Yield a stem file's blocks as they were written (see `Quantised`)."""
     dtype = {"PCM_16": "int16", "PCM_24": "int32", "FLOAT": "float32"}[subtype]
     with soundfile.SoundFile(_native_path(path)) as sound:
         while len(block := sound.read(block_length, dtype=dtype, always_2d=True)):
-            yield block >> 8 if subtype == "PCM_24" else block
+            yield block
 
 
 def _native_path(path: Path) -> Path | bytes:

@@ -9,13 +9,15 @@ import numpy as np
 from htmdsep.options import Subtype
 
 BITS = {"PCM_16": 16, "PCM_24": 24}
+LOWER_BITS = 8  # of int32, that are zeros where it holds 24 bits
 FLOAT_BITS = 24  # of a float32's significand
 
 
 class Quantised(NamedTuple):
     """Three signals on one grid, mixture = vocals + accompaniment in every sample.
 
-    For PCM they are int32 in units of the least significant bit, for FLOAT they are float32.
+    They are what files hold: int16 for PCM_16, the upper 24 bits of int32 for PCM_24, float32 for
+    FLOAT.
     """
 
     mixture: np.ndarray
@@ -53,8 +55,15 @@ def quantise(
         beyond = _count_beyond(mixture, vocals)
         part = part.clip(np.maximum(low, whole - high), np.minimum(high, whole - low))
         rest = whole - part
-    whole, part, rest = (one.astype(np.int32) for one in (whole, part, rest))
-    return Quantised(whole, part, rest, clipped, beyond)
+    return Quantised(
+        _stored(whole, subtype), _stored(part, subtype), _stored(rest, subtype), clipped, beyond
+    )
+
+
+def _stored(whole: np.ndarray, subtype: Subtype) -> np.ndarray:
+    if subtype == "PCM_16":
+        return whole.astype(np.int16)
+    return (whole * np.float32(2.0**LOWER_BITS)).astype(np.int32)
 
 
 def _count_beyond(mixture: np.ndarray, vocals: np.ndarray) -> int:
@@ -93,4 +102,4 @@ def dequantise(values: np.ndarray, subtype: Subtype) -> np.ndarray:
     if subtype == "FLOAT":
         return values
     # Exact: at most 24 bits. NumPy takes int32 times float32 for float64, hence the cast.
-    return values.astype(np.float32) * np.float32(2.0 ** (1 - BITS[subtype]))
+    return values.astype(np.float32) / np.float32(-np.iinfo(values.dtype).min)

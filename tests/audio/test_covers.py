@@ -45,7 +45,7 @@ def stem(path: Path, file_format: FileFormat, cover: Cover | None) -> np.ndarray
         signal = np.tile(signal, len(STREAMS))
     output = OutputFormat(file_format, subtype, RATE, 2, None, "clamp", tags, cover)
     with open_stem(path, output) as writer:
-        writer.write(signal if is_float else np.rint(signal * 2**15).astype(np.int32))
+        writer.write(signal if is_float else np.rint(signal * 2**15).astype(np.int16))
     with open_audio(path, stream=0) as reader:
         found = np.concatenate(list(reader.blocks()))
         assert reader.header.tags.items() >= tags.items() and not reader.notes
@@ -78,7 +78,7 @@ def test_the_largest_picture_and_the_longest_tags_fit_into_a_flac(tmp_path: Path
     tags = dict.fromkeys(TAGS, "\N{GRINNING FACE}" * 20_000)
     output = OutputFormat("flac", "PCM_16", RATE, 1, None, "clamp", tags, cover)
     with open_stem(tmp_path / "stem", output) as writer:
-        writer.write(np.ones((10, 1), np.int32))
+        writer.write(np.ones((10, 1), np.int16))
     with open_audio(tmp_path / "stem") as reader:
         assert sum(map(len, reader.blocks())) == 10
         assert set(map(len, reader.header.tags.values())) == {LONGEST}

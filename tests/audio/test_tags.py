@@ -38,7 +38,7 @@ def write(path: Path, file_format: FileFormat, tags: dict[str, str], frames: int
     channels = 2 * len(STREAMS) if file_format == STEM_FILE else 2
     output = OutputFormat(file_format, subtype, RATE, 2, frames, "clamp", tags, png(8))
     with open_stem(path, output) as writer:
-        writer.write(np.zeros((frames, channels), np.int32 if is_exact else np.float32))
+        writer.write(np.zeros((frames, channels), np.int16 if is_exact else np.float32))
 
 
 def expected(file_format: FileFormat, tags: dict[str, str]) -> dict[str, str]:
@@ -116,7 +116,7 @@ def test_a_wav_of_odd_length_and_an_rf64_take_their_tag_too(
         set_wav_limit(monkeypatch, limit)
         output = OutputFormat("wav", "PCM_24", RATE, 1, None, "clamp", {"bpm": "99", "title": "a"})
         with open_stem(tmp_path / "stem", output) as writer:
-            writer.write(np.ones((33, 1), np.int32))
+            writer.write(np.ones((33, 1), np.int16))
         assert (tmp_path / "stem").read_bytes()[:4] == (b"RF64" if limit == 100 else b"RIFF")
         with open_audio(tmp_path / "stem") as reader:
             assert np.concatenate(list(reader.blocks())).shape == (33, 1) and not reader.notes

@@ -15,6 +15,8 @@ from htmdsep.audio.writer import frame_count, open_stem, read_stem
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import FileFormat, Subtype
 
+TYPES = {"PCM_16": np.int16, "PCM_24": np.int32, "FLOAT": np.float32}
+
 
 def set_wav_limit(monkeypatch: pytest.MonkeyPatch, limit: int) -> None:
     for module in ("output", "writer"):
@@ -33,6 +35,12 @@ def output(**changes: Any) -> OutputFormat:
         **changes,
     }
     return OutputFormat(**options)
+
+
+def integers(rng: np.random.Generator, subtype: Subtype, shape: tuple[int, int]) -> np.ndarray:
+    if subtype == "PCM_16":
+        return rng.integers(-(2**15), 2**15, shape, np.int16)
+    return rng.integers(-(2**23), 2**23, shape, np.int32) << 8
 
 
 @pytest.mark.parametrize(
@@ -59,8 +67,7 @@ def test_values_are_written_exactly(
     if subtype == "FLOAT":
         values = (3 * rng.standard_normal((1_000, channels))).astype(np.float32)
     else:
-        half = 2 ** (15 if subtype == "PCM_16" else 23)
-        values = rng.integers(-half, half, (1_000, channels)).astype(np.int32)
+        values = integers(rng, subtype, (1_000, channels))
     changes = {"file_format": file_format, "subtype": subtype, "channels": channels}
     with open_stem(path, output(**changes, frames=frames)) as writer:
         writer.write(values[:300])
@@ -78,10 +85,10 @@ def test_what_outgrows_a_wav_is_rf64_and_nothing_else(
     """Where the length is unknown, the header is settled when the file is complete."""
     set_wav_limit(monkeypatch, limit)
     path = tmp_path / "stem"
-    values = np.arange(30 * channels, dtype=np.int32).reshape(-1, channels)
+    values = 256 * np.arange(30 * channels, dtype=TYPES[subtype]).reshape(-1, channels)
     changes: dict[str, Any] = {"channels": channels, "subtype": subtype, "tags": {"title": "a"}}
     with open_stem(path, output(**changes, frames=None)) as writer:
-        writer.write(values.astype(np.float32) if subtype == "FLOAT" else values)
+        writer.write(values)
     assert path.read_bytes()[:4] == (b"RF64" if limit == 100 else b"RIFF")
     assert np.array_equal(np.concatenate(list(read_stem(path, subtype, 7))), values)
     if limit > 100 and channels <= 2 and subtype != "FLOAT":
@@ -95,7 +102,7 @@ def test_what_outgrows_a_wav_is_rf64_and_nothing_else(
 def test_six_channels_are_five_and_one(tmp_path: Path, frames: int | None) -> None:
     path = tmp_path / "stem"
     with open_stem(path, output(channels=6, frames=frames)) as writer:
-        writer.write(np.zeros((10, 6), np.int32))
+        writer.write(np.zeros((10, 6), np.int16))
     with av.open(str(path)) as container:
         assert container.streams.audio[0].layout.name == "5.1"
 
@@ -109,7 +116,7 @@ def test_a_wav_never_outgrows_its_header(
         pytest.raises(HtmdsepError, match="far longer than announced"),
         open_stem(tmp_path / "stem", output(frames=100, channels=channels)) as writer,
     ):
-        writer.write(np.zeros((2_501, channels), np.int32))
+        writer.write(np.zeros((2_501, channels), np.int16))
 
 
 @pytest.mark.parametrize("file_format", ["wav", "flac"])
@@ -117,7 +124,7 @@ def test_tags_are_written(tmp_path: Path, file_format: FileFormat) -> None:
     path = tmp_path / "stem"
     tags = {"title": "Übung", "artist": "Chœur", "unknown": "left out"}
     with open_stem(path, output(file_format=file_format, tags=tags)) as writer:
-        writer.write(np.zeros((10, 2), np.int32))
+        writer.write(np.zeros((10, 2), np.int16))
     with soundfile.SoundFile(path) as sound:
         found = sound.copy_metadata()
     assert (found["title"], found["artist"]) == ("Übung", "Chœur")
@@ -132,7 +139,7 @@ def test_no_tag_ends_a_song(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(soundfile.SoundFile, "__setattr__", refuse)
     tags = {"title": "no", "artist": "", "album": "\ud800"}
     with open_stem(tmp_path / "stem", output(tags=tags)) as writer:
-        writer.write(np.ones((10, 2), np.int32))
+        writer.write(np.ones((10, 2), np.int16))
     assert frame_count(tmp_path / "stem", output()) == 10
     (note,) = writer.notes
     assert note.startswith("its tag title was not kept")
@@ -143,7 +150,7 @@ def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int |
     path = tmp_path / "stem"
     tags = dict.fromkeys(TAGS, "ü" * 60_000)
     with open_stem(path, output(tags=tags, frames=frames)) as writer:
-        writer.write(np.ones((10, 2), np.int32))
+        writer.write(np.ones((10, 2), np.int16))
     assert frame_count(path, output()) == 10
     assert sum(map(len, read_stem(path, "PCM_16", 4))) == 10
 
@@ -153,7 +160,7 @@ def test_a_novel_in_the_tags_leaves_a_wav_readable(tmp_path: Path, frames: int |
 def test_a_flac_of_any_rate_and_channels(
     tmp_path: Path, rng: np.random.Generator, channels: int, sample_rate: int
 ) -> None:
-    values = rng.integers(-(2**23), 2**23, (5_000, channels)).astype(np.int32)
+    values = integers(rng, "PCM_24", (5_000, channels))
     form = output(file_format="flac", subtype="PCM_24", channels=channels, sample_rate=sample_rate)
     with open_stem(tmp_path / "stem", form) as writer:
         writer.write(values)
@@ -171,7 +178,7 @@ def test_a_full_disk_is_an_error(subtype: Subtype) -> None:
         open_stem(full, output(subtype=subtype)) as writer,
     ):
         for _ in range(100):
-            writer.write(np.ones((10_000, 2), np.float32 if subtype == "FLOAT" else np.int32))
+            writer.write(np.ones((10_000, 2), np.float32 if subtype == "FLOAT" else np.int16))
 
 
 @pytest.mark.parametrize("channels", [1, 2, 8])

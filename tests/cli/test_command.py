@@ -318,7 +318,7 @@ def test_the_cover_and_the_tags_go_along(run: Run) -> None:
     tags["replaygain_track_gain"] = "-7.10 dB"
     output = OutputFormat("flac", "PCM_16", RATE, 1, None, "clamp", tags, png(16))
     with open_stem(Path("song.flac"), output) as writer:
-        writer.write(np.ones((RATE, 1), np.int32))
+        writer.write(np.ones((RATE, 1), np.int16))
     for file_format in ("flac", "mp3", "m4a", "wav"):
         assert run("song.flac", "-c", file_format).exit_code == 0
         stem = Path(f"separated/song/accompaniment.{file_format}")

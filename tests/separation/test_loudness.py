@@ -113,7 +113,7 @@ def test_silence_stays(run: Run) -> None:
 
 def test_what_tells_the_songs_level_goes_where_that_is_changed(run: Run) -> None:
     tags = {"title": "a", "replaygain_track_gain": "-7.10 dB"}
-    signal = np.rint(2**14 * tone(RATE, RATE, 2)).astype(np.int32)
+    signal = np.rint(2**14 * tone(RATE, RATE, 2)).astype(np.int16)
     output = OutputFormat("wav", "PCM_16", RATE, 2, RATE, "clamp", tags)
     with open_stem(Path("song.wav"), output) as writer:
         writer.write(signal)
