@@ -58,7 +58,7 @@ def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> I
     if channels != header.channels:
         means = (block.mean(axis=1, keepdims=True) for block in decoded)
         decoded = (block.repeat(channels, axis=1) for block in means)
-    converted = resample_blocks(decoded, channels, header.sample_rate, rate)
+    converted = resample_blocks(decoded, header.sample_rate, rate)
     try:
         for block in equal_blocks(converted, BLOCK_LENGTH):
             yield block if term.factor == 1 else np.float32(term.factor) * block

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import chain
 
 import numpy as np
 import soxr
@@ -28,7 +29,7 @@ def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np
 
 
 def resample_blocks(
-    blocks: Iterable[np.ndarray], channels: int, from_rate: float, to_rate: float
+    blocks: Iterable[np.ndarray], from_rate: float, to_rate: float
 ) -> Iterator[np.ndarray]:
     """Convert (frames, channels) float32 blocks from one sample rate (Hz) to another.
 
@@ -37,8 +38,13 @@ def resample_blocks(
     if from_rate == to_rate:
         yield from blocks
         return
+    remaining = iter(blocks)
+    first = next(remaining, None)
+    if first is None:
+        return
+    channels = first.shape[1]
     stream = soxr.ResampleStream(from_rate, to_rate, channels, dtype="float32", quality="HQ")
-    for block in blocks:
+    for block in chain([first], remaining):
         converted = stream.resample_chunk(np.ascontiguousarray(block))
         if len(converted):
             yield converted

@@ -65,5 +65,5 @@ def decode_stem(stem: Stem) -> tuple[np.ndarray, int]:
 
 def at_rate(samples: np.ndarray, from_rate: int, to_rate: int) -> np.ndarray:
     """Convert (frames, channels) from one rate to another, in Hz."""
-    blocks = resample_blocks([samples], samples.shape[1], from_rate, to_rate)
+    blocks = resample_blocks([samples], from_rate, to_rate)
     return np.concatenate([samples[:0], *blocks])

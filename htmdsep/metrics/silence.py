@@ -69,7 +69,7 @@ def voice_activity(segments: np.ndarray, sample_rate: int) -> np.ndarray:
 def _activity(segment: np.ndarray, sample_rate: int) -> np.ndarray:
     import webrtcvad
 
-    blocks = resample_blocks([segment.astype(np.float32)[:, None]], 1, sample_rate, DETECTOR_RATE)
+    blocks = resample_blocks([segment.astype(np.float32)[:, None]], sample_rate, DETECTOR_RATE)
     signal = np.concatenate([block[:, 0] for block in blocks])
     peak = float(np.abs(signal).max(initial=0.0))
     if peak > 1:

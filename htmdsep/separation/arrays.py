@@ -47,6 +47,6 @@ class Stems:
         header = AudioHeader(self.sample_rate, channels, frames, True, "PCM_24", {})
         output = plan_output(header, frames, options)
         both = np.hstack([vocals + accompaniment, vocals]).astype(np.float32)
-        blocks = resample_blocks([both], 2 * channels, self.sample_rate, output.sample_rate)
+        blocks = resample_blocks([both], self.sample_rate, output.sample_rate)
         pairs = (Pair(block[:, :channels], block[:, channels:]) for block in blocks)
         return write_pairs(targets_in(Path(folder), options.file_format), pairs, output)

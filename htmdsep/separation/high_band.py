@@ -12,9 +12,15 @@ from __future__ import annotations
 import numpy as np
 
 
-def stack_for_high_band(vocals: np.ndarray, gain: np.ndarray, heard: np.ndarray) -> np.ndarray:
-    """Stack what `add_high_band` needs, (frames, 2 * channels), to be resampled as one."""
+def stack_for_high_band(heard: np.ndarray, estimate: np.ndarray) -> np.ndarray:
+    """Stack what `add_high_band` needs, (frames, 2 * channels), to be resampled as one.
+
+    Without a gain behind the vocals they are all there is.
+    """
     frames, channels = heard.shape
+    vocals, gain = estimate[:, :channels], estimate[:, channels:]
+    if not gain.shape[1]:
+        return vocals
     stacked = np.empty((frames, 2 * channels), np.float32)
     for channel in range(channels):  # five times as fast as all of them in one expression
         part, share = stacked[:, channel], stacked[:, channels + channel]
@@ -27,6 +33,8 @@ def stack_for_high_band(vocals: np.ndarray, gain: np.ndarray, heard: np.ndarray)
 def add_high_band(mixture: np.ndarray, stacked: np.ndarray) -> np.ndarray:
     """Return the vocals of a mixture (frames, channels), with those above the network's band."""
     channels = mixture.shape[1]
+    if stacked.shape[1] == channels:
+        return stacked
     vocals = np.empty_like(mixture)
     for channel in range(channels):
         part = vocals[:, channel]

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
@@ -21,7 +20,6 @@ from htmdsep.engines.estimates import Note, ignore
 from htmdsep.engines.estimators import load_estimator, make_estimator
 from htmdsep.errors import ArgumentError
 from htmdsep.files import stored_stream
-from htmdsep.networks.config import NetworkConfig
 from htmdsep.options import (
     MAX_CHANNELS,
     MAX_SAMPLE_RATE,
@@ -70,16 +68,7 @@ class Separator:
             estimator = make_estimator(weights, options)
         self.device, self.precision = options.device, options.precision
         self.engine = options.engine if options.device == "cpu" else None
-        segment_length = _segment_length(config, options.segment_seconds)
-        self._estimator = estimator
-        self._network = StreamEstimator(
-            estimates=estimator.estimates,
-            sample_rate=config.sample_rate,
-            segment_length=segment_length,
-            hop_length=hop_for(segment_length, options.overlap),
-            network_channels=config.input_channels,
-            input_level=config.input_level,
-        )
+        self._config, self._estimator = config, estimator
 
     def separate(
         self, mixture: np.ndarray, sample_rate: int, progress: Progress | None = None
@@ -126,14 +115,28 @@ class Separator:
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
         """
-        rate = _whole_rate(sample_rate)
-        checked = _checked(blocks)
-        first = next(checked, None)
-        if first is None:
-            return
-        network = replace(self._network, estimates=partial(self._estimator.estimates, note=note))
-        blocks, channels = chain([first], checked), first.shape[1]
-        yield from separate_stream(network, blocks, rate, channels, self.options.shifts)
+        rate, shifts = _whole_rate(sample_rate), self.options.shifts
+        yield from separate_stream(self._network(note), _checked(blocks), rate, shifts)
+
+    def _network(self, note: Note) -> StreamEstimator:
+        """Return the network as what a stream goes through; `note` gets remarks on this one."""
+        config, segment_length = self._config, self._segment_length()
+        return StreamEstimator(
+            estimates=partial(self._estimator.estimates, note=note),
+            sample_rate=config.sample_rate,
+            segment_length=segment_length,
+            hop_length=hop_for(segment_length, self.options.overlap),
+            network_channels=config.input_channels,
+            input_level=config.input_level,
+        )
+
+    def _segment_length(self) -> int:
+        """Return the segment length in samples: the trained one, or the seconds rounded up."""
+        config, seconds = self._config, self.options.segment_seconds
+        if seconds is None:
+            return config.segment_length
+        multiples = -(-seconds * config.sample_rate // config.length_multiple)
+        return int(multiples) * config.length_multiple
 
     def separate_file(
         self,
@@ -177,14 +180,6 @@ class Separator:
         report.device, report.precision, report.engine = self.device, self.precision, self.engine
         report.shifts = self.options.shifts
         return report
-
-
-def _segment_length(config: NetworkConfig, segment_seconds: float | None) -> int:
-    """Return the segment length in samples: the trained one, or the seconds rounded up."""
-    if segment_seconds is None:
-        return config.segment_length
-    multiples = -(-segment_seconds * config.sample_rate // config.length_multiple)
-    return int(multiples) * config.length_multiple
 
 
 @contextmanager

@@ -57,9 +57,7 @@ def write_stems(
         header = replace(reader.header, tags={**reader.header.tags, **(tags or {})})
         output = plan_output(header, reader.frames, options)
         output = replace(output, cover=read_cover(source))
-        blocks = resample_blocks(
-            reader.blocks(), output.channels, reader.header.sample_rate, output.sample_rate
-        )
+        blocks = resample_blocks(reader.blocks(), header.sample_rate, output.sample_rate)
         pairs = _reported(separate(blocks, output.sample_rate), output, progress)
         report = write_pairs(targets, pairs, output, check, overwrite=overwrite)
     report.notes[:0] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from collections.abc import Iterable, Iterator
 
@@ -27,7 +26,6 @@ def separate_stream(
     network: StreamEstimator,
     blocks: Iterable[np.ndarray],
     sample_rate: int,
-    channels: int,
     shifts: int = 0,
 ) -> Iterator[Pair]:
     """Run a stream of (frames, channels) blocks at a rate in Hz through the network.
@@ -38,10 +36,10 @@ def separate_stream(
     speeds = [2 ** (semitones / 12) for semitones in (0, *SHIFTS_SEMITONES[:shifts])]
     streams = _fan_out(equal_blocks(blocks, BLOCK_LENGTH), len(speeds))
     passes = [
-        _one_pass(network, stream, sample_rate, channels, network.sample_rate * speed)
+        _one_pass(network, stream, sample_rate, network.sample_rate * speed)
         for stream, speed in zip(streams, speeds, strict=True)
     ]
-    return mute_silence(passes[0] if not shifts else _averaged(passes, channels), sample_rate)
+    return mute_silence(_averaged(passes) if shifts else passes[0], sample_rate)
 
 
 def _fan_out(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarray]]:
@@ -65,39 +63,28 @@ def _fan_out(blocks: Iterator[np.ndarray], count: int) -> list[Iterator[np.ndarr
 
 
 def _one_pass(
-    network: StreamEstimator,
-    blocks: Iterable[np.ndarray],
-    sample_rate: int,
-    channels: int,
-    heard_rate: float,
+    network: StreamEstimator, blocks: Iterable[np.ndarray], sample_rate: int, heard_rate: float
 ) -> Iterator[Pair]:
     """Yield a mixture beside its vocals, resampled to `heard_rate` Hz for the network."""
+    is_wide = sample_rate > heard_rate
 
     def chain(tapped: Iterable[np.ndarray]) -> Iterator[np.ndarray]:
-        heard = resample_blocks(tapped, channels, sample_rate, heard_rate)
-        pairs = beside(heard, network.estimate)
-        first = next(pairs, None)
-        if first is None:
-            return
+        resampled = resample_blocks(tapped, sample_rate, heard_rate)
         # Behind the vocals there may be what share of the higher frequencies is the voice's
-        is_wide = first.vocals.shape[1] > channels and sample_rate > heard_rate
-
-        def passed_on(pair: Pair) -> np.ndarray:
-            vocals, gain = pair.vocals[:, :channels], pair.vocals[:, channels:]
-            return stack_for_high_band(vocals, gain, pair.mixture) if is_wide else vocals
-
-        stacked = equal_blocks(map(passed_on, itertools.chain([first], pairs)), PASSED_ON_LENGTH)
-        columns = 2 * channels if is_wide else channels
-        yield from resample_blocks(stacked, columns, heard_rate, sample_rate)
+        made = (
+            stack_for_high_band(heard, estimate) if is_wide else estimate[:, : heard.shape[1]]
+            for heard, estimate in beside(resampled, network.estimate)
+        )
+        return resample_blocks(equal_blocks(made, PASSED_ON_LENGTH), heard_rate, sample_rate)
 
     for mixture, made in beside(blocks, chain):
-        is_wide = made.shape[1] > channels
-        yield Pair(mixture, add_high_band(mixture, made) if is_wide else made)
+        yield Pair(mixture, add_high_band(mixture, made))
 
 
-def _averaged(passes: list[Iterator[Pair]], channels: int) -> Iterator[Pair]:
+def _averaged(passes: list[Iterator[Pair]]) -> Iterator[Pair]:
     """Yield the mixture beside the mean of the passes' vocals."""
     stacked = [(np.concatenate(pair, axis=1) for pair in one) for one in passes]
     for blocks in zip(*(equal_blocks(one, BLOCK_LENGTH) for one in stacked), strict=True):
+        channels = blocks[0].shape[1] // 2
         vocals: np.ndarray = sum(block[:, channels:] for block in blocks) / np.float32(len(blocks))
         yield Pair(blocks[0][:, :channels], vocals)

@@ -16,7 +16,7 @@ def test_stream_equals_the_whole(from_rate: int, to_rate: int, frames: int) -> N
     signal = tone(frames, from_rate, channels=2)
     blocks = [signal[start : start + 1_000] for start in range(0, frames, 1_000)]
     streamed = np.concatenate(
-        [np.zeros((0, 2), np.float32), *resample_blocks(blocks, 2, from_rate, to_rate)]
+        [np.zeros((0, 2), np.float32), *resample_blocks(blocks, from_rate, to_rate)]
     )
     whole = soxr.resample(signal, from_rate, to_rate) if frames else signal
     assert abs(len(streamed) - frames * to_rate / from_rate) <= 1
@@ -25,4 +25,4 @@ def test_stream_equals_the_whole(from_rate: int, to_rate: int, frames: int) -> N
 
 def test_equal_rates_pass_through() -> None:
     block = tone(10, 22_050)
-    assert next(resample_blocks([block], 1, 22_050, 22_050)) is block
+    assert next(resample_blocks([block], 22_050, 22_050)) is block

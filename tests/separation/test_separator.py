@@ -335,7 +335,7 @@ def test_blocks_must_keep_their_channels() -> None:
 
 def test_segments_are_rounded_up_to_what_the_network_takes(tiny_weights: Path) -> None:
     separator = Separator(tiny_weights, segment_seconds=0.1)
-    assert separator._network.segment_length == 2_208  # 2205, up to a multiple of 16
+    assert separator._segment_length() == 2_208  # 2205, up to a multiple of 16
     assert separator.weights_name == "tiny"
 
 

@@ -120,7 +120,7 @@ def test_silence_is_silent_however_the_stream_is_cut(
 def test_above_its_band_the_mixture_is_shared_out_by_the_gain(rng: np.random.Generator) -> None:
     mixture, heard, vocals = rng.standard_normal((3, 50, 2)).astype(np.float32)
     gain = np.linspace(0, 1, 100, dtype=np.float32).reshape(50, 2)
-    made = add_high_band(mixture, stack_for_high_band(vocals, gain, heard))
+    made = add_high_band(mixture, stack_for_high_band(heard, np.hstack([vocals, gain])))
     np.testing.assert_allclose(made, vocals + gain * (mixture - heard), atol=1e-6)
 
 
