@@ -22,7 +22,7 @@ from htmdsep.audio.stamps import (
     matroska_notes,
     start_seconds,
 )
-from htmdsep.audio.tags import clean_tags
+from htmdsep.audio.tags import clean_tags, tags_length
 from htmdsep.dsp.blocks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Subtype
@@ -180,7 +180,7 @@ def _blocks(
             timeline.damage(begun)
             timeline.delay(counter.frames(skipped, packet, ticks))
         try:
-            frames = packet.decode()
+            frames = _decoded(packet)
         except av.FFmpegError:
             timeline.damage(begun)
             if counter is not None:
@@ -200,6 +200,16 @@ def _blocks(
             start = None
     yield from timeline.finish()
     notes += timeline.notes()
+
+
+def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame]:
+    """Decode a packet, also behind the tags that FFmpeg leaves there where MP3s were joined."""
+    data, codec = bytes(packet), packet.stream.codec_context
+    if not data.startswith((b"ID3", b"TAG")) or not codec.name.startswith("mp3"):
+        return packet.decode()
+    rest = av.Packet(data[tags_length(data) :])
+    rest.pts, rest.dts, rest.time_base = packet.pts, packet.dts, packet.time_base
+    return codec.decode(rest) if rest.size else []
 
 
 def _is_last(packet: av.Packet[av.AudioStream], stream: av.AudioStream) -> bool:

@@ -7,12 +7,12 @@ import struct
 from typing import NamedTuple
 
 from htmdsep.audio.parts import Part
+from htmdsep.audio.tags import ID3V1_LENGTH
 
 # Data sizes that are left in the header by who writes into a pipe: most programs, SoX, arecord.
 SIZES_UNKNOWN = (0x7FFFFFFF, 0xFFFFFFFF, 0x7FFFF000, 0x80000000)
 PRINTABLE = range(0x20, 0x7F)  # what chunks' names are made of
 AUDIO_CHUNKS = (b"RIFF", b"RF64", b"FORM", b"data", b"SSND", b"caff")  # behind the data: more audio
-ID3V1_LENGTH = 128
 AU_HEADER = struct.Struct(">4sII")  # magic, where the data begin, their bytes
 
 

@@ -38,6 +38,7 @@ SYNONYMS = {
 LONGEST = 16_384  # letters of a tag: all of them and a cover have to fit into 16 MiB in a FLAC
 LYRICS = "lyrics-"  # with a language behind it, as FFmpeg calls those of an ID3 tag
 ID3_HEADER_LENGTH = 10
+ID3V1_LENGTH = 128
 
 
 def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -91,3 +92,11 @@ def id3_length(head: bytes) -> int:
     for number in numbers:
         size = size << 7 | number
     return ID3_HEADER_LENGTH + size + (ID3_HEADER_LENGTH if head[5] & 0x10 else 0)  # once more
+
+
+def tags_length(data: bytes) -> int:
+    """Return how many bytes the ID3 tags of both versions take up that something begins with."""
+    length = 0
+    while more := ID3V1_LENGTH if data.startswith(b"TAG", length) else id3_length(data[length:]):
+        length += more
+    return length

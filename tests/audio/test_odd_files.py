@@ -14,6 +14,7 @@ import soundfile
 
 from htmdsep.audio.ogg import HEADER, _checksum
 from htmdsep.audio.reader import AudioReader, open_audio
+from htmdsep.audio.tags import id3_length
 from htmdsep.errors import HtmdsepError
 from tests.sounds import tone, write_av
 
@@ -94,6 +95,19 @@ def test_an_id3v1_tag_behind_a_wav_is_no_audio(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(sound("WAV") + id3v1(b"Song"))
     found, reader = read(tmp_path / "a")
     assert len(found) == RATE and reader.notes == []
+
+
+@pytest.mark.parametrize("order", ["1", "2", "12", "21"])
+def test_tags_between_joined_mp3s_take_no_sound_with_them(tmp_path: Path, order: str) -> None:
+    song = write_av(tmp_path / "a.mp3", tone(RATE, RATE, 2), RATE, "libmp3lame").read_bytes()
+    sounding = song[id3_length(song) :]
+    tags = b"".join({"1": id3v1(b"song"), "2": id3v2()}[one] for one in order)
+    (tmp_path / "b.mp3").write_bytes(song + sounding)
+    (tmp_path / "c.mp3").write_bytes(song + tags + sounding)
+    (expected, _), (found, reader) = read(tmp_path / "b.mp3"), read(tmp_path / "c.mp3")
+    assert np.array_equal(found, expected)
+    (note,) = reader.notes
+    assert "all of which was read" in note
 
 
 def test_an_empty_tag_is_no_tag(tmp_path: Path) -> None:
