@@ -11,6 +11,7 @@ import numpy as np
 from htmdsep.audio.lengths import AudioHeader
 from htmdsep.audio.output import plan_output
 from htmdsep.dsp.blocks import resample_blocks
+from htmdsep.errors import ArgumentError
 from htmdsep.options import RunOptions
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import FileReport
@@ -42,6 +43,8 @@ class Stems:
         """
         options = options or RunOptions()
         frames = len(self.vocals)
+        if not frames:
+            raise ArgumentError("there is nothing to write: the stems hold no audio (0 frames)")
         vocals, accompaniment = (one.reshape(frames, -1) for one in self)
         channels = vocals.shape[1]
         header = AudioHeader(self.sample_rate, channels, frames, True, "PCM_24", {})

@@ -53,6 +53,13 @@ def test_written_stems_add_up(
     assert np.abs(sum(written) - total.clip(-limit, limit)).max() <= step
 
 
+@pytest.mark.parametrize("shape", [(0,), (0, 2)])
+def test_stems_of_nothing_are_not_written(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    stems = htmdsep.Separator(scale()).separate(np.zeros(shape, np.float32), 44_100)
+    with pytest.raises(ValueError, match=r"nothing to write: the stems hold no audio \(0 frames\)"):
+        stems.write(tmp_path)
+
+
 def test_arrays_as_a_lossy_file_at_another_rate(tmp_path: Path) -> None:
     vocals = tone(22_050, 22_050, 1)
     report = Stems(vocals, 0.5 * vocals, 22_050).write(tmp_path, RunOptions(file_format="opus"))
