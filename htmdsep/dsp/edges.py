@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import numpy as np
+
+from htmdsep.dsp.blocks import equal_blocks
 
 CONTEXT_SECONDS = 1.5  # mirrored at either end of a stream
 
@@ -15,25 +18,20 @@ def with_mirrored_edges(blocks: Iterable[np.ndarray], context_length: int) -> It
     So many frames come before it and after it. Before zeros, a network that knows music takes what
     begins at once for a voice.
     """
-    remaining = iter(blocks)
-    head: list[np.ndarray] = []
-    for block in remaining:
-        head.append(block)
-        if sum(map(len, head)) > context_length:
-            break
-    if not any(map(len, head)):
+    remaining = equal_blocks(blocks, context_length + 1)
+    first = next(remaining, None)
+    if first is None:
         return
-    first = np.concatenate(head)
     if len(first) <= context_length:
         yield np.pad(first, ((context_length, context_length), (0, 0)), "symmetric")
         return
     yield first[:context_length][::-1]
     yield first
-    tail = first[-context_length:]
+    ends = deque([first], 2)  # of which the last may be shorter than the context
     for block in remaining:
         yield block
-        tail = np.concatenate([tail, block])[-context_length:]
-    yield tail[::-1]
+        ends.append(block)
+    yield np.concatenate(ends)[-context_length:][::-1]
 
 
 def without_edges(blocks: Iterable[np.ndarray], context_length: int) -> Iterator[np.ndarray]:
