@@ -13,7 +13,6 @@ from av.audio.frame import AudioFrame
 from htmdsep.audio.lengths import LONGEST_HOLE_SECONDS, AudioHeader, Timeline
 from htmdsep.audio.parts import Part
 from htmdsep.audio.stamps import (
-    COUNTED,
     GUESSED,
     PacketCounter,
     announced_frames,
@@ -168,26 +167,22 @@ def _blocks(
     timeline = Timeline(header, _longest(container, stream, header, begin), begin)
     to_float = av.AudioResampler(format="flt")
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
-    is_counted = container.format.name in COUNTED and len(container.streams) == 1
-    counter = PacketCounter(file, notes) if is_counted else None
+    counter = PacketCounter(container, file, notes)
     is_mp4 = container.format.name.startswith("mov,")
     packets = _packets(container, stream)
     if header.frames is None and len(container.streams) > 1 and announces_duration(container):
         packets = _packets_among_others(container, stream, notes)
     for packet in packets:
         begun = None if packet.pts is None else packet.pts * ticks
-        if counter is not None and (skipped := counter.skipped(packet)):
+        if counter.skipped(packet):
             timeline.damage(begun)
-            timeline.delay(counter.frames(skipped, packet, ticks))
         try:
             frames = _decoded(packet)
         except av.FFmpegError:
             timeline.damage(begun)
-            if counter is not None:
-                timeline.delay(counter.frames(packet.size, packet, ticks, counted=1))
+            counter.failed(packet)
             continue
-        if counter is not None:
-            counter.add(packet)
+        counter.decoded(packet)
         start = flac_start(packet)  # of the first frame, if FFmpeg tells none
         for frame in frames:
             assert isinstance(frame, AudioFrame)
@@ -195,7 +190,7 @@ def _blocks(
             samples = _samples(frame, to_float, header.channels)
             if is_mp4 and packet.duration and _is_last(packet, stream):
                 samples = samples[: round(packet.duration * ticks)]  # the rest is padding
-            start = start if frame.pts is None else frame.pts * ticks
+            start = start if frame.pts is None else (frame.pts + counter.late) * ticks
             yield from timeline.place(samples, start)
             start = None
     yield from timeline.finish()

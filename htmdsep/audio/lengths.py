@@ -51,7 +51,6 @@ class Timeline:
         self._longest = longest
         self._position = 0  # frames passed on
         self._offset = begin  # of a timestamp from its place, in frames
-        self._late = 0.0  # what timestamps lack
         self._expected = begin or 0.0  # the timestamp of what follows without a gap
         self._last_length = 0
         self._doubtful: tuple[np.ndarray, float] | None = None  # a piece that waits
@@ -68,10 +67,6 @@ class Timeline:
         self._damaged.append(self._position)
         self._trailing += 1
 
-    def delay(self, frames: float) -> None:
-        """Let all that follows begin later than its timestamps say."""
-        self._late += frames
-
     def place(self, samples: np.ndarray, start: float | None) -> Iterable[np.ndarray]:
         """Return (frames, channels) samples that start at a timestamp in frames, None if unknown.
 
@@ -80,7 +75,8 @@ class Timeline:
         happened, the timestamp was wrong.
         """
         self._trailing = 0
-        start = self._expected if start is None else start + self._late
+        if start is None:
+            start = self._expected
         if self._offset is None:
             self._offset = self._expected = start
         if self._doubtful is None and not self._jumps(start, self._expected, len(samples)):

@@ -94,45 +94,50 @@ def _ebml_content(data: bytes, place: int) -> bytes:
 
 
 class PacketCounter:
-    """Tells how long damaged stretches are in files whose timestamps only count the packets."""
+    """Tells how late packets are in a file whose timestamps only count them, behind damage."""
 
-    def __init__(self, file: Part, notes: list[str]) -> None:
+    def __init__(
+        self, container: av.container.InputContainer, file: Part, notes: list[str]
+    ) -> None:
         """`notes` get what is to be told of the beginning of the file."""
+        self.late = 0  # what timestamps lack, in their own units
+        self._is_needed = container.format.name in COUNTED and len(container.streams) == 1
         self._file = file
         self._notes = notes
         self._sizes = deque[int](maxlen=SIZES_KEPT)
         self._next: int | None = None  # byte at which the next packet should begin
 
-    def add(self, packet: av.Packet[av.AudioStream]) -> None:
+    def decoded(self, packet: av.Packet[av.AudioStream]) -> None:
         """Take note of a packet that was decoded."""
         if packet.size:
             self._sizes.append(packet.size)
 
-    def skipped(self, packet: av.Packet[av.AudioStream]) -> int:
-        """Return how many bytes before a packet belong to none, if they may have held one."""
+    def failed(self, packet: av.Packet[av.AudioStream]) -> None:
+        """Take note of a packet that cannot be decoded, and may have been several."""
+        self._add_lost(packet.size, packet, counted=1)
+
+    def skipped(self, packet: av.Packet[av.AudioStream]) -> bool:
+        """Tell whether bytes before a packet that belong to none may have held one."""
         before, self._next = self._next, None
-        if packet.pos is None:
-            return 0
+        if packet.pos is None or not self._is_needed:
+            return False
         self._next = packet.pos + packet.size
         if before is None and not self._sizes:
             self._notes += _beginning_notes(self._file, packet, packet.pos)
         gap = 0 if before is None else packet.pos - before
         if gap <= 0 or not self._sizes or 2 * gap * len(self._sizes) <= sum(self._sizes):
-            return 0
-        return gap
+            return False
+        self._add_lost(gap, packet)
+        return True
 
-    def frames(
-        self, size: int, packet: av.Packet[av.AudioStream], ticks: float, counted: int = 0
-    ) -> float:
-        """Return how many frames a stretch of bytes stood for, beyond packets that were counted.
+    def _add_lost(self, size: int, packet: av.Packet[av.AudioStream], counted: int = 0) -> None:
+        """Let what follows be later by what a stretch of bytes held beyond the packets counted.
 
-        `ticks` are the frames that a unit of timestamps is. A stretch that would be long is no
-        audio: a tag or a picture between files that were joined.
+        A stretch that would be long is no audio: a tag or a picture between files that were joined.
         """
         packets = round(size * len(self._sizes) / max(1, sum(self._sizes)))
-        if packets > MOST_LOST:
-            return 0.0
-        return max(0, packets - counted) * (packet.duration or 0) * ticks
+        if self._is_needed and packets <= MOST_LOST:
+            self.late += max(0, packets - counted) * (packet.duration or 0)
 
 
 def _beginning_notes(file: Part, packet: av.Packet[av.AudioStream], position: int) -> list[str]:
