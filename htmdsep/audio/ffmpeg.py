@@ -169,10 +169,7 @@ def _blocks(
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     counter = PacketCounter(container, file, notes)
     is_mp4 = container.format.name.startswith("mov,")
-    packets = _packets(container, stream)
-    if header.frames is None and len(container.streams) > 1 and announces_duration(container):
-        packets = _packets_among_others(container, stream, notes)
-    for packet in packets:
+    for packet in _packets(container, stream, header, notes):
         begun = None if packet.pts is None else packet.pts * ticks
         if counter.skipped(packet):
             timeline.damage(begun)
@@ -240,44 +237,37 @@ def _samples(frame: AudioFrame, to_float: av.AudioResampler, channels: int) -> n
 
 
 def _packets(
-    container: av.container.InputContainer, stream: av.AudioStream
+    container: av.container.InputContainer,
+    stream: av.AudioStream,
+    header: AudioHeader,
+    notes: list[str],
 ) -> Iterator[av.Packet[av.AudioStream]]:
-    try:
-        yield from container.demux(stream)
-    except av.FFmpegError as error:
-        raise _damaged(error) from error
+    """Yield a stream's packets; where the file alone announces a length, note whether it is cut.
 
-
-def _packets_among_others(
-    container: av.container.InputContainer, stream: av.AudioStream, notes: list[str]
-) -> Iterator[av.Packet[av.AudioStream]]:
-    """Yield a stream's packets, and note whether all streams end before the file should.
-
-    A video's sound may end before its picture: only both of them tell of a cut.
+    A video's sound may end before its picture: only all streams together tell of a cut.
     """
+    is_among_others = header.frames is None and len(container.streams) > 1
+    all_count = is_among_others and announces_duration(container)
     end = 0.0
     try:
-        for packet in container.demux():
-            is_timed = packet.stream.type in ("audio", "video")  # damage makes others, of any time
-            if is_timed and packet.pts is not None and packet.time_base is not None:
-                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
+        for packet in container.demux() if all_count else container.demux(stream):
+            if all_count and packet.pts is not None and packet.time_base is not None:
+                until = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                # Damage makes streams of other kinds, at any time
+                end = max(end, until * (packet.stream.type in ("audio", "video")))
             if packet.stream.index == stream.index:
                 yield cast("av.Packet[av.AudioStream]", packet)
     except av.FFmpegError as error:
-        raise _damaged(error) from error
+        raise HtmdsepError(
+            f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, or "
+            "re-encode it"
+        ) from error
     announced = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
-    if announced - end > max(SHORT_SECONDS, SHORT_SHARE * announced):
+    if all_count and announced - end > max(SHORT_SECONDS, SHORT_SHARE * announced):
         notes.append(
             f"it may be cut: its header announces about {announced:.1f} s, its streams end after "
             f"{end:.1f} s"
         )
-
-
-def _damaged(error: av.FFmpegError) -> HtmdsepError:
-    return HtmdsepError(
-        f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, or "
-        "re-encode it"
-    )
 
 
 def check_same(header: AudioHeader, sample_rate: int, channels: int) -> None:
