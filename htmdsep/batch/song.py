@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -115,8 +116,8 @@ def separate_job(separator: Separator, job: Job, progress: Progress | None = Non
         def check(written: Mapping[StemName, Path]) -> None:
             if _stamp(job.source.name) not in (before, None):
                 raise HtmdsepError("it was changed while it was read; separate it again")
-            for stem, file in written.items():
-                hashes[stem] = sha256(file)
+            with ThreadPoolExecutor(len(written)) as pool:
+                hashes.update(zip(written, pool.map(sha256, written.values()), strict=True))
 
         targets = stack.enter_context(_as_targets(job))
         track = job.source.track
