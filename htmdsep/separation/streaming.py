@@ -15,8 +15,6 @@ from htmdsep.separation.pairs import Pair, beside, mute_silence
 BLOCK_LENGTH = (
     65_536  # frames; blocks of any length are cut to this, so results do not depend on it
 )
-# Frames at the network's rate that are passed on at once: what comes after works on less memory
-PASSED_ON_LENGTH = 16_384
 # What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
 # clips (docs/recipe.md).
 SHIFTS_SEMITONES = (-2, -1, 1)
@@ -75,7 +73,7 @@ def _one_pass(
             stack_for_high_band(heard, estimate) if is_wide else estimate[:, : heard.shape[1]]
             for heard, estimate in beside(resampled, network.estimate)
         )
-        return resample_blocks(equal_blocks(made, PASSED_ON_LENGTH), heard_rate, sample_rate)
+        return resample_blocks(made, heard_rate, sample_rate)
 
     for mixture, made in beside(blocks, chain):
         yield Pair(mixture, add_high_band(mixture, made))
