@@ -48,7 +48,6 @@ class EncodedWriter:
         self, container: av.container.OutputContainer, streams: list[av.AudioStream], level: float
     ) -> None:
         """`level` is the factor by which the encoder turns sound down."""
-        self.notes: list[str] = []
         self._container, self._streams = container, streams
         self._gain = np.float32(1 / level)
         self.frames = 0  # written

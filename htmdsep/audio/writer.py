@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -32,19 +32,13 @@ class StemWriter:
     """An open stem file: write quantised blocks of shape (frames, channels), see `Quantised`."""
 
     def __init__(self, sound: soundfile.SoundFile, output: OutputFormat) -> None:
-        self.notes: list[str] = []  # what a user should know, one line each
         self._sound = sound
         self._room = WAV_LIMIT // BYTES[output.subtype]
         self._is_riff = output.container in ("WAV", "WAVEX")
         tags = kept_tags(output.tags)
         for name in (name for name in INFO_TAGS if name in tags):
-            self._write_tag(name, tags[name].encode()[:TAG_BYTES].decode("utf-8", "ignore"))
-
-    def _write_tag(self, name: str, text: str) -> None:
-        try:
-            setattr(self._sound, name, text)
-        except soundfile.LibsndfileError as error:
-            self.notes.append(f"its tag {name} was not kept ({error.error_string.rstrip('.')})")
+            with suppress(soundfile.LibsndfileError):  # all are in the ID3 tag, too
+                setattr(sound, name, tags[name].encode()[:TAG_BYTES].decode("utf-8", "ignore"))
 
     def write(self, values: np.ndarray) -> None:
         """Append a block."""

@@ -7,9 +7,10 @@ import tempfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 
@@ -83,9 +84,9 @@ def write_pairs(
         check_space(output, folder, len(targets))
         gain, loudness = 1.0, None
         if output.clip_mode == "rescale" or output.loudness is not None:
-            spool = stack.enter_context(Spool(folder, output.channels))
-            gain, loudness = spool.fill(pairs, output)
-            pairs = spool.scaled(gain)
+            spool = stack.enter_context(tempfile.TemporaryFile(dir=folder))
+            gain, loudness = _spooled(pairs, output, spool, folder)
+            pairs = _scaled(spool, output.channels, gain)
             if gain != 1:
                 output = replace(output, tags=without_replaygain(output.tags))
         written = {stem: temporaries[files.index(target)] for stem, target in targets.items()}
@@ -159,7 +160,7 @@ def _write(
             clipped += block.clipped_samples
             clipped_stem += block.clipped_stem_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
-        notes = list(dict.fromkeys(note for writer in writers.values() for note in writer.notes))
+    notes = []
     if output.is_lossy and len(paths) == len(STEM_NAMES):
         notes.append(f"{output.file_format} is lossy: the stems add up but for what coding loses")
     return FileReport(
@@ -220,54 +221,44 @@ def _rate_notes(output: OutputFormat, wanted: int) -> list[str]:
     ]
 
 
-class Spool(AbstractContextManager["Spool"]):
-    """A nameless temporary file of float32 pairs, so that a second pass needs no memory."""
+def _spooled(
+    pairs: Iterable[Pair], output: OutputFormat, spool: IO[bytes], folder: Path
+) -> tuple[float, float | None]:
+    """Store pairs; return the gain that they need, and the mixture's loudness in LUFS.
 
-    def __init__(self, folder: Path, channels: int) -> None:
-        self._channels = channels
-        self._folder = folder
-        self._peak = 0.0  # of the mixture and both stems
-        self._file = tempfile.TemporaryFile(dir=folder)  # noqa: SIM115 (closed by __exit__)
+    The gain brings the mixture to the output's loudness, of which nothing is measured where none is
+    wanted, and with clip mode "rescale" is no higher than full scale allows.
+    """
+    peak = 0.0  # of the mixture and both stems
 
-    def __exit__(self, *_: object) -> None:
-        self._file.close()
-
-    def fill(self, pairs: Iterable[Pair], output: OutputFormat) -> tuple[float, float | None]:
-        """Store pairs; return the gain that they need, and the mixture's loudness in LUFS.
-
-        The gain brings the mixture to the output's loudness, of which nothing is measured where
-        none is wanted, and with clip mode "rescale" is no higher than full scale allows.
-        """
-        mixtures, loudness, gain = self._stored(pairs), None, 1.0
-        if output.loudness is not None:
-            loudness = integrated_loudness(mixtures, output.sample_rate)
-        deque(mixtures, 0)  # what is left
-        if loudness is not None and output.loudness is not None:
-            gain = 10 ** ((output.loudness - loudness) / 20)
-        if output.clip_mode == "rescale" and self._peak:
-            gain = min(gain, output.full_scale / self._peak)
-        return gain, loudness
-
-    def _stored(self, pairs: Iterable[Pair]) -> Iterator[np.ndarray]:
+    def stored() -> Iterator[np.ndarray]:
+        nonlocal peak
         for mixture, vocals in pairs:
             signals = (mixture, vocals, mixture - vocals)
-            self._peak = max(self._peak, *(float(np.abs(one).max()) for one in signals))
-            self._store(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
+            peak = max(peak, *(float(np.abs(one).max()) for one in signals))
+            try:
+                spool.write(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
+            except OSError as error:
+                raise DiskError(
+                    f"cannot write into {folder}: {error.strerror}; --loudness and --clip-mode "
+                    "rescale need room for 32-bit floats there: make room or choose another --out"
+                ) from error
             yield mixture
 
-    def _store(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise DiskError(
-                f"cannot write into {self._folder}: {error.strerror}; --loudness and --clip-mode "
-                "rescale need room for 32-bit floats there: make room or choose another --out"
-            ) from error
+    mixtures, loudness, gain = stored(), None, 1.0
+    if output.loudness is not None:
+        loudness = integrated_loudness(mixtures, output.sample_rate)
+    deque(mixtures, 0)  # what is left
+    if loudness is not None and output.loudness is not None:
+        gain = 10 ** ((output.loudness - loudness) / 20)
+    if output.clip_mode == "rescale" and peak:
+        gain = min(gain, output.full_scale / peak)
+    return gain, loudness
 
-    def scaled(self, gain: float) -> Iterator[Pair]:
-        """Yield the stored pairs times the gain."""
-        self._file.seek(0)
-        row = 2 * self._channels
-        while data := self._file.read(BLOCK_LENGTH * row * 4):
-            both = np.frombuffer(data, np.float32).reshape(-1, row) * np.float32(gain)
-            yield Pair(both[:, : self._channels], both[:, self._channels :])
+
+def _scaled(spool: IO[bytes], channels: int, gain: float) -> Iterator[Pair]:
+    """Yield the stored pairs times the gain."""
+    spool.seek(0)
+    while data := spool.read(BLOCK_LENGTH * 2 * channels * 4):
+        both = np.frombuffer(data, np.float32).reshape(-1, 2 * channels) * np.float32(gain)
+        yield Pair(both[:, :channels], both[:, channels:])
