@@ -39,7 +39,8 @@ class StreamEstimator:
         def levelled() -> Iterator[np.ndarray]:
             for segment, gain in with_gains(cut, self.input_level, self.network_channels):
                 taken.append((segment.advance, segment.valid, gain))
-                yield segment.samples * gain
+                # Channel by channel in memory, as networks take them
+                yield np.multiply(segment.samples.T, gain[:, None], order="C").T
 
         def estimated() -> Iterator[Segment]:
             for estimate, others in self.estimates(levelled()):
