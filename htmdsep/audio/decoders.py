@@ -104,12 +104,16 @@ def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) ->
     """Open what lies behind an ID3v2 tag where FFmpeg does not look for it."""
     part = Part(file, [(tagged, file.seek(0, os.SEEK_END))])
     header, blocks = _open(part, None, notes, stack)
-    try:
-        # Its FLAC demuxer reads a tag whatever follows.
-        tags = clean_tags(open_container(file, stack, "flac").metadata)
-    except HtmdsepError:
-        return header, blocks
+    tags = _container_tags(file, stack, "flac")  # whose demuxer reads a tag whatever follows
     return replace(header, tags=tags | dict(header.tags)), blocks
+
+
+def _container_tags(file: Part, stack: ExitStack, kind: str | None = None) -> dict[str, str]:
+    """Return the tags that FFmpeg finds in a file, none where it does not know its kind."""
+    try:
+        return clean_tags(open_container(file, stack, kind).metadata)
+    except HtmdsepError:
+        return {}
 
 
 def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
@@ -128,10 +132,7 @@ def _read_uncompressed(
     stack: ExitStack,
 ) -> Opened:
     tags = {name: text for name, text in sound.copy_metadata().items() if text}
-    try:
-        tags |= clean_tags(open_container(file, stack).metadata)
-    except HtmdsepError:
-        pass  # a kind that FFmpeg does not know
+    tags |= _container_tags(file, stack)
     frames = int(sound.frames)
     if size is not None and sound.subtype in SAMPLE_BYTES:
         frames = size.announced // (SAMPLE_BYTES[sound.subtype] * sound.channels)
