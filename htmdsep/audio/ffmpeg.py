@@ -21,7 +21,7 @@ from htmdsep.audio.stamps import (
     matroska_notes,
     start_seconds,
 )
-from htmdsep.audio.tags import clean_tags, tags_length
+from htmdsep.audio.tags import MP3_TAGS, clean_tags, tags_length
 from htmdsep.dsp.blocks import equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Subtype
@@ -197,7 +197,7 @@ def _blocks(
 def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame]:
     """Decode a packet, also behind the tags that FFmpeg leaves there where MP3s were joined."""
     data, codec = bytes(packet), packet.stream.codec_context
-    if not data.startswith((b"ID3", b"TAG")) or not codec.name.startswith("mp3"):
+    if not data.startswith(MP3_TAGS) or not codec.name.startswith("mp3"):
         return packet.decode()
     rest = av.Packet(data[tags_length(data) :])
     rest.pts, rest.dts, rest.time_base = packet.pts, packet.dts, packet.time_base

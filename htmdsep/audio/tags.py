@@ -39,6 +39,8 @@ LONGEST = 16_384  # letters of a tag: all of them and a cover have to fit into 1
 LYRICS = "lyrics-"  # with a language behind it, as FFmpeg calls those of an ID3 tag
 ID3_HEADER_LENGTH = 10
 ID3V1_LENGTH = 128
+APE_HEADER_LENGTH = 32
+MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # what they begin with
 
 
 def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -95,8 +97,16 @@ def id3_length(head: bytes) -> int:
 
 
 def tags_length(data: bytes) -> int:
-    """Return how many bytes the ID3 tags of both versions take up that something begins with."""
+    """Return how many bytes the tags of an MP3 take up that something begins with."""
     length = 0
-    while more := ID3V1_LENGTH if data.startswith(b"TAG", length) else id3_length(data[length:]):
+    while more := _tag_length(data[length:]):
         length += more
     return length
+
+
+def _tag_length(data: bytes) -> int:
+    if data.startswith(b"TAG"):
+        return ID3V1_LENGTH
+    if data.startswith(b"APETAGEX"):
+        return APE_HEADER_LENGTH + int.from_bytes(data[12:16], "little")
+    return id3_length(data)

@@ -97,11 +97,21 @@ def test_an_id3v1_tag_behind_a_wav_is_no_audio(tmp_path: Path) -> None:
     assert len(found) == RATE and reader.notes == []
 
 
-@pytest.mark.parametrize("order", ["1", "2", "12", "21"])
+def ape(text: bytes) -> bytes:
+    """An APEv2 tag, as mp3gain writes it."""
+    item = struct.pack("<II", len(text), 0) + b"REPLAYGAIN\0" + text
+    ends = (
+        b"APETAGEX" + struct.pack("<IIII8x", 2_000, len(item) + 32, 1, flags)
+        for flags in (0xA0000000, 0x80000000)
+    )
+    return item.join(ends)
+
+
+@pytest.mark.parametrize("order", ["1", "2", "12", "21", "a", "a12"])
 def test_tags_between_joined_mp3s_take_no_sound_with_them(tmp_path: Path, order: str) -> None:
     song = write_av(tmp_path / "a.mp3", tone(RATE, RATE, 2), RATE, "libmp3lame").read_bytes()
     sounding = song[id3_length(song) :]
-    tags = b"".join({"1": id3v1(b"song"), "2": id3v2()}[one] for one in order)
+    tags = b"".join({"1": id3v1(b"song"), "2": id3v2(), "a": ape(b"-7 dB")}[one] for one in order)
     (tmp_path / "b.mp3").write_bytes(song + sounding)
     (tmp_path / "c.mp3").write_bytes(song + tags + sounding)
     (expected, _), (found, reader) = read(tmp_path / "b.mp3"), read(tmp_path / "c.mp3")
