@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
@@ -77,16 +78,15 @@ def with_gains(
     between two phrases is not turned up as far as they are; every `together` channels have one
     gain. None stands for gains of 1. One segment is read ahead.
     """
-    before: np.ndarray | None = None
-    held: tuple[Segment, np.ndarray] | None = None
+    powers = deque[np.ndarray](maxlen=3)  # of the segment before, of this one and of the next
+    held: Segment | None = None
     for segment in segments:
-        power = _powers(segment, together)
+        powers.append(_powers(segment, together))
         if held is not None:
-            yield held[0], _gains(level, [before, held[1], power])
-            before = held[1]
-        held = segment, power
+            yield held, _gains(level, powers)
+        held = segment
     if held is not None:
-        yield held[0], _gains(level, [before, held[1]])
+        yield held, _gains(level, list(powers)[-2:])
 
 
 def _powers(segment: Segment, together: int) -> np.ndarray:
@@ -97,11 +97,10 @@ def _powers(segment: Segment, together: int) -> np.ndarray:
     return np.concatenate([np.full(len(group), np.mean(group)) for group in groups])
 
 
-def _gains(level: float | None, powers: list[np.ndarray | None]) -> np.ndarray:
-    known = [power for power in powers if power is not None]
+def _gains(level: float | None, powers: Sequence[np.ndarray]) -> np.ndarray:
+    rms = np.sqrt(np.mean(powers, axis=0))
     if level is None:
-        return np.ones(len(known[0]), np.float32)
-    rms = np.sqrt(np.mean(known, axis=0))
+        return np.ones(len(rms), np.float32)
     wanted = 10 ** (level / 20) / np.maximum(rms, 1e-30)
     gains: np.ndarray = np.minimum(wanted, 10 ** (MAX_GAIN_DB / 20)).astype(np.float32)
     return gains
