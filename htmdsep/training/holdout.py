@@ -219,7 +219,7 @@ def make_validation_set(
 def _sung_starts(vocals: CachedStem, length: int, sample_rate: int) -> list[int]:
     frame = sample_rate // 20
     powers = frame_powers(vocals.read(0, len(vocals.samples)).mean(axis=0), frame)
-    sung = powers > powers.max() * SUNG_POWER
+    sung = powers > powers.max(initial=0.0) * SUNG_POWER
     frames = length // frame
     firsts = range(0, len(sung) - frames + 1, frames)
     return [f * frame for f in firsts if sung[f : f + frames].mean() >= SUNG_SHARE]

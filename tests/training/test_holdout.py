@@ -162,6 +162,14 @@ def test_a_set_without_windows_is_an_error() -> None:
         make_validation_set(HeldOut("x", (), voices, music, -5.0, 0, 0), cached, RATE)
 
 
+def test_a_song_too_short_for_a_single_frame_has_no_windows_at_a_level() -> None:
+    cached = {name: noise(name, 1) for name in ("songs/a/vocals", "songs/a/music")}
+    cached = {name: CachedStem(name, one.samples[:40]) for name, one in cached.items()}
+    with pytest.raises(HtmdsepError, match="'x' has no windows: its songs are shorter than 10 s"):
+        make_validation_set(HeldOut("x", (song("a"),), level=-5.0), cached, RATE)
+    assert len(make_validation_set(HeldOut("x", (song("a"),)), cached, RATE).windows) == 1
+
+
 def test_mixed_windows_take_every_group_alike() -> None:
     cached = {name: noise(name, 20) for name in ("a", "bb", "ccc", "m")}
     voices, music = ((Stem("a", ()), Stem("bb", ())), (Stem("ccc", ()),)), (Stem("m", ()),)
