@@ -89,9 +89,14 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
 
 def _write(path: Path, network: Network, info: WeightsInfo) -> str:
     """Write weights and, where ONNX Runtime can run their network, its graph beside them."""
+    graph = path.with_suffix(".onnx")
+    if path == graph:
+        raise HtmdsepError(
+            f"{path} is where the graph of its weights belongs; name a .safetensors file"
+        )
     digest = save_weights(path, network, info, torch.float16)
     if not (isinstance(info.config, SpectralConfig) and info.config.denoiser_levels):
-        with atomic_path(path.with_suffix(".onnx")) as temporary:
+        with atomic_path(graph) as temporary:
             temporary.write_bytes(make_graph(network, path, digest))
     return digest
 

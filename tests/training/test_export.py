@@ -48,6 +48,14 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
         assert code == 1 and message in output
 
 
+def test_weights_are_not_written_where_their_graph_belongs(tmp_path: Path) -> None:
+    one, _ = written(tmp_path / "one.safetensors", TINY, 1.0)
+    out = tmp_path / "mean.onnx"
+    code, output = invoke("average", one, one, "--out", out, "--name", "x")
+    assert code == 1 and "mean.onnx is where the graph of its weights belongs" in output
+    assert not out.exists()
+
+
 @pytest.mark.parametrize("mark", ["", "\ufeff"])  # as spreadsheets save it
 def test_credits_are_rows_by_their_columns(tmp_path: Path, mark: str) -> None:
     path = tmp_path / "credits.csv"
