@@ -109,6 +109,16 @@ def test_another_programs_archive_is_no_checkpoint(tmp_path: Path, saved: object
         read_checkpoint(tmp_path / "x.pt")
 
 
+def test_an_archive_of_which_a_byte_is_wrong_is_told(tmp_path: Path, state: RunState) -> None:
+    path = tmp_path / "x.pt"
+    save_state(path, state)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1  # of a weight
+    path.write_bytes(content)
+    with pytest.raises(HtmdsepError, match=r"x\.pt is no checkpoint .* an archive that is damaged"):
+        read_checkpoint(path)
+
+
 def test_other_settings_are_told_by_name_with_both_values(tmp_path: Path) -> None:
     theirs = {"seed": 0, "learning_rate": 5e-4, "steps": None}
     save_state(tmp_path / "x.pt", fresh_state(HTMDNet(TINY), OURS, theirs))
