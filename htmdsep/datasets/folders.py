@@ -7,7 +7,7 @@ lies in `labels/<title>/` as songs do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -138,14 +138,20 @@ def check_lengths(name: str, lengths: Sequence[tuple[str, float]]) -> None:
         raise HtmdsepError(f"{name}: signals of different length ({told}); align them")
 
 
-def find_audio(place: Path) -> list[Path]:
-    """List a file, or those in a folder and its folders; raise HtmdsepError where there is none."""
-    if place.is_file():
-        return [place]
-    found = _audio_below(place)
-    if not found:
+def plan_outputs(place: Path, target: Callable[[Path], Path]) -> dict[Path, Path]:
+    """List a file, or those in a folder and its folders, by the `target` that each is made into.
+
+    Raises HtmdsepError where there is no audio, and where two would have one target.
+    """
+    planned: dict[Path, Path] = {}
+    for path in [place] if place.is_file() else _audio_below(place):
+        made = target(path)
+        if made in planned:
+            raise HtmdsepError(f"{planned[made]} and {path} would both become {made}; rename one")
+        planned[made] = path
+    if not planned:
         raise HtmdsepError(f"no audio found in {place}; give a file or a folder with audio")
-    return found
+    return planned
 
 
 def _musdb_songs(folder: Path) -> list[Song]:

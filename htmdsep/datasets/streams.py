@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,15 @@ from htmdsep.dsp.blocks import equal_blocks, resample_blocks
 from htmdsep.errors import HtmdsepError
 
 BLOCK_LENGTH = 65_536  # frames a block
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors begin with the file that they are about."""
+    try:
+        yield
+    except HtmdsepError as error:
+        raise HtmdsepError(f"{path}: {error}") from error
 
 
 @contextmanager
@@ -29,7 +39,10 @@ def stem_blocks(
     rate or channels, or in length by more than 0.1 s.
     """
     with ExitStack() as stack:
-        readers = [_open(term, stack) for term in stem.terms]
+        readers = []
+        for term in stem.terms:
+            with naming(term.path):
+                readers.append(stack.enter_context(open_audio(term.path, stream=term.stream)))
         headers = [reader.header for reader in readers]
         formats = [
             (sample_rate or header.sample_rate, channels or header.channels) for header in headers
@@ -45,13 +58,6 @@ def stem_blocks(
         yield rate, _summed(stem, streams, rate, width)
 
 
-def _open(term: Term, stack: ExitStack) -> AudioReader:
-    try:
-        return stack.enter_context(open_audio(term.path, stream=term.stream))
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{term.path}: {error}") from error
-
-
 def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> Iterator[np.ndarray]:
     """Yield a term's blocks in equal lengths, converted and times its factor."""
     header, decoded = reader.header, reader.blocks()
@@ -59,11 +65,9 @@ def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> I
         means = (block.mean(axis=1, keepdims=True) for block in decoded)
         decoded = (block.repeat(channels, axis=1) for block in means)
     converted = resample_blocks(decoded, header.sample_rate, rate)
-    try:
+    with naming(term.path):
         for block in equal_blocks(converted, BLOCK_LENGTH):
             yield block if term.factor == 1 else np.float32(term.factor) * block
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{term.path}: {error}") from error
     for note in reader.notes:
         print(f"{term.path}: {note}", file=sys.stderr)
 

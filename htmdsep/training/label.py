@@ -5,14 +5,15 @@ Wang et al., "Semi-supervised singing voice separation with noisy self-training"
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import find_audio
-from htmdsep.errors import HtmdsepError
+from htmdsep.datasets.folders import plan_outputs
+from htmdsep.datasets.streams import naming
 from htmdsep.options import STEM_NAMES, RunOptions
 from htmdsep.separation.separator import Separator
 
@@ -21,20 +22,16 @@ def label_songs(songs: Path, out: Path, weights: str | None, options: RunOptions
     """Separate a file, or every one in a folder and its folders, yielding a folder for each.
 
     It is called as the song is and holds vocals.flac and accompaniment.flac; where both are there
-    already, they stay. Raises HtmdsepError where there is no audio, two songs have one name, or a
-    file cannot be separated.
+    already, they stay. What is noted of a song goes to standard error. Raises HtmdsepError where
+    there is no audio, two songs have one name, or a file cannot be separated.
     """
-    folders: dict[Path, Path] = {}
-    for path in find_audio(songs):
-        folder = out / path.stem
-        if folder in folders:
-            raise HtmdsepError(
-                f"{folders[folder]} and {path} would have the same labels, {folder}; rename one"
-            )
-        folders[folder] = path
+    folders = plan_outputs(songs, lambda path: out / path.stem)
     separator = Separator(weights, replace(options, file_format="flac"))
     for folder, path in tqdm(folders.items(), desc="label", unit="song", disable=None):
         targets = {stem: folder / f"{stem}.flac" for stem in STEM_NAMES}
         if not all(target.exists() for target in targets.values()):
-            separator.separate_file(path, targets)
+            with naming(path):
+                report = separator.separate_file(path, targets)
+            for note in report.notes:
+                tqdm.write(f"{path}: {note}", file=sys.stderr)
         yield folder

@@ -16,7 +16,7 @@ import numpy as np
 import soundfile
 from tqdm import tqdm
 
-from htmdsep.datasets.folders import Stem, Term, find_audio
+from htmdsep.datasets.folders import Stem, Term, plan_outputs
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
@@ -51,7 +51,13 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
 
     What hardly has a voice is left out, with a line on standard error.
     """
-    for number, path in enumerate(tqdm(find_audio(speech), desc="sing", unit="file", disable=None)):
+
+    def target(path: Path) -> Path:
+        name = "-".join(path.relative_to(speech).parts) if path != speech else path.name
+        return out / f"{name}.flac"
+
+    bar = tqdm(plan_outputs(speech, target).items(), desc="sing", unit="file", disable=None)
+    for number, (song_path, path) in enumerate(bar):
         rng = np.random.default_rng([seed, number])
         with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
             samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)
@@ -61,10 +67,9 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
         if not songs:
             tqdm.write(f"{path} has hardly any voice and is left out", file=sys.stderr)
             continue
-        name = "-".join(path.relative_to(speech).parts) if path != speech else path.name
-        with atomic_path(out / f"{name}.flac") as temporary:
+        with atomic_path(song_path) as temporary:
             soundfile.write(temporary, np.concatenate(songs), SAMPLE_RATE, format="FLAC")
-        yield out / f"{name}.flac"
+        yield song_path
 
 
 def sing(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray | None:

@@ -63,13 +63,26 @@ def test_labels_are_made_as_the_command_line_says(
     assert code == 1 and "nonsense" in output and len(output.splitlines()) == 1
 
 
+def test_errors_and_notes_name_their_song(tmp_path: Path, tiny_weights: Path) -> None:
+    for name in ("cut.wav", "good.wav"):
+        soundfile.write(tmp_path / name, np.zeros((RATE, 2)), RATE)
+    cut, junk = tmp_path / "cut.wav", tmp_path / "junk.wav"
+    cut.write_bytes(cut.read_bytes()[:-4_000])
+    junk.write_bytes(b"no audio")
+    code, output = label(tmp_path, tmp_path / "labels", tiny_weights)
+    assert code == 1
+    assert f"{cut}: truncated: its header announces 22050 frames, it holds 21050" in output
+    assert f"htmdsep-train: {junk}: no audio that can be decoded" in output
+    assert sorted(one.name for one in (tmp_path / "labels").iterdir()) == ["cut", "good"]
+
+
 def test_songs_of_one_name_are_refused_before_anything_is_separated(
     tmp_path: Path, tiny_weights: Path
 ) -> None:
     for name in ("song.wav", "song.flac"):
         soundfile.write(tmp_path / name, np.zeros((100, 2)), RATE)
     code, output = label(tmp_path, tmp_path / "labels", tiny_weights)
-    assert code == 1 and "would have the same labels" in output
+    assert code == 1 and "would both become" in output
     assert not (tmp_path / "labels").exists()
 
 

@@ -83,6 +83,15 @@ def test_speech_is_sung_at_a_level_with_another_pitch() -> None:
     assert sing(RNG(4), np.zeros(0)) is None
 
 
+def test_files_that_would_be_sung_into_one_are_refused_before_any_is(tmp_path: Path) -> None:
+    for folder, name in (("anna", "b-1.wav"), ("anna-b", "1.wav")):
+        (tmp_path / "in" / folder).mkdir(parents=True)
+        soundfile.write(tmp_path / "in" / folder / name, speech(2.0), SAMPLE_RATE)
+    code, output = invoke("sing", tmp_path / "in", tmp_path / "out")
+    assert code == 1 and "would both become" in output and "anna-b-1.wav.flac" in output
+    assert not (tmp_path / "out").exists()
+
+
 def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: Path) -> None:
     pytest.importorskip("pyworld")
     (tmp_path / "in" / "anna").mkdir(parents=True)
