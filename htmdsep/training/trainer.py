@@ -77,7 +77,7 @@ def train(run: TrainingRun) -> int | None:
 
     `last.pt` is written at every validation and at the end, `best-loss.pt` and `best-sdr.pt`
     whenever they improve, averaged over the validation sets. Raises HtmdsepError where a process
-    that prepares batches is lost, after `last.pt`.
+    that prepares batches is lost, and RuntimeError where one that trains along is, after `last.pt`.
     """
     state, world = run.state, run.world
     began = time.monotonic() - state.seconds  # its seconds go on over resumed runs
@@ -85,10 +85,11 @@ def train(run: TrainingRun) -> int | None:
         try:
             _take_steps(run, began, stop)
         except RuntimeError as error:
-            if LOST_WORKER not in str(error):
-                raise
-            if world.is_main:
+            is_worker = LOST_WORKER in str(error)
+            if world.is_main and (is_worker or world.size > 1):  # or it may be another process
                 _save_beside_news(run.folder / LAST, state)
+            if not is_worker:
+                raise
             raise HtmdsepError(
                 f"a process that prepares batches was lost at step {state.step}, perhaps for want "
                 "of memory; go on with --resume, and with fewer --workers where it happens again"

@@ -18,7 +18,7 @@ from htmdsep.networks.config import NetworkConfig
 from htmdsep.training.batches import Batch
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import RATIO, VARIANTS
-from htmdsep.training.processes import LOST_WORKER
+from htmdsep.training.processes import LOST_WORKER, World
 from htmdsep.training.recipe import OURS, Recipe
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore, save_state
 from htmdsep.training.trainer import (
@@ -289,6 +289,21 @@ def test_a_worker_that_hangs_up_leaves_a_checkpoint(
     with pytest.raises(HtmdsepError, match=r"was lost at step 1, "):
         go(state, tmp_path, Tones(), replace(RECIPE, workers=1, steps=100))
     assert read_checkpoint(tmp_path / LAST)["step"] == 1
+
+
+def test_a_lost_process_leaves_a_checkpoint_of_the_main_one(
+    tmp_path: Path, state: RunState
+) -> None:
+    class Torn(World):
+        def broadcast(self, *values: float) -> list[float]:
+            if state.step == 2:
+                raise RuntimeError("Connection closed by peer")
+            return list(values)
+
+    run = TrainingRun(state, Tones(), (), RECIPE, tmp_path, print, state.network, world=Torn(0, 2))
+    with pytest.raises(RuntimeError, match="closed by peer"):
+        train(run)
+    assert read_checkpoint(tmp_path / LAST)["step"] == 2
 
 
 def test_an_error_in_a_worker_is_no_lost_worker(tmp_path: Path, state: RunState) -> None:
