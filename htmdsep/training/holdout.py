@@ -30,6 +30,7 @@ from htmdsep.training.cache import Cached, CachedStem, known_pairs, known_stems
 from htmdsep.training.places import Place, active_place
 
 DEFAULT_LEVEL = -5.0  # dB, of voices over accompaniment that are not of one song
+LEVEL_LIMIT = 100.0  # dB either way: beyond it one of the two is not heard
 EVERY = 7  # every seventh song is held out where nothing is said, or every seventh file
 WINDOW_SECONDS = 10
 SUNG_SHARE = 0.4  # of a window's 50 ms frames, those that count as sung
@@ -133,7 +134,7 @@ def _is_like(value: Any, example: Any) -> bool:
     if isinstance(example, list):
         return isinstance(value, list) and all(_is_like(one, example[0]) for one in value)
     if isinstance(example, float):
-        return value is None or type(value) in (int, float)
+        return value is None or (type(value) in (int, float) and abs(value) <= LEVEL_LIMIT)
     return type(value) is type(example) and value >= example
 
 

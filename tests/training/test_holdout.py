@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -102,6 +103,8 @@ def test_the_splits_of_musdb_are_recorded() -> None:
         ({"a": {"songs": ["song 0"], "windows": "many"}}, "windows of a must be a whole number"),
         ({"a": {"songs": ["song 0"], "seed": -1}}, "seed of a must be a whole number"),
         ({"a": {"songs": ["song 0"], "level": True}}, "level of a must be a number of dB or null"),
+        ({"a": {"songs": ["song 0"], "level": math.nan}}, "level of a must be a number of dB"),
+        ({"a": {"songs": ["song 0"], "level": 1e9}}, "level of a must be a number of dB"),
     ],
 )
 def test_a_description_that_does_not_fit_is_an_error(
