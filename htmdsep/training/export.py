@@ -19,7 +19,7 @@ from htmdsep.networks.config import ConvTasNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights.catalogue import find_weights
-from htmdsep.weights.file import WeightsInfo, save_weights
+from htmdsep.weights.file import WeightsInfo, save_weights, stored_tensors
 from htmdsep.weights.graph import make_graph
 
 
@@ -94,6 +94,12 @@ def _write(path: Path, network: Network, info: WeightsInfo) -> str:
         raise HtmdsepError(
             f"{path} is where the graph of its weights belongs; name a .safetensors file"
         )
+    for name, value in stored_tensors(network).items():
+        if not value.half().isfinite().all():
+            raise HtmdsepError(
+                f"{path} is not written: values of {name} are beyond half precision; train with a "
+                "lower --learning-rate"
+            )
     digest = save_weights(path, network, info, torch.float16)
     if not (isinstance(info.config, SpectralConfig) and info.config.denoiser_levels):
         with atomic_path(graph) as temporary:

@@ -48,6 +48,19 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
         assert code == 1 and message in output
 
 
+def test_weights_beyond_half_precision_are_not_written(tmp_path: Path) -> None:
+    path = tmp_path / "x.safetensors"
+    network = HTMDNet(TINY)
+    for name, value in network.named_buffers():
+        if name.endswith("running_var"):
+            value.fill_(1e5)
+    save_weights(path, network, WeightsInfo("x", TINY, "CC0-1.0"), torch.float32)
+    out = tmp_path / "mean.safetensors"
+    code, output = invoke("average", path, path, "--out", out, "--name", "x")
+    assert code == 1 and "values of masking.entry.0.running_var are beyond half" in output
+    assert not out.exists()
+
+
 def test_weights_are_not_written_where_their_graph_belongs(tmp_path: Path) -> None:
     one, _ = written(tmp_path / "one.safetensors", TINY, 1.0)
     out = tmp_path / "mean.onnx"
