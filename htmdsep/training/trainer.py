@@ -139,7 +139,8 @@ def _take_steps(run: TrainingRun, began: float, stop: Stop) -> None:
             mixture, vocals = next(stream)
             state.waited_seconds += time.monotonic() - waiting
             alone = run.masking if recipe.is_masking_alone(progress) else None
-            found = training_step(run, alone or run.forward, mixture, vocals, rate)
+            module = run.forward if alone is None else alone  # compiled ones have no truth value
+            found = training_step(run, module, mixture, vocals, rate)
             skipped = 0 if found is not None else skipped + 1
             if skipped == MOST_SKIPPED:
                 raise _lost(state)

@@ -159,6 +159,17 @@ def test_a_run_is_resumed(tmp_path: Path, prepared: Prepared) -> None:
         go(tmp_path, recipe, TINY, less, resume=True)
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # PyTorch's, of its own parts
+def test_compiled_networks_learn_in_both_stages(tmp_path: Path, prepared: Prepared) -> None:
+    """As PyTorch wraps them, but run as they are: compiling takes half a minute."""
+    recipe = short(OURS, 2, masking_share=0.5, batch_size=2)
+    plain = go(tmp_path / "plain", recipe, TINY, prepared)
+    with torch.compiler.set_stance("force_eager"):
+        compiled = go(tmp_path / "compiled", recipe, TINY, prepared, compiled=True)
+    for name, weight in plain.network.named_parameters():
+        assert torch.equal(compiled.network.get_parameter(name), weight), name
+
+
 def test_a_run_starts_from_weights(tmp_path: Path, prepared: Prepared) -> None:
     known = HTMDNet(TINY)
     path = tmp_path / "known.safetensors"
