@@ -18,6 +18,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import lock, make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
+from htmdsep.networks.htmdnet import HTMDNet, MaskingNetwork
 from htmdsep.training.batches import SongSegments
 from htmdsep.training.cpu_layers import use_cpu_layers
 from htmdsep.training.export import current_commit, describe_command
@@ -28,7 +29,7 @@ from htmdsep.training.prepare import Prepared, prepare
 from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import Recipe, network_config, resume_settings
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
-from htmdsep.training.trainer import LAST, TrainingRun, masking_stage, train
+from htmdsep.training.trainer import LAST, TrainingRun, train
 
 
 def train_with(options: TrainOptions) -> int | None:
@@ -82,11 +83,13 @@ def fit(
     state.settings["data and held-out sets"] = prepared.digest()
     if options.resume:
         restore(state, read_checkpoint(options.out / LAST))
-    masking = masking_stage(state.network)
+    network, masking = state.network, None
 
     def trained(module: nn.Module) -> nn.Module:
         return world.parallel(torch.compile(module) if options.compiled else module)  # type: ignore[arg-type]
 
+    if isinstance(network, HTMDNet) and isinstance(network.masking, MaskingNetwork):
+        masking = trained(network.masking)
     ended_by = train(
         TrainingRun(
             state=state,
@@ -95,8 +98,8 @@ def fit(
             recipe=recipe,
             folder=options.out,
             report=reporter(options.out, tensorboard=options.tensorboard and world.is_main),
-            forward=trained(state.network),
-            masking=None if masking is None else trained(masking),
+            forward=trained(network),
+            masking=masking,
             world=world,
         )
     )

@@ -20,8 +20,7 @@ from htmdsep.console import Stop
 from htmdsep.dsp.levels import SUNG_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.metrics.ratios import sdr
-from htmdsep.networks.build import Network
-from htmdsep.networks.htmdnet import HTMDNet, MaskingNetwork, NetworkOutput
+from htmdsep.networks.htmdnet import NetworkOutput
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import Losses, supervise
 from htmdsep.training.processes import LOST_WORKER, Batches, World, load
@@ -38,25 +37,6 @@ MOST_SKIPPED = 100  # steps in a row without a finite gradient: the weights are 
 ReportRow = Callable[[dict[str, float]], None]
 
 
-class MaskingStage(nn.Module):
-    """A masking network whose masked estimate is the estimate as well."""
-
-    def __init__(self, masking: MaskingNetwork) -> None:
-        super().__init__()
-        self.masking = masking
-
-    def forward(self, mixture: Tensor) -> NetworkOutput:
-        masked_estimate = self.masking(mixture)
-        return NetworkOutput(masked_estimate, masked_estimate)
-
-
-def masking_stage(network: Network) -> MaskingStage | None:
-    """Return what learns first: of HTMD-Net its temporal masking network, of others nothing."""
-    if isinstance(network, HTMDNet) and isinstance(network.masking, MaskingNetwork):
-        return MaskingStage(network.masking)
-    return None
-
-
 @dataclass(frozen=True)
 class TrainingRun:
     """One process's share of a training run."""
@@ -68,7 +48,7 @@ class TrainingRun:
     folder: Path  # of the checkpoints
     report: ReportRow  # gets a row of figures at every validation
     forward: nn.Module  # the network, perhaps compiled or made parallel
-    masking: nn.Module | None = None  # what learns alone at first, likewise
+    masking: nn.Module | None = None  # HTMD-Net's temporal masking, which learns first, likewise
     world: World = field(default_factory=World)
 
 
@@ -170,6 +150,8 @@ def training_step(
     state.optimiser.zero_grad(set_to_none=True)
     with torch.autocast(mixture.device.type, torch.bfloat16, enabled=recipe.bf16):
         output = module(mixture)
+        if module is run.masking:  # whose masked estimate is the estimate as well
+            output = NetworkOutput(output, output)
     losses = supervise(output, mixture, vocals, recipe.loss)
     losses.loss.backward()  # type: ignore[no-untyped-call]
     limit = recipe.clip_norm if recipe.clip_norm is not None else inf

@@ -19,7 +19,7 @@ from htmdsep.training.losses import VARIANTS
 from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import PAPER
 from htmdsep.training.state import RunState, fresh_state, save_state
-from htmdsep.training.trainer import MaskingStage, TrainingRun, train
+from htmdsep.training.trainer import TrainingRun, train
 
 CONFIG = HTMDNetConfig(
     segment_length=1024,
@@ -80,7 +80,7 @@ def run(folder: Path, world: World) -> RunState:
             folder=folder,
             report=lambda _row: None,
             forward=world.parallel(network),
-            masking=world.parallel(MaskingStage(network.masking)),
+            masking=world.parallel(network.masking),
             world=world,
         )
     )

@@ -14,7 +14,7 @@ import torch
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import build_network, initialise_like_keras
-from htmdsep.networks.config import NetworkConfig
+from htmdsep.networks.config import HTMDNetConfig, NetworkConfig
 from htmdsep.training.batches import Batch
 from htmdsep.training.holdout import ValidationSet
 from htmdsep.training.losses import RATIO, VARIANTS
@@ -27,7 +27,6 @@ from htmdsep.training.trainer import (
     LAST,
     MOST_SKIPPED,
     TrainingRun,
-    masking_stage,
     train,
     validate,
 )
@@ -103,7 +102,7 @@ def go(
     windows: Sequence[ValidationSet] = (WINDOWS,),
 ) -> list[dict[str, float]]:
     rows: list[dict[str, float]] = []
-    masking = masking_stage(state.network)
+    masking = state.network.masking if isinstance(state.network.config, HTMDNetConfig) else None
     run = TrainingRun(state, batches, windows, recipe, folder, rows.append, state.network, masking)
     ended_by = train(run)
     assert ended_by == (None if batches.end_at is None else batches.by)
