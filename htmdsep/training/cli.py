@@ -21,7 +21,6 @@ from htmdsep.training.recipe import OURS
 from htmdsep.training.run import train_with
 from htmdsep.training.validation import (
     REFERENCES,
-    WindowEstimator,
     music_places,
     score_estimates,
     score_leak,
@@ -118,7 +117,12 @@ def score_command(
     under it: the mean, what a tenth of the windows exceeds (_upper), the share above -20 dB.
     """
     with exit_on_error(PROGRAM):
-        config, estimator = _estimator(weights, device)
+        config: NetworkConfig = SpectralConfig()
+        if weights in REFERENCES:
+            estimator = REFERENCES[weights]
+        else:
+            network, info = find_weights(weights).load(pick_device(device))
+            config, estimator = info.config, partial(separate_windows, network)
         sample_rate, channels = config.sample_rate, config.input_channels
         prepared = prepare(folder, cache, held_out, sample_rate, channels)
         for windows in prepared.windows():
@@ -127,14 +131,6 @@ def score_command(
             click.echo(json.dumps({**described, **scores}))
         if places := music_places(prepared.held_out, prepared.cached, sample_rate):
             click.echo(json.dumps({"set": "leak", **score_leak(estimator, places, sample_rate)}))
-
-
-def _estimator(weights: str, device: str) -> tuple[NetworkConfig, WindowEstimator]:
-    """Return what is scored, and the network whose rate and channels it works in."""
-    if weights in REFERENCES:
-        return SpectralConfig(), REFERENCES[weights]
-    network, info = find_weights(weights).load(pick_device(device))
-    return info.config, partial(separate_windows, network)
 
 
 @command.command("label")

@@ -6,6 +6,7 @@ import csv
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ Rows = list[dict[str, str]]
 
 def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]], None]:
     """Return what logs a row: CSV, a picture with matplotlib, standard error, events on request."""
-    add_events = _event_writer(folder) if tensorboard else None
+    events = _event_writer(folder) if tensorboard else None
 
     def report(row: dict[str, float]) -> None:
         rows = append_row(folder / "log.csv", row)
@@ -25,8 +26,10 @@ def reporter(folder: Path, *, tensorboard: bool) -> Callable[[dict[str, float]],
             draw_curve(rows, folder / "curve.png")
         except ImportError:
             pass  # matplotlib is an extra; the log holds the figures
-        if add_events is not None:
-            add_events(row)
+        if events is not None:
+            for name, value in row.items():
+                events.add_scalar(name, value, int(row["step"]))
+            events.flush()
         shown = ", ".join(
             f"{name} {value:g}"
             for name, value in row.items()
@@ -96,16 +99,9 @@ def draw_curve(rows: Rows, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=110)
 
 
-def _event_writer(folder: Path) -> Callable[[dict[str, float]], None]:
+def _event_writer(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
         raise HtmdsepError("--tensorboard needs pip install 'htmdsep[tensorboard]'") from error
-    writer = SummaryWriter(str(folder / "events"))
-
-    def add(row: dict[str, float]) -> None:
-        for name, value in row.items():
-            writer.add_scalar(name, value, int(row["step"]))
-        writer.flush()
-
-    return add
+    return SummaryWriter(str(folder / "events"))
