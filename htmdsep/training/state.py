@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import pickle
+import struct
 import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,11 @@ FIGURES = (
 )  # fmt: skip
 # Devices with Adam in one piece: on a CPU, 5 ms a step of HTMD-Net instead of 16 (measured).
 FUSED_ON = ("cpu", "cuda")
+# What PyTorch and the archive's reader raise for what is no checkpoint
+UNREADABLE = (
+    zipfile.BadZipFile, zlib.error, struct.error, pickle.UnpicklingError,
+    EOFError, OSError, RuntimeError, KeyError, ValueError,
+)  # fmt: skip
 POINTER = b"version https://git-lfs"  # how a Git LFS pointer begins
 
 
@@ -117,14 +125,14 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
         content = path.read_bytes()
     except OSError as error:
         raise HtmdsepError(f"cannot read the checkpoint {path}: {error.strerror}") from error
-    if not zipfile.is_zipfile(io.BytesIO(content)):
-        raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train: {_what_it_is(content)}")
     saved: Any = None
     try:
+        if not zipfile.is_zipfile(io.BytesIO(content)):
+            raise HtmdsepError(f"{path} is no checkpoint of htmdsep-train: {_what_it_is(content)}")
         with zipfile.ZipFile(io.BytesIO(content)) as archive:
             if archive.testzip() is None:  # PyTorch does not look at checksums
                 saved = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
-    except Exception:  # whatever PyTorch happens upon in what is no checkpoint
+    except UNREADABLE:
         pass
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         raise HtmdsepError(
