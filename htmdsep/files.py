@@ -245,7 +245,8 @@ def _rename_all(temporaries: Sequence[Path], targets: Sequence[Path], overwrite:
                 f"another run has just written {error.filename2}; give other names, by --out or "
                 "--filename, or --overwrite"
             ) from error
-        raise DiskError(f"cannot write {error.filename2}: {error.strerror}") from error
+        name = error.filename2 or error.filename
+        raise DiskError(f"cannot write {name}: {error.strerror}") from error
     for folder in {target.parent for target in targets}:
         _flush_to_disk(folder)
 

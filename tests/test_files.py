@@ -139,6 +139,11 @@ def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:
         atomic_path(tmp_path / "stems" / "song" / "vocals.wav"),
     ):
         pass
+    with (
+        pytest.raises(DiskError, match=r"cannot write .*/a{256}: "),
+        atomic_path(tmp_path / ("a" * 256)) as temporary,
+    ):
+        temporary.touch()
     with pytest.raises(DiskError, match="takes no such name: give --filename"):
         make_folder(tmp_path / ("a" * 256))
 

@@ -49,6 +49,10 @@ def train_with(options: TrainOptions) -> int | None:
             "preset spectral keeps batch norm's statistics, of which drawn weights have none; give "
             "--start-from spectral, or --preset ours --architecture spectral"
         )
+    if options.epochs is not None and recipe.random_mixes and not options.resume:
+        raise HtmdsepError(
+            "mixes drawn at random have no epochs; give --steps or --max-minutes, or --preset paper"
+        )
     if (options.out / LAST).exists() and not options.resume:
         raise HtmdsepError(
             f"{options.out / LAST} is there already; give --resume, or another --out"
