@@ -22,7 +22,7 @@ def print_summary(out: str, *, as_json: bool) -> int:
     if as_json:
         click.echo(json_line(summary))
     else:
-        encoding = sys.stdout.encoding
+        encoding = sys.stdout.encoding if sys.stdout else "ascii"  # closed: nobody will read it
         for line in summary_lines(summary):  # whose names need not be of the screen's letters
             click.echo(line.encode(encoding, "backslashreplace").decode(encoding))
     return 1 if summary["failed"] else 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import signal
@@ -187,6 +188,18 @@ def test_closed_streams(
     assert done.returncode == status
     assert message in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "separated").exists() == (status == 0)
+
+
+@pytest.mark.parametrize("form", ["", "--json"])
+def test_a_summary_for_nobody_tells_by_its_status(tmp_path: Path, form: str) -> None:
+    row = {
+        **{"id": "0" * 16, "time": "", "status": "failed", "input": "a.wav", "outputs": {}},
+        **{"options_sha256": "", "weights_sha256": "", "attempt": 1},
+    }
+    (tmp_path / "manifest.jsonl").write_text(json.dumps(row) + "\n")
+    shell = f"{shlex.join([*COMMAND, '--report', '.'])} {form} >&-"
+    done = subprocess.run(shell, shell=True, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 @pytest.mark.parametrize(
