@@ -34,11 +34,9 @@ def run_program(command: click.Command, name: str | None = None) -> None:
     prepare_process()
     try:
         command(prog_name=name)
-    except ImportError as error:
-        # What extension modules raise in place of a signal's SystemExit while they are imported
-        if isinstance(error.__cause__, SystemExit):
-            raise error.__cause__ from None
-        raise
+    finally:
+        # Extension modules that are being imported, and Ray, make errors of a handler's SystemExit
+        end_if_asked()
 
 
 def prepare_process() -> None:
