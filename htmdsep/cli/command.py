@@ -187,6 +187,8 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("nothing to separate; name files or folders (see --help)")
     if values["file_format"] == STEM_FILE and values["stems"] != "both":
         raise click.UsageError(f"a {STEM_FILE} holds both stems; leave --stems out")
+    if values["file_format"] == STEM_FILE and values["with_page"]:
+        raise click.UsageError(f"browsers play no stems of a {STEM_FILE}; leave --page out")
     if values["verify"] and values["existing"] != "resume":
         raise click.UsageError("--verify needs --resume")
     if values["device"].replace(".", "").isdecimal():

@@ -73,6 +73,11 @@ def _try_song(out: Path, song: ListedSong) -> tuple[dict[str, Any] | None, str |
 
 def _song_file(out: Path, song: ListedSong) -> dict[str, Any]:
     """Return what a song's file holds, made anew where the stems have changed."""
+    if len({*song.stems.values()}) < len(song.stems):
+        raise HtmdsepError(
+            "its stems are in one file, of which browsers play the mixture alone; give another "
+            "--format for a page"
+        )
     paths: dict[str, Path] = {stem: out / name for stem, name in song.stems.items()}
     target, picture = (out / FOLDER / f"{song.id}.{ending}" for ending in ("js", "png"))
     original = _address_from(out, song.original)

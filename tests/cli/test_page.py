@@ -51,6 +51,19 @@ def test_stems_that_exist_get_a_page(tmp_path: Path, run: Run) -> None:
     assert result.output.startswith("htmdsep: 0: ") and result.output.count("\n") == 1
 
 
+def test_a_stem_file_is_not_taken_for_two_stems(tmp_path: Path, run: Run) -> None:
+    """Whose first stream, the mixture, is all that browsers would play."""
+    song, out = write_songs(tmp_path / "music", 1) / "0.wav", tmp_path / "out"
+    arguments = (song, "-o", out, "-c", "stem.mp4")
+    result = run(*arguments, "--page")
+    assert result.exit_code == 2 and "browsers play no stems of a stem.mp4" in result.output
+    assert not out.exists()
+    assert run(*arguments, "--resume").exit_code == 0
+    result = run("--page-only", out, "-q")
+    assert result.exit_code == 1
+    assert result.output.startswith("htmdsep: 0.wav: its stems are in one file")
+
+
 def test_where_no_page_can_stand(tmp_path: Path, run: Run) -> None:
     song = write_songs(tmp_path / "music", 1) / "0.wav"
     for out in ("-", "s3://bucket/out"):
