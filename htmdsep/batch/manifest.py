@@ -22,6 +22,7 @@ Status = Literal["started", "done", "failed", "interrupted"]
 NAME = "manifest.jsonl"
 PATTERN = "manifest*.jsonl"
 ID_LENGTH = 16  # hexadecimal digits
+LONGEST_ROW = 1 << 20  # bytes: far more than any has
 # Every row begins alike, so that an index needs no JSON parser. Version 0.1.0 wrote a "proof"
 # behind the time.
 HEAD = re.compile(rb'\{"id": "([0-9a-f]{16})", "time": "([^"]*)"')
@@ -76,6 +77,19 @@ def parse_row(line: bytes) -> ManifestRow | None:
         return ManifestRow(**{"below": "", **known})
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def is_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest, as far as its first line tells, and no other JSON.
+
+    Of that a crash may have left half; what cannot be read is found out when it is opened.
+    """
+    try:
+        with path.open("rb") as file:
+            first = file.readline(LONGEST_ROW)
+        return HEAD.match(first) is not None or not isinstance(json.loads(first), dict)
+    except (OSError, ValueError):
+        return True
 
 
 def row_id(names: Iterable[str]) -> str:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from htmdsep.batch import storage
-from htmdsep.batch.manifest import NAME, PATTERN, Index, ManifestRow
+from htmdsep.batch.manifest import NAME, PATTERN, Index, ManifestRow, is_manifest
 from htmdsep.batch.sources import Shard
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.files import atomic_path, lock, make_folder, remove_empty
@@ -46,7 +46,17 @@ def open_manifest(out: str, shard: Shard | None) -> AbstractContextManager[Manif
 
 def has_manifest(out: str) -> bool:
     """Tell whether there is a manifest in a local folder."""
-    return not storage.is_url(out) and any(Path(out).glob(PATTERN))
+    return not storage.is_url(out) and bool(_manifests_in(Path(out)))
+
+
+def _own_name(folder: Path) -> str:
+    """Return the name of a folder's manifest: another than the usual if that is not of ours."""
+    return NAME if is_manifest(folder / NAME) else "manifest-htmdsep.jsonl"
+
+
+def _manifests_in(folder: Path) -> list[Path]:
+    """Return the manifests of a local folder, without other programs' files of such names."""
+    return [path for path in sorted(folder.glob(PATTERN)) if is_manifest(path)]
 
 
 @contextmanager
@@ -73,18 +83,19 @@ def merge_manifests(folder: Path) -> int:
     """
     if not has_manifest(str(folder)):
         raise HtmdsepError(f"there is no {NAME} in {folder}; name the local folder of a batch")
-    paths = sorted({folder / NAME, *folder.glob(PATTERN)})
+    whole = folder / _own_name(folder)
+    paths = sorted({whole, *_manifests_in(folder)})
     count = 0
     with ExitStack() as stack:
         for path in paths:
             stack.callback(os.close, _open_locked(path, alone=True))
-        with atomic_path(folder / NAME) as temporary, temporary.open("wb") as file:
+        with atomic_path(whole) as temporary, temporary.open("wb") as file:
             for line in Index(paths).lines():
                 file.write(line)
                 count += 1
         # Still locked: no shard can begin and add to a file that is about to go.
         for path in paths:
-            if path.name != NAME:
+            if path != whole:
                 path.unlink()
     return count
 
@@ -117,7 +128,7 @@ class _LocalManifest:
 
 @contextmanager
 def _open_local(folder: Path, shard: Shard | None) -> Iterator[Manifest]:
-    name = NAME if shard is None else f"manifest-{shard.number}-of-{shard.count}.jsonl"
+    name = f"manifest-{shard.number}-of-{shard.count}.jsonl" if shard else _own_name(folder)
     with ExitStack() as stack:
         for made in make_folder(folder):
             stack.callback(remove_empty, made)

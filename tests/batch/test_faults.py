@@ -107,6 +107,24 @@ def test_runs_share_a_folder_and_only_merging_wants_it_for_itself(tmp_path: Path
     assert not (tmp_path / "out").exists()  # nothing was written
 
 
+def test_files_of_other_programs_stay_as_they_are(run: Run) -> None:
+    """As data sets have manifests, too."""
+    song, out = write_songs(Path("music"), 1) / "0.wav", Path("out")
+    out.mkdir()
+    names = ("manifest.jsonl", "manifest_train.jsonl")
+    theirs = b'{"audio_filepath": "a.wav", "duration": 1.0}\n'
+    for name in names:
+        (out / name).write_bytes(theirs)
+    assert run(song, "-o", out).exit_code == 0
+    assert counts(run("music", "-o", out, "--resume")) == "1 done, 0 skipped, 0 failed"
+    assert counts(run("music", "-o", out, "--resume")) == "0 done, 1 skipped, 0 failed"
+    assert run("music", "-o", out, "--resume", "--shard", "1/1").exit_code == 0
+    assert run("--merge-manifests", out).exit_code == 0
+    assert counts(run("music", "-o", out, "--resume")) == "0 done, 1 skipped, 0 failed"
+    assert run("--report", out).stdout.startswith("1 songs: 1 done")
+    assert [(out / name).read_bytes() for name in names] == [theirs, theirs]
+
+
 def test_processes_over_one_folder_lose_no_row(begin: Begin) -> None:
     """As GNU parallel starts them."""
     music, out = write_songs(Path("music"), 8), Path("out")
