@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, dataclass, field, fields
 from functools import partial
+from numbers import Integral, Real
 from types import NoneType, UnionType
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin, get_type_hints
 
@@ -27,6 +28,15 @@ Existing = Literal["refuse", "skip", "overwrite", "resume"]  # what to do where 
 EngineName = Literal["auto", "onnx", "openvino", "torch"]  # what computes on the CPU
 
 STEM_NAMES: tuple[StemName, ...] = get_args(StemName)
+
+# What Python may give for a field's type, and what it is called
+ANYTHING: tuple[type, str] = (object, "")
+KINDS: dict[Any, tuple[type, str]] = {
+    bool: (bool, "True or False"),
+    int: (Integral, "a whole number"),
+    float: (Real, "a number"),
+    str: (str, "a string"),
+}
 
 DEFAULT_WEIGHTS = "spectral"
 DEFAULT_OVERLAP = 0.1  # share of a segment; 0.25 and 0.5 gain 0.05 dB at most (docs/speed.md)
@@ -98,12 +108,17 @@ def check_limits(options: Any) -> None:
         flag, found = one.metadata.get("flag"), getattr(options, one.name)
         if flag is None or found is None:
             continue
-        choices = flag.choices or choices_of(hints[one.name])
+        kind = plain_type(hints[one.name])
+        choices = flag.choices or choices_of(kind)
+        single = get_args(kind)[0] if get_origin(kind) is tuple else kind
+        wanted, told = KINDS.get(single, ANYTHING)
         for value in found if isinstance(found, tuple) else (found,):
             if choices and value not in choices:
                 raise ArgumentError(
                     f"{one.name} must be one of {', '.join(choices)}, not {value!r}"
                 )
+            if not isinstance(value, wanted) or (wanted is Integral and isinstance(value, bool)):
+                raise ArgumentError(f"{one.name} must be {told}, not {value!r}")
             if isinstance(value, (int, float)) and not _fits(value, flag):
                 raise ArgumentError(f"{one.name} must {_limits(flag)}, not {value!r}")
 
@@ -333,6 +348,8 @@ class BatchOptions:
 
     def __post_init__(self) -> None:
         check_limits(self)
+        if isinstance(self.inputs, str) or not all(isinstance(one, str) for one in self.inputs):
+            raise ArgumentError(f"inputs must be several strings, not {self.inputs!r}")
         names = self._stem_names()
         folded = {unicodedata.normalize("NFC", name).casefold() for name in names}
         if len(names) != len(STEM_NAMES) or len(folded) < len(names) or not all(names):

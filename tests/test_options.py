@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -111,6 +112,13 @@ def test_what_is_typed_is_what_is_given(given_values: dict[str, Any]) -> None:
         (BatchOptions, "stems", "drums", "stems must be one of vocals, accompaniment, both"),
         (BatchOptions, "retries", -1, "retries must be at least 0"),
         (ClusterOptions, "actor_cpus", 0, "actor_cpus must be above 0"),
+        (RunOptions, "shifts", "1", "shifts must be a whole number, not '1'"),
+        (RunOptions, "sample_rate", 44100.5, "sample_rate must be a whole number, not 44100.5"),
+        (RunOptions, "start_seconds", "1:30", "start_seconds must be a number, not '1:30'"),
+        (BatchOptions, "recursive", "no", "recursive must be True or False, not 'no'"),
+        (BatchOptions, "out", Path("x"), "out must be a string, not "),
+        (BatchOptions, "inputs", "song.wav", "inputs must be several strings, not 'song.wav'"),
+        (BatchOptions, "inputs", (Path("x"),), "inputs must be several strings, not "),
     ],
 )
 def test_limits_hold_in_python_too(kind: type, name: str, value: Any, message: str) -> None:
