@@ -119,15 +119,14 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     --skip-existing the next call may name another album's song of the same name. Stems beside
     their song are told from songs by it.
     """
-    named = batch.list_file is None and batch.shard is None and len(batch.inputs) == 1
-    if (
-        batch.always_manifest
-        or not named
-        or len(plan) != 1
-        or plan.sources[0].name != batch.inputs[0]
-    ):
+    if batch.always_manifest or batch.list_file or batch.shard:
         return True
-    folder = storage.resolved(storage.parent(storage.absolute(plan.sources[0].name)))
+    if len(batch.inputs) != 1 or len(plan) != 1:
+        return True
+    song = storage.absolute(plan.sources[0].name)
+    if song != storage.absolute(storage.tidied(batch.inputs[0])):
+        return True  # a folder, a pattern or a playlist, which holds one song today
+    folder = storage.resolved(storage.parent(song))
     is_beside = storage.is_below(f"{folder}/", storage.resolved(plan.out))
     return is_beside or batch.existing in ("skip", "resume") or has_manifest(plan.out)
 

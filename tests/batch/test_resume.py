@@ -208,11 +208,14 @@ def test_stems_of_another_song_are_told(run: Run, batch: Run) -> None:
     assert "skipped, its stems exist; no manifest says of which song\n" in skip("other/0.wav")
 
 
-def test_a_named_song_keeps_no_manifest_but_joins_one(run: Run, batch: Run) -> None:
+@pytest.mark.parametrize("form", ["{}", "./{}", "music/../{}", "file://{here}/{}"])
+def test_a_named_song_keeps_no_manifest_but_joins_one(run: Run, batch: Run, form: str) -> None:
+    """However it is named, as shells complete it, or `find` lists it."""
     batch()
     assert len(rows_of(OUT)) == 6
+    song = form.format("music/0.wav", here=Path.cwd())
     for out, kept in (("out", True), ("alone", False)):
-        assert run("music/0.wav", "-o", out, "--overwrite").exit_code == 0
+        assert run(song, "-o", out, "--overwrite").exit_code == 0
         assert Path(out, "manifest.jsonl").exists() == kept
     assert len(rows_of(OUT)) == 8
 
