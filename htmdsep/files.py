@@ -84,7 +84,7 @@ def atomic_path(target: Path) -> Iterator[Path]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write a text file in one piece; names of files in it may be no text."""
+    """Write a text file in UTF-8, which appears whole; names in it need not be text."""
     with atomic_path(path) as temporary:
         temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)
 

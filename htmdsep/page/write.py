@@ -13,7 +13,7 @@ from urllib.parse import quote
 from htmdsep.batch import storage
 from htmdsep.batch.song import FAILURES, error_line
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path
+from htmdsep.files import write_text
 from htmdsep.page.songs import ListedSong, find_songs
 
 PAGE, FOLDER = "index.html", "index_files"
@@ -56,9 +56,9 @@ def write_page(out: Path) -> Iterator[PageEntry]:
         yield PageEntry(song, error)
     template = Path(__file__).parent
     for name in ("page.css", "page.js"):
-        _write(out / FOLDER / name, (template / name).read_text("utf-8"))
-    _write(out / FOLDER / "songs.js", f"const SONGS = {json.dumps(listed)};\n")
-    _write(out / PAGE, (template / "page.html").read_text("utf-8"))
+        write_text(out / FOLDER / name, (template / name).read_text("utf-8"))
+    write_text(out / FOLDER / "songs.js", f"const SONGS = {json.dumps(listed)};\n")
+    write_text(out / PAGE, (template / "page.html").read_text("utf-8"))
 
 
 def _try_song(out: Path, song: ListedSong) -> tuple[dict[str, Any] | None, str | None]:
@@ -92,7 +92,7 @@ def _song_file(out: Path, song: ListedSong) -> dict[str, Any]:
     if original is not None and found["gain_db"] is not None:
         files["mixture"] = original
     found = {"id": song.id, "stamps": stamps, "files": files, **found}
-    _write(target, BEGIN + json.dumps(found) + END)
+    write_text(target, BEGIN + json.dumps(found) + END)
     return found
 
 
@@ -136,8 +136,3 @@ def _address_from(out: Path, path: Path | None) -> str | None:
         return None if path is None else _address(os.path.relpath(path, out))
     except ValueError:  # another drive of Windows
         return None
-
-
-def _write(path: Path, text: str) -> None:
-    with atomic_path(path) as temporary:
-        temporary.write_text(text, "utf-8")
