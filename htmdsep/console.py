@@ -8,12 +8,13 @@ import math
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import MISSING, Field, fields
 from pathlib import Path
 from types import FrameType
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import click
 
@@ -71,12 +72,18 @@ def _share_heap() -> None:
 
 
 _signals: list[int] = []  # that have asked this process to end
+# What an exception leaves a lock taken in, for which other threads then wait for ever
+_LOCKING = (threading.Condition.__enter__.__code__, threading.Condition.__exit__.__code__)
+_LATER_SECONDS = 0.01
 
 
-def _exit_on_signal(number: int, _: FrameType | None) -> NoReturn:
-    # Unwinds every `with`, so that temporary files are removed on the way out.
+def _exit_on_signal(number: int, frame: FrameType | None) -> None:
     _signals.append(number)
-    raise SystemExit(128 + number)
+    if frame is not None and frame.f_code in _LOCKING and hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, _LATER_SECONDS)  # SIGALRM comes here, too
+        return
+    # Unwinds every `with`, so that temporary files are removed on the way out.
+    raise SystemExit(128 + _signals[0])
 
 
 def _pass_over_exit(lost: sys.UnraisableHookArgs) -> None:

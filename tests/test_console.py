@@ -202,6 +202,27 @@ def test_a_signal_that_comes_where_exceptions_are_lost_ends_the_process_without_
     assert "ValueError: told" in done.stderr
 
 
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_a_signal_that_comes_as_a_lock_is_taken_waits_until_it_is() -> None:
+    """A pool's threads would wait for ever for one that an exception has left taken."""
+    program = """if True:
+        import functools, os, signal, threading, time
+        from htmdsep.console import prepare_process
+
+        class Lock:
+            acquire = release = print
+            __enter__ = functools.partial(os.kill, os.getpid(), signal.SIGTERM)
+            __exit__ = functools.partial(print, "released", end=" ")
+
+        prepare_process()
+        with threading.Condition(Lock()):
+            print("taken", end=" ")
+            time.sleep(10)
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[:2]) == (143, ["taken", "released"])
+
+
 def test_memory_is_told() -> None:
     peak = peak_rss_bytes()
     assert peak is None or 1 << 20 < peak < 1 << 40
