@@ -18,6 +18,7 @@ from typing import Any, Literal
 
 from htmdsep.options import StemName
 
+# "started" and no more: the process was killed; "interrupted": given up for no fault of the song's
 Status = Literal["started", "done", "failed", "interrupted"]
 NAME = "manifest.jsonl"
 PATTERN = "manifest*.jsonl"

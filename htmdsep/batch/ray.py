@@ -6,26 +6,20 @@ import os
 import signal
 import tempfile
 import threading
-import time
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import replace
-from itertools import chain
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 from htmdsep.batch.plan import Job
-from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.song import Outcome, StoppedError, try_job
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import remove_abandoned
-from htmdsep.options import ClusterOptions, RunOptions
+from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import WeightsFile
 
-POLL_SECONDS = 0.5  # between looks for signals while nothing ends
+POLL_SECONDS = 0.5  # between looks whether the run ends
 STOP_SECONDS = 20.0  # how long songs in work are waited for after an interruption
 # Ray asks for 75 MiB at least; the store holds the weights once a machine, and short messages.
 STORE_BYTES = 128 * 2**20
@@ -61,92 +55,74 @@ class Worker:
             raise StoppedError("interrupted")
 
 
-class _Workers:
-    """The actors: which are free, and what the others do."""
+class _Actor:
+    """An actor, whose calls are waited for by a thread of its own.
+
+    A call of Ray's makes 1 of any exit status that a signal's handler raises inside it, so the main
+    thread makes none while songs are in work. An actor has one song, so that a death is that one's.
+    """
 
     def __init__(
-        self, ray: Any, weights: Path, options: RunOptions, cluster: ClusterOptions, count: int
+        self, ray: Any, actor: Any, network: tuple[Any, str, RunOptions], stop: threading.Event
     ) -> None:
-        self._ray = ray
-        actor = ray.remote(Worker).options(
-            num_cpus=cluster.actor_cpus,
-            num_gpus=cluster.actor_gpus,
-            max_restarts=-1,
-            max_concurrency=2,
-        )
-        # Kept in the object store as long as the reference is kept here
-        self._network = ray.put(weights.read_bytes()), weights.name, options
-        # Calls in flight: to their actor, and to the job, None where the network is loaded.
-        self.calls: dict[Any, tuple[Any, Job | None]] = {}
-        self.free: deque[Any] = deque()
-        for _ in range(count):
-            self._load(actor.remote())
+        self._ray, self._actor, self._network, self._stop = ray, actor, network, stop
+        self._is_loaded = False
 
-    def _load(self, actor: Any) -> None:
-        """Use an actor once it has its network; the call is repeated where it is restarted."""
-        loading = actor.load.options(max_task_retries=-1)
-        self.calls[loading.remote(*self._network)] = (actor, None)
+    def load(self) -> None:
+        """Load the network, if need be; the call is repeated where the actor is restarted."""
+        if self._is_loaded:
+            return
+        loading = self._actor.load.options(max_task_retries=-1)
+        try:
+            self._result(loading.remote(*self._network), 0.0)
+        except self._ray.exceptions.RayActorError as error:
+            raise StoppedError(f"a Ray worker cannot start: {_last_line(error)}") from error
+        self._is_loaded = True
 
-    def submit(self, job: Job) -> None:
-        """Let a free actor work on a job. Each has one, so that a death is that job's."""
-        actor = self.free.popleft()
-        self.calls[actor.separate.remote(job.portable())] = (actor, job)
+    def separate(self, job: Job) -> Outcome | None:
+        """Separate a song; None where the actor died. Raises StoppedError where it was stopped."""
+        self.load()
+        call = self._actor.separate.remote(job.portable())
+        try:
+            outcome: Outcome | None = self._result(call, STOP_SECONDS)
+        except self._ray.exceptions.RayActorError as error:
+            if self._stop.is_set():
+                raise StoppedError("interrupted") from error
+            self._is_loaded = False
+            return None
+        if outcome is None:
+            raise StoppedError("interrupted")
+        return replace(outcome, source=job.source)
 
-    def collect(self, timeout: float) -> Iterator[tuple[Job, Outcome | None]]:
-        """Wait for calls to end; yield jobs with their outcome, None after a worker's death."""
-        ended, _ = self._ray.wait(list(self.calls), timeout=timeout)
-        for reference in ended:
-            actor, job = self.calls.pop(reference)
-            try:
-                outcome = self._ray.get(reference)
-            except self._ray.exceptions.RayActorError as error:
-                if job is None:
-                    raise HtmdsepError(f"a Ray worker cannot start: {_last_line(error)}") from error
-                self._load(actor)
-                yield job, None
-                continue
-            except self._ray.exceptions.RayTaskError as error:
-                raise HtmdsepError(f"a Ray worker failed: {_last_line(error)}") from error
-            self.free.append(actor)
-            if job is not None:
-                yield job, None if outcome is None else replace(outcome, source=job.source)
-
-    def busy(self) -> list[Job]:
-        """Return the jobs in work."""
-        return [job for _, job in self.calls.values() if job is not None]
-
-    def stop(self, recorder: ManifestRecorder) -> None:
-        """Stop what is in work, and note what was stopped; what ended in time counts as done."""
-        for actor, job in self.calls.values():
-            if job is not None:
-                actor.stop.remote()
-        deadline = time.monotonic() + STOP_SECONDS
-        while self.busy() and time.monotonic() < deadline:
-            for job, outcome in self.collect(timeout=1.0):
-                if outcome is None:
-                    recorder.interrupted(job)
-                else:
-                    recorder.ended(job, outcome)
-        for job in self.busy():
-            recorder.interrupted(job)
+    def _result(self, call: Any, patience: float) -> Any:
+        """Wait for a call, once the run ends for so many seconds more; return its result."""
+        while not self._ray.wait([call], timeout=POLL_SECONDS)[0]:
+            if self._stop.is_set():
+                self._actor.stop.remote()
+                if not self._ray.wait([call], timeout=patience)[0]:
+                    raise StoppedError("interrupted")
+        try:
+            return self._ray.get(call)
+        except self._ray.exceptions.RayTaskError as error:
+            # Before it has its network, that is no fault of a song's
+            kind = HtmdsepError if self._is_loaded else StoppedError
+            raise kind(f"a Ray worker failed: {_last_line(error)}") from error
 
 
-def work_on_ray(
+@contextmanager
+def ray_workers(
     weights: WeightsFile,
     options: RunOptions,
+    batch: BatchOptions,
     songs: int,
-    items: Iterable[Job | Outcome],
-    recorder: ManifestRecorder,
-) -> Iterator[Outcome]:
-    """Yield the outcome of every job as it ends, and outcomes as they come.
+    stop: threading.Event,
+) -> Iterator[tuple[Callable[[], Callable[[Job], Outcome | None]], int]]:
+    """Yield what makes a worker that separates songs, and how many there are to be.
 
-    There are as many workers as the cluster has room for, or as are asked for. Ray, which takes
-    seconds to start, does so at the first job. A job whose worker dies is tried again, at most
-    `retries` times. Where the run ends early, songs in work are stopped and their files removed.
-    Raises HtmdsepError where Ray is not installed or cannot be reached, or its workers cannot
-    start.
+    There are as many workers as the cluster has room for, or as are asked for. Raises HtmdsepError
+    where Ray is not installed or cannot be reached, or its workers cannot start.
     """
-    jobs, cluster = recorder.batch.jobs, recorder.batch.cluster
+    jobs, cluster = batch.jobs, batch.cluster
     assert cluster is not None
     device = "cuda" if cluster.actor_gpus else "cpu"
     options = replace(
@@ -154,66 +130,29 @@ def work_on_ray(
         device=device if options.device == "auto" else options.device,
         threads=options.threads or max(1, int(cluster.actor_cpus)),
     )
-    waiting = iter(items)
-    for item in waiting:
-        if isinstance(item, Outcome):
-            yield item
-            continue
-        with _connected(cluster.ray_address) as (ray, check_signals):
-            count = min(jobs or _capacity(ray, cluster), songs)
-            workers = _Workers(ray, weights.path, options, cluster, count)
-            try:
-                yield from _work(workers, chain([item], waiting), recorder, check_signals)
-            finally:
-                workers.stop(recorder)
+    with _connected(cluster.ray_address) as ray:
+        count = min(jobs or _capacity(ray, cluster), songs)
+        actor = ray.remote(Worker).options(
+            num_cpus=cluster.actor_cpus,
+            num_gpus=cluster.actor_gpus,
+            max_restarts=-1,
+            max_concurrency=2,
+        )
+        # Kept in the object store as long as the reference is kept here
+        network = ray.put(weights.path.read_bytes()), weights.path.name, options
 
+        def begin() -> Callable[[Job], Outcome | None]:
+            worker = _Actor(ray, actor.remote(), network, stop)
+            with suppress(StoppedError):  # the thread's first song will meet it again
+                worker.load()
+            return worker.separate
 
-def _work(
-    workers: _Workers,
-    items: Iterator[Job | Outcome],
-    recorder: ManifestRecorder,
-    check_signals: Callable[[], None],
-) -> Iterator[Outcome]:
-    """Keep the workers busy until all is done."""
-    again: deque[Job] = deque()
-    while True:
-        check_signals()
-        while workers.free and (item := again.popleft() if again else next(items, None)):
-            if isinstance(item, Outcome):
-                yield item
-            else:
-                recorder.started(item)
-                workers.submit(item)
-            check_signals()
-        if not workers.busy() and workers.free:
-            return
-        for job, outcome in workers.collect(POLL_SECONDS):
-            if outcome is None:
-                for folder in job.folders:
-                    remove_abandoned(folder)
-                if job.attempt <= recorder.batch.retries:
-                    again.append(replace(job, attempt=job.attempt + 1))
-                    continue
-                outcome = _worker_died(job)
-            recorder.ended(job, outcome)
-            check_signals()
-            yield outcome
-
-
-def _worker_died(job: Job) -> Outcome:
-    error = HtmdsepError(
-        f"its worker died {job.attempt} times; see Ray's logs (out of memory? fewer --jobs or "
-        "more --actor-cpus make room)"
-    )
-    return Outcome(job.source, error=error)
+        yield begin, count
 
 
 @contextmanager
-def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
-    """Connect to the cluster, or start a Ray of our own that ends with the run.
-
-    Yields Ray, and what acts on signals that came since it was last called.
-    """
+def _connected(address: str | None) -> Iterator[Any]:
+    """Connect to the cluster, or start a Ray of our own that ends with the run; yield Ray."""
     # Without these Ray reports its use to its makers, and warns of what its workers see of GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
@@ -222,14 +161,10 @@ def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
     except ImportError as error:
         raise HtmdsepError("--on ray needs pip install 'htmdsep[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    handlers: dict[int, Any] = {
-        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)
-    }
     if not _started(ray, address, at_last=address != "local"):
         _started(ray, address, at_last=True)
     try:
-        with _signals(handlers) as check_signals:
-            yield ray, check_signals
+        yield ray
     finally:
         ray.shutdown()
 
@@ -237,6 +172,7 @@ def _connected(address: str | None) -> Iterator[tuple[Any, Callable[[], None]]]:
 def _started(ray: Any, address: str, *, at_last: bool) -> bool:
     """Tell whether Ray could be started or reached; raise HtmdsepError if not, and `at_last`."""
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
+    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -256,37 +192,9 @@ def _started(ray: Any, address: str, *, at_last: bool) -> bool:
             f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
             "run on this machine"
         ) from error
-    return True
-
-
-@contextmanager
-def _signals(handlers: Mapping[int, Any]) -> Iterator[Callable[[], None]]:
-    """Put off what the handlers that Ray replaced do, and keep the exit status they ask for.
-
-    A song is in a worker's hands or in the manifest, and must not be lost between the two; so the
-    first signal is acted on where the function that this yields is called, a second one at once.
-    A call of Ray's makes 1 of any status that a handler raises inside it.
-    """
-    received: list[int] = []
-
-    def act() -> None:
-        if received and callable(handler := handlers[received[0]]):
-            handler(received[0], None)
-
-    def note(number: int, _frame: FrameType | None) -> None:
-        received.append(number)
-        if len(received) > 1:
-            act()
-
-    for number in handlers:
-        signal.signal(number, note)
-    try:
-        yield act
-    except SystemExit as error:
-        raise SystemExit(128 + received[0] if received else error.code) from error
     finally:
-        for number, handler in handlers.items():
-            signal.signal(number, handler)
+        signal.signal(signal.SIGTERM, handler)  # in place of Ray's, which keeps no exit status
+    return True
 
 
 def _capacity(ray: Any, cluster: ClusterOptions) -> int:

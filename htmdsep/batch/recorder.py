@@ -42,23 +42,15 @@ class ManifestRecorder:
         if self.manifest is not None:
             self.manifest.add(row)
 
-    def started(self, job: Job) -> None:
-        """Note that a try begins: where no more is heard of it, the process was killed."""
-        self._note(job, "started")
-
-    def interrupted(self, job: Job) -> None:
-        """Note that a try was given up for no fault of its own."""
-        self._note(job, "interrupted")
-
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Note how a try ended."""
         seconds, result = round(outcome.wall_seconds, 3), outcome.result
         if result is None:
             error = None if outcome.error is None else error_line(outcome.error)
             counted = job.attempt - (not is_songs_fault(outcome.error))
-            self._note(job, "failed", error=error, seconds=seconds, attempt=counted)
+            self.note(job, "failed", error=error, seconds=seconds, attempt=counted)
             return
-        self._note(
+        self.note(
             job,
             "done",
             input_sha256=result.input_sha256,
@@ -69,7 +61,8 @@ class ManifestRecorder:
             result=_result(result.report),
         )
 
-    def _note(self, job: Job, status: Status, **known: Any) -> None:
+    def note(self, job: Job, status: Status, **known: Any) -> None:
+        """Note how a try stands, with what is known of it besides."""
         if self.manifest is None:
             return
         name = job.source.name

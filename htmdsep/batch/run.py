@@ -5,9 +5,10 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import AbstractContextManager, ExitStack, closing, nullcontext
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext
 from dataclasses import replace
 from functools import lru_cache, partial
+from itertools import chain
 from pathlib import Path
 
 from htmdsep.batch import storage
@@ -17,6 +18,7 @@ from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.resume import decide_all
 from htmdsep.batch.song import Outcome, StoppedError, try_job
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
+from htmdsep.errors import HtmdsepError
 from htmdsep.files import remove_abandoned
 from htmdsep.options import BatchOptions, RunOptions
 from htmdsep.separation.report import Progress
@@ -26,8 +28,12 @@ from htmdsep.weights.catalogue import find_weights
 # Between looks for signals, which the system may hand to a thread that does not wake this one
 POLL_SECONDS = 0.5
 
-# Yields the outcome of every job as it ends, and outcomes as they come.
-Work = Callable[[Iterable[Job | Outcome], ManifestRecorder], Iterator[Outcome]]
+# Separates a job's song, or returns None where its worker died; raises StoppedError once the event
+# says that the run ends. Every thread makes one, before it takes a job; it comes with their number:
+# 0 for this thread alone, which a signal can interrupt anywhere.
+TryJob = Callable[[Job], Outcome | None]
+Begin = Callable[[], TryJob]
+Workers = Callable[[threading.Event], AbstractContextManager[tuple[Begin, int]]]
 
 
 class BatchProgress:
@@ -65,17 +71,19 @@ def run_batch(
         separator = Separator(weights, options)
         at_once = min(batch.jobs or 1, max(1, len(plan)))
         weights_sha256 = separator.weights_sha256 or ""
-        work: Work = partial(work_here, separator, progress.song, at_once)
+        workers: Workers = partial(workers_here, separator, progress.song, at_once)
     else:
-        from htmdsep.batch.ray import work_on_ray
+        from htmdsep.batch.ray import ray_workers
 
         located = find_weights(weights)
         weights_sha256 = located.hash()
-        work = partial(work_on_ray, located, options, len(plan))
-    return _outcomes(plan, work, ManifestRecorder(None, batch, options.sha256(), weights_sha256))
+        workers = partial(ray_workers, located, options, batch, len(plan))
+    return _outcomes(plan, workers, ManifestRecorder(None, batch, options.sha256(), weights_sha256))
 
 
-def _outcomes(plan: Plan, work: Work, recorder: ManifestRecorder) -> Generator[Outcome, None, None]:
+def _outcomes(
+    plan: Plan, workers: Workers, recorder: ManifestRecorder
+) -> Generator[Outcome, None, None]:
     batch = recorder.batch
     with ExitStack() as stack:
         if _keeps_manifest(batch, plan):
@@ -83,7 +91,7 @@ def _outcomes(plan: Plan, work: Work, recorder: ManifestRecorder) -> Generator[O
             manifest = stack.enter_context(open_manifest(plan.out, shard))
             recorder = replace(recorder, manifest=manifest)
         items = stack.enter_context(closing(decide_all(plan, recorder)))
-        yield from work(_tidied(items), recorder)
+        yield from work(workers, _tidied(items), recorder)
 
 
 def _tidied(items: Iterable[Job | Outcome]) -> Iterator[Job | Outcome]:
@@ -131,34 +139,55 @@ def _keeps_manifest(batch: BatchOptions, plan: Plan) -> bool:
     return is_beside or batch.existing in ("skip", "resume") or has_manifest(plan.out)
 
 
-def work_here(
-    separator: Separator,
-    song: Callable[[str], AbstractContextManager[Progress]],
-    at_once: int,
-    items: Iterable[Job | Outcome],
-    recorder: ManifestRecorder,
+def work(
+    workers: Workers, items: Iterator[Job | Outcome], recorder: ManifestRecorder
 ) -> Iterator[Outcome]:
     """Yield the outcome of every job as it ends, and outcomes as they come.
 
-    Songs `at_once` share the network and the processor. No more jobs are taken than can begin, so
-    that there may be any number of them.
+    Workers, which may take seconds to start, do so at the first job. No more jobs are taken than
+    can begin, so that there may be any number of them.
     """
-    stop = threading.Event()
-    work_on = partial(_work_on, separator, song, recorder, stop)
-    if at_once == 1:
-        for item in items:
-            yield item if isinstance(item, Outcome) else work_on(item)
+    for item in items:
+        if isinstance(item, Job):
+            break
+        yield item
+    else:
         return
-    pool = ThreadPoolExecutor(at_once)
-    waiting = iter(items)
+    items, stop = chain([item], items), threading.Event()
+    with workers(stop) as (begin, threads):
+        if threads:
+            yield from _in_threads(begin, threads, items, recorder, stop)
+        else:
+            try_once = begin()
+            for one in items:
+                yield one if isinstance(one, Outcome) else work_on(try_once, recorder, one)
+
+
+def _in_threads(
+    begin: Begin,
+    count: int,
+    items: Iterator[Job | Outcome],
+    recorder: ManifestRecorder,
+    stop: threading.Event,
+) -> Iterator[Outcome]:
+    """Yield as `work` does; threads do the jobs."""
+    own = threading.local()
+
+    def start() -> None:
+        own.try_once = begin()
+
+    def separate(job: Job) -> Outcome:
+        return work_on(own.try_once, recorder, job)
+
+    pool = ThreadPoolExecutor(count, initializer=start)
     running: set[Future[Outcome]] = set()
     try:
         while True:
-            while len(running) < at_once and (taken := next(waiting, None)):
+            while len(running) < count and (taken := next(items, None)):
                 if isinstance(taken, Outcome):
                     yield taken
                 else:
-                    running.add(pool.submit(work_on, taken))
+                    running.add(pool.submit(separate, taken))
             if not running:
                 return
             ended, running = wait(running, POLL_SECONDS, FIRST_COMPLETED)
@@ -171,15 +200,38 @@ def work_here(
         pool.shutdown(cancel_futures=True)
 
 
-def _work_on(
+def work_on(try_once: TryJob, recorder: ManifestRecorder, job: Job) -> Outcome:
+    """Separate a job's song, again where its worker dies; note every try."""
+    while True:
+        recorder.note(job, "started")
+        try:
+            outcome = try_once(job)
+        except (StoppedError, SystemExit, KeyboardInterrupt):
+            recorder.note(job, "interrupted")
+            raise
+        if outcome is None:
+            for folder in job.folders:
+                remove_abandoned(folder)
+            if job.attempt <= recorder.batch.retries:
+                job = replace(job, attempt=job.attempt + 1)
+                continue
+            error = f"its worker died {job.attempt} times; see Ray's logs (out of memory? fewer "
+            error += "--jobs or more --actor-cpus make room)"
+            outcome = Outcome(job.source, error=HtmdsepError(error))
+        recorder.ended(job, outcome)
+        return outcome
+
+
+@contextmanager
+def workers_here(
     separator: Separator,
     song: Callable[[str], AbstractContextManager[Progress]],
-    recorder: ManifestRecorder,
+    at_once: int,
     stop: threading.Event,
-    job: Job,
-) -> Outcome:
-    recorder.started(job)
-    try:
+) -> Iterator[tuple[Begin, int]]:
+    """Yield what separates songs here; those `at_once` share the network and the processor."""
+
+    def try_once(job: Job) -> Outcome:
         with song(job.source.label) as show:
 
             def progress(seconds: float, total_seconds: float | None) -> None:
@@ -187,9 +239,6 @@ def _work_on(
                     raise StoppedError("interrupted")
                 show(seconds, total_seconds)
 
-            outcome = try_job(separator, job, progress)
-    except (StoppedError, SystemExit, KeyboardInterrupt):
-        recorder.interrupted(job)
-        raise
-    recorder.ended(job, outcome)
-    return outcome
+            return try_job(separator, job, progress)
+
+    yield lambda: try_once, at_once if at_once > 1 else 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ import htmdsep
 from htmdsep import BatchOptions, RunOptions, run_batch
 from htmdsep.batch.plan import Job, Source
 from htmdsep.batch.recorder import ManifestRecorder
-from htmdsep.batch.run import SILENT, work_here
+from htmdsep.batch.run import SILENT, work, workers_here
 from htmdsep.engines.estimates import Estimate, Note
 from htmdsep.errors import HtmdsepError, PlanError
 from htmdsep.separation.separator import Separator
@@ -89,7 +90,7 @@ def test_notes_belong_to_their_song(
         for n in range(2)
     ]
     recorder = ManifestRecorder(None, BatchOptions(), "", "")
-    outcomes = work_here(separator, SILENT.song, 2, jobs, recorder)
+    outcomes = work(partial(workers_here, separator, SILENT.song, 2), iter(jobs), recorder)
     reports = [outcome.report for outcome in outcomes]
     assert [len(report.notes) for report in reports if report is not None] == [1, 1]
 

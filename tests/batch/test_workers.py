@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from htmdsep.batch.plan import Job, Source
-from htmdsep.batch.ray import _capacity, _work
+from htmdsep.batch.ray import _capacity
 from htmdsep.batch.recorder import ManifestRecorder
+from htmdsep.batch.run import work_on
 from htmdsep.batch.song import Outcome
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import BatchOptions, ClusterOptions
@@ -39,35 +38,20 @@ def test_a_cluster_without_room_for_one_is_told(cpus: float, gpus: float) -> Non
         _capacity(cluster_of(CPU=9.0), ClusterOptions(actor_cpus=cpus, actor_gpus=gpus))
 
 
-class Dying:
-    """Stands for one worker, which dies so many times before it ends a song."""
-
-    def __init__(self, deaths: int) -> None:
-        self.deaths, self.free, self.taken = deaths, deque([1]), list[Job]()
-
-    def submit(self, job: Job) -> None:
-        self.free.clear()
-        self.taken.append(job)
-
-    def busy(self) -> list[Job]:
-        return [] if self.free else self.taken[-1:]
-
-    def collect(self, timeout: float) -> Iterator[tuple[Job, Outcome | None]]:
-        assert timeout > 0
-        self.free.append(1)
-        job = self.taken[-1]
-        yield job, None if len(self.taken) <= self.deaths else Outcome(job.source)
-
-
 @pytest.mark.parametrize(("retries", "deaths", "tries"), [(0, 1, 1), (2, 2, 3), (2, 3, 3)])
 def test_a_song_at_which_workers_die_is_tried_again_and_then_fails(
     retries: int, deaths: int, tries: int
 ) -> None:
-    worker: Any = Dying(deaths)
+    taken: list[Job] = []
+
+    def try_once(job: Job) -> Outcome | None:
+        taken.append(job)
+        return None if len(taken) <= deaths else Outcome(job.source)
+
     recorder = ManifestRecorder(None, BatchOptions(retries=retries), "", "")
     job = Job(Source("song.wav"), "out", {"vocals": "song.wav"})
-    (outcome,) = _work(worker, iter([job]), recorder, lambda: None)
-    assert [one.attempt for one in worker.taken] == [*range(1, tries + 1)]
+    outcome = work_on(try_once, recorder, job)
+    assert [one.attempt for one in taken] == [*range(1, tries + 1)]
     if deaths < tries:
         assert outcome.error is None
     else:
