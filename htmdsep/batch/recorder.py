@@ -44,8 +44,8 @@ class ManifestRecorder:
 
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Note how a try ended."""
-        seconds, result = round(outcome.wall_seconds, 3), outcome.result
-        if result is None:
+        seconds, report = round(outcome.wall_seconds, 3), outcome.report
+        if report is None:
             error = None if outcome.error is None else error_line(outcome.error)
             counted = job.attempt - (not is_songs_fault(outcome.error))
             self.note(job, "failed", error=error, seconds=seconds, attempt=counted)
@@ -53,12 +53,12 @@ class ManifestRecorder:
         self.note(
             job,
             "done",
-            input_sha256=result.input_sha256,
-            input_stamp=result.input_stamp,
-            outputs=result.outputs,
+            input_sha256=outcome.input_sha256,
+            input_stamp=outcome.input_stamp,
+            outputs=outcome.outputs,
             seconds=seconds,
-            audio_seconds=round(result.report.seconds, 3),
-            result=_result(result.report),
+            audio_seconds=round(report.seconds, 3),
+            result=_result(report),
         )
 
     def note(self, job: Job, status: Status, **known: Any) -> None:

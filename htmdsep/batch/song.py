@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -38,36 +38,25 @@ class StoppedError(HtmdsepError):
 
 
 @dataclass(frozen=True)
-class SongResult:
-    """A song's stems stand: what was done, and the hashes that prove it later."""
-
-    report: FileReport
-    input_sha256: str
-    input_stamp: str | None
-    outputs: Mapping[StemName, OutputRecord]
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How a job ended."""
 
     source: Source
     wall_seconds: float = 0.0
-    result: SongResult | None = None  # of a job that is done
-    error: Exception | None = None  # of one that failed; neither for one that was skipped
+    error: Exception | None = None  # of one that failed
     reason: str = ""  # why it was skipped, where not for its stems
+    # Of one that is done: what was done, and the hashes that prove it later
+    report: FileReport | None = None
+    input_sha256: str | None = None
+    input_stamp: str | None = None
+    outputs: Mapping[StemName, OutputRecord] = field(default_factory=dict)
 
     @property
     def status(self) -> Literal["done", "skipped", "failed"]:
         """Return how it ended."""
         if self.error is not None:
             return "failed"
-        return "skipped" if self.result is None else "done"
-
-    @property
-    def report(self) -> FileReport | None:
-        """Return what was done with the file."""
-        return None if self.result is None else self.result.report
+        return "skipped" if self.report is None else "done"
 
 
 def is_songs_fault(error: BaseException | None) -> bool:
@@ -90,17 +79,16 @@ def error_line(error: Exception) -> str:
 def try_job(separator: Separator, job: Job, progress: Progress | None = None) -> Outcome:
     """Separate a job's song, in whatever way that ends; what stops the run is raised."""
     started = time.monotonic()
-    result, error = None, None
     try:
-        result = separate_job(separator, job, progress)
+        outcome = separate_job(separator, job, progress)
     except StoppedError:
         raise
-    except FAILURES as failure:
-        error = failure
-    return Outcome(job.source, time.monotonic() - started, result, error)
+    except FAILURES as error:
+        outcome = Outcome(job.source, error=error)
+    return replace(outcome, wall_seconds=time.monotonic() - started)
 
 
-def separate_job(separator: Separator, job: Job, progress: Progress | None = None) -> SongResult:
+def separate_job(separator: Separator, job: Job, progress: Progress | None = None) -> Outcome:
     """Separate a job's source into its targets, all of them or none.
 
     Raises HtmdsepError where the source cannot be read or changes meanwhile, and where a target
@@ -136,7 +124,9 @@ def separate_job(separator: Separator, job: Job, progress: Progress | None = Non
     for stem, target in job.targets.items():
         report.stems[stem].path = target
         outputs[stem] = OutputRecord(job.names[stem], hashes[stem], storage.stamp(target))
-    return SongResult(report, digest, before, outputs)
+    return Outcome(
+        job.source, report=report, input_sha256=digest, input_stamp=before, outputs=outputs
+    )
 
 
 def _of_track(options: RunOptions, track: Track | None) -> RunOptions:

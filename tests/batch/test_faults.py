@@ -240,8 +240,8 @@ def test_an_input_that_vanishes_half_way_gives_whole_stems(tiny_weights: Path) -
         (music / "0.wav").unlink(missing_ok=True)
 
     job = job_of(music, out)
-    done = separate_job(Separator(tiny_weights), job, vanish)
-    assert "vanished" in done.report.notes[0]
+    report = separate_job(Separator(tiny_weights), job, vanish).report
+    assert report is not None and "vanished" in report.notes[0]
     assert soundfile.info(out / "0" / "vocals.wav").frames == 5 * RATE
     with pytest.raises(HtmdsepError, match="no such file"):
         separate_job(Separator(tiny_weights), job)
