@@ -161,9 +161,10 @@ def _connected(address: str | None) -> Iterator[Any]:
     except ImportError as error:
         raise HtmdsepError("--on ray needs pip install 'htmdsep[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
-    if not _started(ray, address, at_last=address != "local"):
-        _started(ray, address, at_last=True)
     try:
+        with _signals_later():
+            if not _started(ray, address, at_last=address != "local"):
+                _started(ray, address, at_last=True)
         yield ray
     finally:
         ray.shutdown()
@@ -172,7 +173,6 @@ def _connected(address: str | None) -> Iterator[Any]:
 def _started(ray: Any, address: str, *, at_last: bool) -> bool:
     """Tell whether Ray could be started or reached; raise HtmdsepError if not, and `at_last`."""
     own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": STORE_BYTES}
-    handler = signal.getsignal(signal.SIGTERM)
     try:
         ray.init(
             address=address,
@@ -192,9 +192,28 @@ def _started(ray: Any, address: str, *, at_last: bool) -> bool:
             f"no Ray at {address}: {_last_line(error)}; check --ray-address, or leave it out to "
             "run on this machine"
         ) from error
-    finally:
-        signal.signal(signal.SIGTERM, handler)  # in place of Ray's, which keeps no exit status
     return True
+
+
+@contextmanager
+def _signals_later() -> Iterator[None]:
+    """Act on signals at the end, with the handlers of before.
+
+    Ray may crash where an exception comes up in the midst of its start, and puts a handler of its
+    own in place, which keeps no exit status.
+    """
+    received: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, _: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if received:
+            signal.raise_signal(received[0])
 
 
 def _capacity(ray: Any, cluster: ClusterOptions) -> int:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from htmdsep.batch.plan import Job, Source
-from htmdsep.batch.ray import _capacity
+from htmdsep.batch.ray import _capacity, _connected
 from htmdsep.batch.recorder import ManifestRecorder
 from htmdsep.batch.run import work_on
 from htmdsep.batch.song import Outcome
@@ -56,3 +58,27 @@ def test_a_song_at_which_workers_die_is_tried_again_and_then_fails(
         assert outcome.error is None
     else:
         assert str(outcome.error).startswith(f"its worker died {tries} times; see Ray's logs")
+
+
+def test_a_signal_while_ray_starts_is_acted_on_behind_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray may crash where its start is broken off, and puts a handler of its own in place."""
+    done = []
+
+    def init(**_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        done.append("started")
+
+    def leave(*_: object) -> None:
+        raise SystemExit(143)
+
+    ray = SimpleNamespace(init=init, shutdown=lambda: done.append("ended"))
+    monkeypatch.setitem(sys.modules, "ray", ray)
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        with pytest.raises(SystemExit, match="143"), _connected(None):
+            done.append("connected")
+        assert done == ["started", "ended"]
+        assert signal.getsignal(signal.SIGTERM) is leave
+    finally:
+        signal.signal(signal.SIGTERM, before)
