@@ -37,7 +37,7 @@ def keras_file(tmp_path: Path) -> Path:
 def test_list_models() -> None:
     result = CliRunner().invoke(command, ["--list-models"])
     assert result.exit_code == 0 and result.stderr == ""
-    assert f"{DEFAULT_WEIGHTS} (default)" in result.stdout and "5.0 M" in result.stdout
+    assert f"{DEFAULT_WEIGHTS} (default)" in result.stdout and "6.8 M" in result.stdout
     rows = [
         json.loads(line)
         for line in CliRunner().invoke(command, ["--list-models", "--json"]).stdout.splitlines()
