@@ -96,7 +96,7 @@ SMALLER = {  # what commands hold, and what stands there here
     "mixture = ...  # float32 (2,": "mixture = noise(2, 131072)  # (2,",
     "--songs caesium --songs rubidium": "--songs caesium",
     "--weights htmdnet ": "--weights mine.safetensors ",
-    "--start-from htmdnet": "--start-from mine.safetensors",
+    "--start-from htmdnet --repeats 2": "--start-from mine.safetensors",  # it has one
 }
 
 
