@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -18,6 +19,8 @@ def launch(result: Path, command: list[str]) -> None:
     """Write wall time, processor time (seconds) and largest memory (bytes) as JSON, and exit."""
     started = time.perf_counter()
     process = subprocess.Popen(command)
+    # Asked to end, it ends the command and waits for it, so that nothing of it is left
+    signal.signal(signal.SIGTERM, lambda *_: process.kill())
     found: dict[str, float | int | None] = {"cpu_seconds": None, "peak_bytes": None}
     if hasattr(os, "wait4"):  # not on Windows
         _, status, usage = os.wait4(process.pid, 0)

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -20,6 +21,7 @@ from htmdsep.options import RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
 
 LAUNCHER = Path(__file__).parent / "launch.py"
+KILL_SECONDS = 5.0  # that a launcher has to end its command
 
 
 @dataclass(frozen=True)
@@ -94,9 +96,13 @@ def _run(name: str, command: Sequence[str], folder: Path) -> CommandTime:
 
 
 def _kill(process: subprocess.Popen[bytes]) -> None:
-    """End the launcher and, but on Windows, its command and whatever that has started."""
-    if hasattr(os, "killpg"):
-        os.killpg(process.pid, signal.SIGKILL)
-    else:
+    """End the launcher, which ends its command, and then whatever that has left behind."""
+    process.terminate()
+    try:
+        process.wait(KILL_SECONDS)
+    except subprocess.TimeoutExpired:
         process.kill()
+    if hasattr(os, "killpg"):  # not on Windows
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     process.wait()
