@@ -169,12 +169,13 @@ def _blocks(
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     counter = PacketCounter(container, file, notes)
     is_mp4 = container.format.name.startswith("mov,")
+    decode = _decode_mp3 if stream.codec_context.name.startswith("mp3") else av.Packet.decode
     for packet in _packets(container, stream, header, notes):
         begun = None if packet.pts is None else packet.pts * ticks
         if counter.skipped(packet):
             timeline.damage(begun)
         try:
-            frames = _decoded(packet)
+            frames = decode(packet)
         except av.FFmpegError:
             timeline.damage(begun)
             counter.failed(packet)
@@ -194,14 +195,14 @@ def _blocks(
     notes += timeline.notes()
 
 
-def _decoded(packet: av.Packet[av.AudioStream]) -> list[AudioFrame]:
+def _decode_mp3(packet: av.Packet[av.AudioStream]) -> list[AudioFrame]:
     """Decode a packet, also behind the tags that FFmpeg leaves there where MP3s were joined."""
-    data, codec = bytes(packet), packet.stream.codec_context
-    if not data.startswith(MP3_TAGS) or not codec.name.startswith("mp3"):
+    data = bytes(packet)
+    if not data.startswith(MP3_TAGS):
         return packet.decode()
     rest = av.Packet(data[tags_length(data) :])
     rest.pts, rest.dts, rest.time_base = packet.pts, packet.dts, packet.time_base
-    return codec.decode(rest) if rest.size else []
+    return packet.stream.codec_context.decode(rest) if rest.size else []
 
 
 def _is_last(packet: av.Packet[av.AudioStream], stream: av.AudioStream) -> bool:
@@ -251,10 +252,10 @@ def _packets(
     end = 0.0
     try:
         for packet in container.demux() if all_count else container.demux(stream):
-            if all_count and packet.pts is not None and packet.time_base is not None:
-                until = float((packet.pts + (packet.duration or 0)) * packet.time_base)
-                # Damage makes streams of other kinds, at any time
-                end = max(end, until * (packet.stream.type in ("audio", "video")))
+            # Damage makes streams of other kinds, at any time
+            is_timed = all_count and packet.stream.type in ("audio", "video")
+            if is_timed and packet.pts is not None and packet.time_base is not None:
+                end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
                 yield cast("av.Packet[av.AudioStream]", packet)
     except av.FFmpegError as error:
