@@ -98,9 +98,9 @@ def _powers(segment: Segment, together: int) -> np.ndarray:
 
 
 def _gains(level: float | None, powers: Sequence[np.ndarray]) -> np.ndarray:
-    rms = np.sqrt(np.mean(powers, axis=0))
     if level is None:
-        return np.ones(len(rms), np.float32)
+        return np.ones(len(powers[0]), np.float32)
+    rms = np.sqrt(np.mean(powers, axis=0))
     wanted = 10 ** (level / 20) / np.maximum(rms, 1e-30)
     gains: np.ndarray = np.minimum(wanted, 10 ** (MAX_GAIN_DB / 20)).astype(np.float32)
     return gains
