@@ -59,10 +59,25 @@ def agreement_db(expected: np.ndarray, found: np.ndarray) -> float:
     return float(10 * np.log10(np.sum(np.square(expected, dtype=np.float64)) / (error + 1e-30)))
 
 
+@pytest.fixture(params=["onnx", "openvino"])
+def graph_engine(request: pytest.FixtureRequest) -> EngineName:
+    """Return an engine that runs graphs, each in turn."""
+    if request.param == "openvino":
+        pytest.importorskip("openvino")
+    engine: EngineName = request.param
+    return engine
+
+
 def saved(folder: Path, network: Network, dtype: torch.dtype = torch.float32) -> WeightsFile:
     path = folder / "any.safetensors"
     sha256 = save_weights(path, network, WeightsInfo("any", network.config, "CC0"), dtype)
     return WeightsFile("any", path, sha256)
+
+
+def of_noise(located: WeightsFile, engine: EngineName) -> np.ndarray:
+    """Return what an engine makes of noise, with weights of TINY_SPECTRAL."""
+    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
+    return load_run(located, TINY_SPECTRAL, RunOptions(engine=engine, precision="fp32"))(mixture)
 
 
 @pytest.mark.parametrize(
@@ -133,23 +148,18 @@ def test_numbers_that_no_graph_takes_run_in_pytorch(tmp_path: Path) -> None:
     assert Separator(located.path, engine="torch").engine == "torch"
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
 @pytest.mark.parametrize("name", ["b.safetensors", "Stimme Ж.safetensors", "x" * 200])
 def test_weights_keep_their_graph_under_another_name(
-    tmp_path: Path, engine: EngineName, name: str
+    tmp_path: Path, graph_engine: EngineName, name: str
 ) -> None:
-    if engine == "openvino":
-        pytest.importorskip("openvino")
     located = saved(tmp_path, random_network(TINY_SPECTRAL))
-    options = RunOptions(engine=engine, precision="fp32")
-    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
-    before = load_run(located, TINY_SPECTRAL, options)(mixture)[0]
+    before = of_noise(located, graph_engine)
     moved = replace(located, path=located.path.rename(tmp_path / name))
     (tmp_path / "links").mkdir()
     link = tmp_path / "links" / "model.safetensors"
     link.symlink_to(moved.path)
     for place in (moved, replace(located, path=link)):
-        after = load_run(place, TINY_SPECTRAL, options)(mixture)[0]
+        after = of_noise(place, graph_engine)
         np.testing.assert_array_equal(after, before)
 
 
@@ -184,35 +194,27 @@ def test_a_name_that_no_graph_could_hold_is_refused(tmp_path: Path) -> None:
         Separator(moved)
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
 @pytest.mark.parametrize("beside", ["a network's own", "other numbers'", "none"])
 def test_another_graph_beside_weights_is_passed_over(
-    tmp_path: Path, engine: EngineName, beside: str
+    tmp_path: Path, graph_engine: EngineName, beside: str
 ) -> None:
-    if engine == "openvino":
-        pytest.importorskip("openvino")
     located = saved(tmp_path, random_network(TINY_SPECTRAL))
-    options = RunOptions(engine=engine, precision="fp32")
-    mixture = np.random.default_rng(0).standard_normal((1, 2, 4096)).astype(np.float32)
-    expected = load_run(located, TINY_SPECTRAL, options)(mixture)
+    expected = of_noise(located, graph_engine)
     other, place = random_network(TINY_SPECTRAL, 1), located.path.with_suffix(".onnx")
     if beside == "a network's own":
         export_onnx(place, other, WeightsInfo("other", TINY_SPECTRAL, "CC0"))
     else:
         graph = make_graph(other, located.path, "0" * 64)
         place.write_bytes(graph if beside == "other numbers'" else b"none")
-    np.testing.assert_array_equal(load_run(located, TINY_SPECTRAL, options)(mixture), expected)
+    np.testing.assert_array_equal(of_noise(located, graph_engine), expected)
 
 
-@pytest.mark.parametrize("engine", ["onnx", "openvino"])
-def test_a_damaged_graph_is_refused(tmp_path: Path, engine: EngineName) -> None:
-    if engine == "openvino":
-        pytest.importorskip("openvino")
+def test_a_damaged_graph_is_refused(tmp_path: Path, graph_engine: EngineName) -> None:
     located = saved(tmp_path, random_network(TINY_SPECTRAL))
     graph = read_graph(located.path, located.hash())
     located.path.with_suffix(".onnx").write_bytes(graph[len(graph) // 2 :])
     with pytest.raises(HtmdsepError, match="cannot load the graph of") as caught:
-        Separator(located.path, engine=engine)
+        Separator(located.path, engine=graph_engine)
     assert "\n" not in str(caught.value)
 
 
