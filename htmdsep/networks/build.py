@@ -5,20 +5,16 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, NetworkConfig, SpectralConfig
-from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
+from htmdsep.networks.config import NetworkConfig, WaveUNetConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.networks.waveunet import WaveUNet
 
-Network = HTMDNet | ConvTasNet | WaveUNet
+Network = HTMDNet | WaveUNet
 
 
 def build_network(config: NetworkConfig) -> Network:
     """Return a config's network, its weights drawn as by PyTorch."""
-    if isinstance(config, (HTMDNetConfig, SpectralConfig)):
-        return HTMDNet(config)
-    if isinstance(config, ConvTasNetConfig):
-        return ConvTasNet(config)
-    return WaveUNet(config)
+    return WaveUNet(config) if isinstance(config, WaveUNetConfig) else HTMDNet(config)
 
 
 @torch.no_grad()

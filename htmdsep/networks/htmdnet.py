@@ -204,13 +204,13 @@ def _convolution(before: int, after: int, kernel: int) -> nn.Conv1d:
 class HTMDNet(nn.Module):
     """Estimate the vocals of a mixture at `config.sample_rate` by masking, then denoising if any.
 
-    The masking network is of either kind, on waveforms or on spectra. The mixture is (batch,
-    config.input_channels, time), its time a multiple of `config.length_multiple`; all outputs have
-    its shape. The masked estimate is the second probe point of deep supervision, there where a
-    denoising network follows.
+    The masking network is of either kind, on waveforms or on spectra; Conv-TasNet* is the first
+    alone. The mixture is (batch, config.input_channels, time), its time a multiple of
+    `config.length_multiple`; all outputs have its shape. The masked estimate is the second probe
+    point of deep supervision, there where a denoising network follows.
     """
 
-    def __init__(self, config: HTMDNetConfig | SpectralConfig) -> None:
+    def __init__(self, config: HTMDNetConfig | ConvTasNetConfig | SpectralConfig) -> None:
         super().__init__()
         self.config = config
         self.masking: Any  # MaskingNetwork or SpectralMasking
@@ -218,7 +218,9 @@ class HTMDNet(nn.Module):
             self.masking = SpectralMasking(config)
         else:
             self.masking = MaskingNetwork(config)
-        self.denoising = DenoisingNetwork(config) if config.denoiser_levels else None
+        self.denoising: DenoisingNetwork | None = None
+        if not isinstance(config, ConvTasNetConfig) and config.denoiser_levels:
+            self.denoising = DenoisingNetwork(config)
 
     def forward(self, mixture: Tensor) -> NetworkOutput:
         if isinstance(self.masking, SpectralMasking):
@@ -229,15 +231,3 @@ class HTMDNet(nn.Module):
             return NetworkOutput(masked, None, high_gain)
         rows = masked.reshape(-1, 1, masked.shape[-1])  # every channel is denoised by itself
         return NetworkOutput(self.denoising(rows).reshape(masked.shape), masked, high_gain)
-
-
-class ConvTasNet(nn.Module):
-    """Estimate the vocals of a mono mixture, (batch, 1, time) to the same shape."""
-
-    def __init__(self, config: ConvTasNetConfig) -> None:
-        super().__init__()
-        self.config = config
-        self.masking = MaskingNetwork(config)
-
-    def forward(self, mixture: Tensor) -> NetworkOutput:
-        return NetworkOutput(self.masking(mixture), None)

@@ -15,8 +15,8 @@ import torch
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import atomic_path
 from htmdsep.networks.build import Network
-from htmdsep.networks.config import ConvTasNetConfig, SpectralConfig
-from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet, MaskingNetwork
+from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, SpectralConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.state import averaged_network, read_checkpoint
 from htmdsep.weights.catalogue import find_weights
 from htmdsep.weights.file import WeightsInfo, save_weights, stored_tensors
@@ -53,14 +53,14 @@ def export_weights(
     return _write(path, network, WeightsInfo(name, network.config, licence, provenance))
 
 
-def masking_network(network: Network) -> ConvTasNet:
+def masking_network(network: Network) -> HTMDNet:
     """Return HTMD-Net's masking network as a network of its own, which shares its tensors."""
-    if not isinstance(network, HTMDNet) or not isinstance(network.masking, MaskingNetwork):
+    if not isinstance(network.config, HTMDNetConfig):
         raise HtmdsepError(
             f"only HTMD-Net has a masking network to write alone, not {network.config.architecture}"
         )
     shared = {field.name: getattr(network.config, field.name) for field in fields(ConvTasNetConfig)}
-    alone = ConvTasNet(ConvTasNetConfig(**shared))
+    alone = HTMDNet(ConvTasNetConfig(**shared))
     alone.masking = network.masking
     return alone
 

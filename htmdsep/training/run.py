@@ -17,8 +17,8 @@ from htmdsep.engines.choice import has_bf16, pick_device
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import lock, make_folder, remove_abandoned, remove_empty
 from htmdsep.networks.build import build_network
-from htmdsep.networks.config import NetworkConfig, SpectralConfig
-from htmdsep.networks.htmdnet import HTMDNet, MaskingNetwork
+from htmdsep.networks.config import HTMDNetConfig, NetworkConfig, SpectralConfig
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.batches import SongSegments
 from htmdsep.training.cpu_layers import use_cpu_layers
 from htmdsep.training.export import current_commit, describe_command
@@ -92,7 +92,7 @@ def fit(
     def trained(module: nn.Module) -> nn.Module:
         return world.parallel(torch.compile(module) if options.compiled else module)  # type: ignore[arg-type]
 
-    if isinstance(network, HTMDNet) and isinstance(network.masking, MaskingNetwork):
+    if isinstance(network, HTMDNet) and isinstance(config, HTMDNetConfig):
         masking = trained(network.masking)
     ended_by = train(
         TrainingRun(

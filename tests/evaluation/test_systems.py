@@ -22,7 +22,7 @@ from htmdsep.evaluation.systems import (
 )
 from htmdsep.files import sha256
 from htmdsep.networks.config import ConvTasNetConfig
-from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import cache_folder, record_hash
 from htmdsep.weights.file import load_weights
@@ -50,7 +50,7 @@ def test_the_masked_estimate_is_the_networks_probe_point(songs: Path, tiny_weigh
     network, info = load_weights(tiny_weights)
     assert isinstance(network, HTMDNet)
     shared = {field.name: getattr(info.config, field.name) for field in fields(ConvTasNetConfig)}
-    alone = ConvTasNet(ConvTasNetConfig(**shared))
+    alone = HTMDNet(ConvTasNetConfig(**shared))
     alone.masking = network.masking
     mono = read_song(find_test_songs(songs)[0]).mono()
     expected = Separator(alone).separate(mono.mixture, mono.sample_rate).vocals

@@ -15,7 +15,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import sha256
 from htmdsep.networks.build import build_network
 from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig
-from htmdsep.networks.htmdnet import ConvTasNet, HTMDNet
+from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.export import export_weights, masking_network
 from htmdsep.training.losses import VARIANTS
 from htmdsep.training.options import TrainOptions
@@ -103,7 +103,7 @@ def test_stems_become_weights_that_separate(
 
 def test_only_htmdnet_has_a_masking_network_of_its_own() -> None:
     with pytest.raises(HtmdsepError, match="only HTMD-Net has a masking"):
-        masking_network(ConvTasNet(ConvTasNetConfig(blocks=1, repeats=1)))
+        masking_network(HTMDNet(ConvTasNetConfig(blocks=1, repeats=1)))
 
 
 def test_the_papers_protocol_trains_by_epochs(tmp_path: Path, prepared: Prepared) -> None:
