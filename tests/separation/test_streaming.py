@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from htmdsep import HtmdsepError, Separator
-from htmdsep.dsp.edges import with_mirrored_edges, without_edges
+from htmdsep.dsp.segments import with_mirrored_edges, without_edges
 from htmdsep.dsp.spectra import istft, stft
 from htmdsep.networks.config import SpectralConfig, config_from_dict, config_to_dict
 from htmdsep.networks.cost import parameter_count
