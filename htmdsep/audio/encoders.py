@@ -17,8 +17,8 @@ import av
 import numpy as np
 
 from htmdsep.audio.lame import lame_level, possible_kilobits, set_padding
-from htmdsep.audio.metadata import SongInfo, header_room, write_metadata
-from htmdsep.audio.output import CODECS, Codec, OutputFormat
+from htmdsep.audio.metadata import header_room, write_metadata
+from htmdsep.audio.output import CODECS, OutputFormat
 from htmdsep.audio.stem_file import STREAMS
 from htmdsep.audio.tags import mp4_tags
 from htmdsep.errors import HtmdsepError
@@ -80,14 +80,13 @@ def open_encoded(path: Path, output: OutputFormat) -> Iterator[EncodedWriter]:
 
     Raises HtmdsepError for what the encoder does not take; OSErrors are the disk's.
     """
-    codec, info = CODECS[output.file_format], SongInfo(output.tags, output.cover)
     level, bit_rate = 1.0, output.bits_a_second
     if output.file_format == "mp3":
         possible = possible_kilobits(bit_rate // 1_000, output.sample_rate)
         level, bit_rate = lame_level(possible), 1_000 * possible
     try:
         with path.open("w+b") as file:
-            with _container(file, codec, output.sample_rate, info) as container:
+            with _container(file, output) as container:
                 names = STREAMS if output.file_format == STEM_FILE else ("",)
                 streams = [_add_stream(container, output, name) for name in names]
                 for stream in streams:
@@ -97,7 +96,7 @@ def open_encoded(path: Path, output: OutputFormat) -> Iterator[EncodedWriter]:
                 writer.finish()
             if output.file_format == "mp3":
                 set_padding(file, writer.frames, streams[0].codec_context.frame_size)
-            write_metadata(file, output.file_format, info)
+            write_metadata(file, output)
     except (av.ArgumentError, av.EncoderNotFoundError, av.ExternalError) as error:
         raise HtmdsepError(
             f"the encoder of {output.file_format} refuses {bit_rate // 1_000} kbit/s at "
@@ -118,16 +117,14 @@ def _add_stream(
     return stream
 
 
-def _container(
-    file: IO[bytes], codec: Codec, sample_rate: int, info: SongInfo
-) -> av.container.OutputContainer:
+def _container(file: IO[bytes], output: OutputFormat) -> av.container.OutputContainer:
+    kind = CODECS[output.file_format].container
     # Without times and random numbers, so that the same input gives the same bytes; an edit list
     # is as exact as the time scale of the whole file, which is milliseconds else.
-    padding = str(header_room(codec.container, info))
-    options = {"fflags": "+bitexact", "metadata_header_padding": padding}
-    if codec.container == "mp4":
-        options |= {"movie_timescale": str(sample_rate), "brand": "M4A "}
-    container = av.open(file, "w", format=codec.container, options=options)
-    if codec.container == "mp4":
-        container.metadata.update(mp4_tags(info.tags))
+    options = {"fflags": "+bitexact", "metadata_header_padding": str(header_room(output))}
+    if kind == "mp4":
+        options |= {"movie_timescale": str(output.sample_rate), "brand": "M4A "}
+    container = av.open(file, "w", format=kind, options=options)
+    if kind == "mp4":
+        container.metadata.update(mp4_tags(output.tags))
     return container

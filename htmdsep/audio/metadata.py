@@ -10,10 +10,11 @@ import base64
 import os
 import struct
 from collections.abc import Mapping, Sequence
-from typing import IO, NamedTuple
+from typing import IO
 
 from htmdsep.audio.covers import MIME, Cover
 from htmdsep.audio.ogg import replace_comments
+from htmdsep.audio.output import OutputFormat
 from htmdsep.audio.stem_file import stem_manifest
 from htmdsep.audio.tags import (
     FREEFORM,
@@ -35,26 +36,19 @@ RIFF_LIMIT = 1 << 32  # bytes
 TAG_LIST = (b"moov", b"udta", b"meta", b"ilst")  # where an MP4's tags are
 
 
-class SongInfo(NamedTuple):
-    """What a file tells of its song."""
-
-    tags: Mapping[str, str]
-    cover: Cover | None = None
-
-
-def header_room(file_format: str, info: SongInfo) -> int:
+def header_room(output: OutputFormat) -> int:
     """Return how many bytes `write_metadata` needs FFmpeg to leave before the sound."""
-    if file_format == "mp3":
-        return max(0, len(id3_tag(*info)) - ID3_HEADER_LENGTH)
-    return len(flac_blocks(*info)) if file_format == "flac" else 0
+    if output.file_format == "mp3":
+        return max(0, len(id3_tag(output.tags, output.cover)) - ID3_HEADER_LENGTH)
+    return len(flac_blocks(output.tags, output.cover)) if output.file_format == "flac" else 0
 
 
-def write_metadata(file: IO[bytes], file_format: str, info: SongInfo) -> None:
+def write_metadata(file: IO[bytes], output: OutputFormat) -> None:
     """Write a song's tags and cover into a file that is complete but for them.
 
     Of an MP4 those tags are there already that FFmpeg knows.
     """
-    tags, cover = info
+    tags, cover, file_format = output.tags, output.cover, output.file_format
     if file_format == "mp3":
         file.seek(0)
         file.write(id3_tag(tags, cover))

@@ -12,7 +12,7 @@ import numpy as np
 import soundfile
 
 from htmdsep.audio.encoders import EncodedWriter, open_encoded, vorbis_compression
-from htmdsep.audio.metadata import SongInfo, write_metadata
+from htmdsep.audio.metadata import write_metadata
 from htmdsep.audio.output import BYTES, CODECS, WAV_LIMIT, OutputFormat
 from htmdsep.audio.reader import open_audio
 from htmdsep.audio.stem_file import STREAMS
@@ -80,7 +80,7 @@ def open_stem(path: Path, output: OutputFormat) -> Iterator[StemWriter | Encoded
         if output.subtype == "FLOAT" and output.file_format == "wav":
             _remove_time(path)
         with path.open("r+b") as file:
-            write_metadata(file, output.file_format, SongInfo(output.tags, output.cover))
+            write_metadata(file, output)
     except soundfile.LibsndfileError as error:
         # 2 is libsndfile's "System error", whose errno it does not hand on
         kind = DiskError if error.code == 2 else HtmdsepError
