@@ -53,11 +53,11 @@ def self_test(weights: str | Path | None, device: str) -> int:
     """Print what was checked and found; return 0 where all is as it should be, else 1."""
     from htmdsep.separation.selftest import run_self_test
 
-    result = run_self_test(weights, device)
-    for what, passed in result.checks.items():
+    checks, times_real_time = run_self_test(weights, device)
+    for what, passed in checks.items():
         click.echo(f"{'ok' if passed else 'FAILED':<7}{what}")
-    click.echo(f"       {result.times_real_time:.1f} times real time")
-    return 0 if all(result.checks.values()) else 1
+    click.echo(f"       {times_real_time:.1f} times real time")
+    return 0 if all(checks.values()) else 1
 
 
 def _rows() -> Iterator[ModelRow]:

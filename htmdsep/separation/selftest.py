@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -19,15 +19,8 @@ RECORD = "self-test.json"  # beside the bundled weights
 TOLERANCE_DB = 0.05  # machines differ in float32 rounding only, far less than this
 
 
-class SelfTest(NamedTuple):
-    """What was checked, and whether it is as it should be; and how fast that went."""
-
-    checks: dict[str, bool]
-    times_real_time: float
-
-
-def run_self_test(weights: str | Path | None, device: str) -> SelfTest:
-    """Separate a built-in mixture and check the result.
+def run_self_test(weights: str | Path | None, device: str) -> tuple[dict[str, bool], float]:
+    """Separate a built-in mixture; return whether it is as it should be, and the times real time.
 
     Checked are the length, the stems' sum, and, for bundled weights, the level of both stems to
     within 0.05 dB of the recorded ones.
@@ -47,7 +40,7 @@ def run_self_test(weights: str | Path | None, device: str) -> SelfTest:
     }
     if stems is not None:
         checks.update(_level_checks(separator.weights_name, levels(mixture, vocals)))
-    return SelfTest(checks, SECONDS / wall_seconds)
+    return checks, SECONDS / wall_seconds
 
 
 def synthesised_mixture() -> np.ndarray:
