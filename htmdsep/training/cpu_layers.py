@@ -31,6 +31,7 @@ class DepthwiseFunction(torch.autograd.Function):
     """A dilated depthwise convolution of odd kernel, with "same" padding, forward and backward."""
 
     @staticmethod
+    @torch.amp.custom_fwd(device_type="cpu", cast_inputs=torch.bfloat16)  # type: ignore[untyped-decorator]
     def forward(ctx: Any, signal: Tensor, weight: Tensor, bias: Tensor, dilation: int) -> Tensor:
         ctx.save_for_backward(signal, weight)
         ctx.dilation = dilation
@@ -71,23 +72,13 @@ def _depthwise(signal: Tensor, weight: Tensor, bias: Tensor | None, dilation: in
     return convolved if bias is None else convolved + bias[:, None]
 
 
-def _autocast(*tensors: Tensor) -> list[Tensor]:
-    device = tensors[0].device.type
-    if not torch.is_autocast_enabled(device):
-        return list(tensors)
-    return [tensor.to(torch.get_autocast_dtype(device)) for tensor in tensors]
-
-
 class Depthwise(nn.Conv1d):
     """A dilated depthwise convolution, whose weights' gradient is products of shifted rows."""
 
     def forward(self, signal: Tensor) -> Tensor:
-        assert self.bias is not None
-        signal, weight, bias = _autocast(signal, self.weight, self.bias)
-        with torch.autocast(signal.device.type, enabled=False):
-            convolved: Tensor = DepthwiseFunction.apply(  # type: ignore[no-untyped-call]
-                signal, weight, bias, self.dilation[0]
-            )
+        convolved: Tensor = DepthwiseFunction.apply(  # type: ignore[no-untyped-call]
+            signal, self.weight, self.bias, self.dilation[0]
+        )
         return convolved
 
 
