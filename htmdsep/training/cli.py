@@ -123,8 +123,8 @@ def score_command(
         else:
             network, info = find_weights(weights).load(pick_device(device))
             config, estimator = info.config, partial(separate_windows, network)
-        sample_rate, channels = config.sample_rate, config.input_channels
-        prepared = prepare(folder, cache, held_out, sample_rate, channels)
+        sample_rate = config.sample_rate
+        prepared = prepare(folder, cache, held_out, config)
         for windows in prepared.windows():
             scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
             described = {"set": windows.name, "windows": len(windows.windows)}

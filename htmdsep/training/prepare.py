@@ -9,6 +9,7 @@ from pathlib import Path
 
 from htmdsep.datasets.folders import Library, check_lengths, find_library
 from htmdsep.errors import HtmdsepError
+from htmdsep.networks.config import NetworkConfig
 from htmdsep.training.augment.draw import STEREO_MIXES, MixSettings
 from htmdsep.training.batches import RandomMixes, SongSegments
 from htmdsep.training.cache import Cached, cache_stems, known_pairs, known_stems
@@ -20,13 +21,12 @@ from htmdsep.training.recipe import Recipe
 
 @dataclass(frozen=True)
 class Prepared:
-    """A decoded library, split."""
+    """A library, split, and decoded as a network hears it."""
 
     training: Library
     held_out: list[HeldOut]
     cached: Cached
-    sample_rate: int
-    channels: int
+    config: NetworkConfig
 
     def digest(self) -> str:
         """Hash what is held out and what is trained on, by names and lengths, wherever it lies."""
@@ -46,15 +46,15 @@ class Prepared:
 
     def windows(self, stride: int = 1) -> list[ValidationSet]:
         """Choose the validation windows, of each set every `stride`-th."""
-        known = self.cached, self.sample_rate, stride
+        known = self.cached, self.config.sample_rate, stride
         return [make_validation_set(one, *known) for one in self.held_out]
 
     def batches(self, recipe: Recipe, seed: int, world: World) -> Batches:
         """Return the batches that a recipe asks for."""
         sizes = recipe.segment_length, recipe.batch_size, seed, world.rank
         if recipe.random_mixes:
-            settings = MixSettings() if self.channels == 1 else STEREO_MIXES
-            return RandomMixes(self._sources(), settings, self.sample_rate, *sizes)
+            settings = MixSettings() if self.config.input_channels == 1 else STEREO_MIXES
+            return RandomMixes(self._sources(), settings, self.config.sample_rate, *sizes)
         if not self.training.songs:
             raise HtmdsepError(
                 "the paper's protocol needs songs/<title> with aligned stems, and none is left to "
@@ -81,15 +81,10 @@ class Prepared:
 
 
 def prepare(
-    folder: Path,
-    cache: Path,
-    held_out: str | None,
-    sample_rate: int,
-    channels: int,
-    *,
-    progress: bool = True,
+    folder: Path, cache: Path, held_out: str | None, config: NetworkConfig, *, progress: bool = True
 ) -> Prepared:
-    """Find, split and decode a folder; `held_out` names a description or its file."""
+    """Find, split and decode a folder for a network; `held_out` is a description's name or file."""
+    sample_rate, channels = config.sample_rate, config.input_channels
     library = find_library(folder)
     training, sets = hold_out(library, held_out)
     cached = cache_stems(library.stems(), cache, sample_rate, channels, progress=progress)
@@ -97,4 +92,4 @@ def prepare(
         stems = known_stems([song.vocals, song.accompaniment], cached)
         lengths = [(stem.name, len(stem.samples) / sample_rate) for stem in stems]
         check_lengths(song.title, lengths)
-    return Prepared(training, sets, cached, sample_rate, channels)
+    return Prepared(training, sets, cached, config)

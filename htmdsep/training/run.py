@@ -57,11 +57,11 @@ def train_with(options: TrainOptions) -> int | None:
         raise HtmdsepError(
             f"{options.out / LAST} is there already; give --resume, or another --out"
         )
-    wanted = options.folder, options.cache, options.held_out, config.sample_rate
+    wanted = options.folder, options.cache, options.held_out, config
     with join_processes(device) as world, _own_folder(options.out, world):
         if not world.is_main:
             world.broadcast(0.0)  # the main process is the first to decode, so that none does twice
-        prepared = prepare(*wanted, config.input_channels, progress=world.is_main)
+        prepared = prepare(*wanted, progress=world.is_main)
         if world.is_main:
             world.broadcast(0.0)
         _, ended_by = fit(options, recipe, config, prepared, device, world)

@@ -35,7 +35,7 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(scope="module")
 def prepared(corpus: Path, cache: Path) -> Prepared:
-    return prepare(corpus, cache, None, 22_050, 1)
+    return prepare(corpus, cache, None, TINY)
 
 
 def short(recipe: Recipe, steps: int, **changes: Any) -> Recipe:
@@ -123,7 +123,7 @@ def test_the_spectral_network_is_tuned_in_stereo_and_keeps_its_norms(
         if "running" in name:
             value.uniform_(0.5, 2.0)
     save_weights(path, known, WeightsInfo("known", config, "CC0-1.0"), torch.float32)
-    stereo = prepare(corpus, cache, None, 22_050, 2)
+    stereo = prepare(corpus, cache, None, TINY_SPECTRAL)
     state = go(
         tmp_path,
         short(SPECTRAL, 4, bf16=True, learning_rate=1e-2),

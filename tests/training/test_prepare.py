@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import soundfile
 
+from htmdsep.networks.config import SpectralConfig
 from htmdsep.training.augment.draw import LABEL, PAIR, SONG_VOICE, VOICELESS
 from htmdsep.training.batches import RandomMixes
 from htmdsep.training.prepare import prepare
@@ -24,7 +25,7 @@ def test_labels_are_pairs_of_their_own_and_never_held_out(tmp_path: Path) -> Non
             sound *= (folder, name) != ("labels/silent", "vocals")
             stereo = np.stack([sound, -sound / 2], axis=1)
             soundfile.write(tmp_path / folder / f"{name}.wav", stereo, RATE)
-    prepared = prepare(tmp_path, tmp_path / "cache", None, RATE, 2)
+    prepared = prepare(tmp_path, tmp_path / "cache", None, SpectralConfig())
     assert [song.title for song in prepared.training.labels] == ["a", "silent"]
     assert [song.title for one in prepared.held_out for song in one.songs] == ["a"]
     preset = replace(PRESETS["ours"], batch_size=200, segment_length=1024)
