@@ -33,10 +33,11 @@ def print_page(out: str, *, quiet: bool) -> int:
     folder, status = check_place(out), 0
     songs = write_page(folder)
     shown = sys.stderr.isatty() and not quiet
-    for entry in tqdm(songs, "page", unit="song", file=sys.stderr, leave=False, disable=not shown):
+    bar = tqdm(songs, "page", unit="song", file=sys.stderr, leave=False, disable=not shown)
+    for song, error in bar:
         end_if_asked()
-        if entry.error is not None and entry.song.status == "done":
-            print_line(f"htmdsep: {entry.song.name}: {entry.error}")
+        if error is not None and song.status == "done":
+            print_line(f"htmdsep: {song.name}: {error}")
             status = 1
     if not quiet:
         print_line(str(folder / PAGE))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -22,14 +21,6 @@ BEGIN, END = "show(", ");\n"  # of a song's file, which is a script: pages may l
 VERSION = 1  # of a song's files; others are made anew
 
 
-@dataclass(frozen=True)
-class PageEntry:
-    """A song that is on the page, and what keeps it from being heard."""
-
-    song: ListedSong
-    error: str | None
-
-
 def check_page(out: Path) -> None:
     """Raise HtmdsepError where a folder is none, or holds an index.html of another program."""
     if not out.is_dir():
@@ -39,11 +30,12 @@ def check_page(out: Path) -> None:
         raise HtmdsepError(f"{page} was not made by htmdsep; move it away first")
 
 
-def write_page(out: Path) -> Iterator[PageEntry]:
-    """Write the page of an output folder; yield each song as its files are there.
+def write_page(out: Path) -> Iterator[tuple[ListedSong, str | None]]:
+    """Write the page of an output folder; yield each song, and what keeps it from being heard.
 
-    The page itself appears when all have been taken. What a song's stems have brought before is
-    kept while they are the same. Raises HtmdsepError as `check_page`, and where nothing is found.
+    Its files are there then; the page itself appears when all have been taken. What a song's stems
+    have brought before is kept while they are the same. Raises HtmdsepError as `check_page`, and
+    where nothing is found.
     """
     check_page(out)
     songs = find_songs(out)
@@ -53,7 +45,7 @@ def write_page(out: Path) -> Iterator[PageEntry]:
     for song in songs:
         found, error = _try_song(out, song)
         listed.append(_row(song, found, error))
-        yield PageEntry(song, error)
+        yield song, error
     template = Path(__file__).parent
     for name in ("page.css", "page.js"):
         write_text(out / FOLDER / name, (template / name).read_text("utf-8"))

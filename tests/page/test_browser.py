@@ -67,7 +67,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("htmdsep.page.write.find_songs", songs)
-        assert [entry.error for entry in write_page(out)][:3] == [None] * 3
+        assert [error for _, error in write_page(out)][:3] == [None] * 3
     return out
 
 
@@ -250,7 +250,7 @@ def test_names_are_text_whatever_they_hold(page: Page) -> None:
 
 def test_the_list_is_sorted_found_in_and_walked_by_keys(browser: Browser, tmp_path: Path) -> None:
     write_pair(tmp_path / "song", 0.5)
-    (entry,) = write_page(tmp_path)
+    ((_, error),) = write_page(tmp_path)
     songs = tmp_path / FOLDER / "songs.js"
     (row,) = json.loads(songs.read_text().removeprefix("const SONGS = ").rstrip(";\n"))
     rows = [row | {"name": f"song {n:03}", "seconds": (n * 7) % 500 + 1} for n in range(500)]
@@ -272,7 +272,7 @@ def test_the_list_is_sorted_found_in_and_walked_by_keys(browser: Browser, tmp_pa
     names.first.focus()
     page.keyboard.press("ArrowDown")
     expect(names.nth(1)).to_be_focused()
-    assert entry.error is None
+    assert error is None
     page.close()
 
 

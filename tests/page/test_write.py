@@ -45,7 +45,7 @@ def come_from(monkeypatch: pytest.MonkeyPatch, original: Path | None) -> None:
 
 def test_figures_are_those_of_the_stems(tmp_path: Path) -> None:
     write_pair(tmp_path / "album" / "song")
-    assert [entry.error for entry in write_page(tmp_path)] == [None]
+    assert [error for _, error in write_page(tmp_path)] == [None]
     (row,) = listed(tmp_path)
     assert (row["folder"], row["name"], row["seconds"]) == ("album", "song", 4.0)
     assert row["share"] == pytest.approx(0.25, abs=0.02)
@@ -123,7 +123,7 @@ def test_stems_that_cannot_be_read_are_told_and_the_rest_is_there(tmp_path: Path
     (tmp_path / "torn" / "vocals.wav").write_bytes(b"no audio")
     write_pair(tmp_path / "odd")
     soundfile.write(tmp_path / "odd" / "vocals.wav", np.zeros(100), RATE)
-    errors = {entry.song.name: entry.error for entry in write_page(tmp_path)}
+    errors = {song.name: error for song, error in write_page(tmp_path)}
     assert errors["good"] is None
     assert errors["torn"] is not None and "vocals.wav: no audio" in errors["torn"]
     assert errors["odd"] is not None and "differ in sample rate or channels" in errors["odd"]
