@@ -24,17 +24,6 @@ ALIKE_SECONDS = 0.1  # by which an original may be longer or shorter than its st
 SILENT_DBFS = -120.0  # is told of signals below it
 
 
-class _Signal:
-    """What is kept of a stream."""
-
-    def __init__(self, sample_rate: int, channels: int) -> None:
-        self.meter, self.drawing = LevelMeter(sample_rate), Drawing(sample_rate, channels)
-
-    def add(self, block: np.ndarray) -> None:
-        self.meter.add(block)
-        self.drawing.add(block)
-
-
 def measure_stems(
     paths: Mapping[str, Path], original: Path | None, picture: Path
 ) -> dict[str, Any]:
@@ -50,30 +39,30 @@ def measure_stems(
             raise HtmdsepError("its stems differ in sample rate or channels; separate it again")
         ((rate, channels),) = formats
         names = [*readers] if len(readers) == 1 else ["mixture", *readers]
-        signals = {name: _Signal(rate, channels) for name in names}
+        meters = {name: LevelMeter(rate) for name in names}
+        drawings = {name: Drawing(rate, channels) for name in names}
         frames = 0
         for blocks in _together(paths, readers):
             frames += len(next(iter(blocks.values())))
             if len(blocks) > 1:
-                signals["mixture"].add(sum(blocks.values(), np.zeros(1, np.float32)))
+                blocks["mixture"] = sum(blocks.values(), np.zeros(1, np.float32))
             for name, block in blocks.items():
-                signals[name].add(block)
-    for signal in signals.values():
-        signal.drawing.end()
+                meters[name].add(block)
+                drawings[name].add(block)
+    for drawing in drawings.values():
+        drawing.end()
     with atomic_path(picture) as temporary:
-        drawn = [(name, signal.drawing.powers()) for name, signal in signals.items()]
-        draw_picture(temporary, drawn)
+        draw_picture(temporary, [(name, one.powers()) for name, one in drawings.items()])
     seconds = frames / rate
-    drawing = next(iter(signals.values())).drawing
     return {
         "seconds": seconds,
         "sample_rate": rate,
         "channels": channels,
-        "levels": {name: _level(signal.meter) for name, signal in signals.items()},
-        "share": signals["vocals"].meter.active_share if "vocals" in signals else None,
-        "column_seconds": drawing.column_seconds,
-        "waves": _waves({name: one.drawing.wave() for name, one in signals.items()}),
-        **_compared(original, seconds, signals.get("mixture")),
+        "levels": {name: _level(meter) for name, meter in meters.items()},
+        "share": meters["vocals"].active_share if "vocals" in meters else None,
+        "column_seconds": drawings[names[0]].column_seconds,
+        "waves": _waves({name: one.wave() for name, one in drawings.items()}),
+        **_compared(original, seconds, meters.get("mixture")),
     }
 
 
@@ -116,7 +105,7 @@ def _waves(waves: Mapping[str, np.ndarray]) -> dict[str, str]:
     return {name: base64.b64encode(wave.tobytes()).decode() for name, wave in scaled.items()}
 
 
-def _compared(original: Path | None, seconds: float, mixture: _Signal | None) -> dict[str, Any]:
+def _compared(original: Path | None, seconds: float, mixture: LevelMeter | None) -> dict[str, Any]:
     """Return by how many dB the stems' sum lies above the original, or why nobody can compare."""
     if mixture is None or original is None:
         return {"gain_db": None, "lack": "there is no original to compare the sum with"}
@@ -134,4 +123,4 @@ def _compared(original: Path | None, seconds: float, mixture: _Signal | None) ->
             "gain_db": None,
             "lack": f"the stems are of an excerpt of the original ({found:.1f} s)",
         }
-    return {"gain_db": round(_level(mixture.meter) - _level(meter), 2), "lack": None}
+    return {"gain_db": round(_level(mixture) - _level(meter), 2), "lack": None}
