@@ -89,6 +89,11 @@ def write_text(path: Path, text: str) -> None:
         temporary.write_text(text, encoding="utf-8", errors=ANY_BYTES)
 
 
+def readable(name: str) -> str:
+    """Return a name with a mark for each byte that is no text."""
+    return name.encode("utf-8", ANY_BYTES).decode("utf-8", "replace")
+
+
 def is_safe_name(name: str) -> bool:
     """Tell whether every usual disk takes a name, or a part of one."""
     is_unsafe = UNSAFE_IN_NAMES.search(name) or DEVICE_NAME.fullmatch(name)

@@ -24,7 +24,7 @@ from htmdsep.evaluation.options import Excerpt, Procedure, Setting
 from htmdsep.evaluation.results import Results
 from htmdsep.evaluation.signals import Signals, read_song
 from htmdsep.evaluation.systems import System
-from htmdsep.files import atomic_path
+from htmdsep.files import atomic_path, readable
 from htmdsep.metrics.silence import frame_powers
 
 if TYPE_CHECKING:
@@ -126,11 +126,6 @@ def _figure(path: Path, height: float, title: str) -> Iterator[Figure]:
             figure.savefig(temporary, format="png")
 
 
-def _readable(name: str) -> str:
-    """Return a name with a mark for each byte that is no text."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
-
-
 def draw_boxplots(results: Results, path: Path, setting: Setting, procedure: Procedure) -> None:
     """Draw the vocals' ratios of all frames of all songs: a panel a metric, a box a system.
 
@@ -147,7 +142,7 @@ def draw_boxplots(results: Results, path: Path, setting: Setting, procedure: Pro
             values = [finite[metric][finite["system"] == label] for label in labels]
             _draw_boxes(panel, [one.to_numpy() for one in values])
             panel.set_xlabel(f"{metric.upper()} in dB")
-        panels[0].set_yticks(range(1, len(labels) + 1), [*map(_readable, labels)])
+        panels[0].set_yticks(range(1, len(labels) + 1), [*map(readable, labels)])
         panels[0].invert_yaxis()
 
 
@@ -178,10 +173,10 @@ def _panels(drawn: ExcerptSignals, path: Path, inches: float, title: str) -> Ite
         panels = np.atleast_1d(figure.subplots(count, 1, sharex=True, sharey=True))
         yield panels
         for panel, name in zip(panels, drawn.signals, strict=True):
-            panel.set_title(_readable(name), loc="left", fontsize=9, pad=2)
+            panel.set_title(readable(name), loc="left", fontsize=9, pad=2)
             panel.tick_params(labelsize=8)
             panel.label_outer()
-        panels[-1].set_xlabel(f"seconds of “{_readable(drawn.excerpt.title)}”", fontsize=9)
+        panels[-1].set_xlabel(f"seconds of “{readable(drawn.excerpt.title)}”", fontsize=9)
         panels[-1].set_xlim(start, start + duration)
 
 

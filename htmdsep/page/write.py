@@ -12,7 +12,7 @@ from urllib.parse import quote
 from htmdsep.batch import storage
 from htmdsep.batch.song import FAILURES, error_line
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import write_text
+from htmdsep.files import readable, write_text
 from htmdsep.page.songs import ListedSong, find_songs
 
 PAGE, FOLDER = "index.html", "index_files"
@@ -102,20 +102,15 @@ def _row(song: ListedSong, found: dict[str, Any] | None, error: str | None) -> d
     """Return a song as the list has it."""
     row = {
         "id": song.id,
-        "name": _text(song.name),
-        "folder": _text(song.folder),
+        "name": readable(song.name),
+        "folder": readable(song.folder),
         "status": song.status if error is None or song.status != "done" else "failed",
-        "error": None if error is None else _text(error),
-        "notes": [_text(note) for note in song.notes],
+        "error": None if error is None else readable(error),
+        "notes": [readable(note) for note in song.notes],
     }
     if found is not None:
         row |= {key: found[key] for key in ("seconds", "share", "levels")}
     return row
-
-
-def _text(name: str) -> str:
-    """Return a name with a mark for each byte that is no text."""
-    return name.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _address(path: str) -> str:
