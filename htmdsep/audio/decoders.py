@@ -89,7 +89,7 @@ def _open(file: Part, stream: int | None, notes: list[str], stack: ExitStack) ->
         is_wave = magic != b"RIFF" or head[8:] == b"WA"
         size = data_size(file, magic) if is_wave else None
         sound = _open_soundfile(file, stack)
-        if sound is not None and sound.frames:
+        if sound is not None:
             return _read_uncompressed(file, sound, size, notes, stack)
         notes += size.notes() if size else []
         if size is not None and size.held < size.announced:
@@ -117,11 +117,21 @@ def _container_tags(file: Part, stack: ExitStack, kind: str | None = None) -> di
 
 
 def _open_soundfile(part: Part, stack: ExitStack) -> soundfile.SoundFile | None:
-    """Open a file with libsndfile, at a place of its own; None for what FFmpeg may know."""
+    """Open a file with libsndfile, at a place of its own; None for what FFmpeg may know.
+
+    So it does where channels lie one behind the other (8SVX), and the length of MP3s in a WAV.
+    """
     try:
-        return stack.enter_context(soundfile.SoundFile(whole(part)))
+        sound = stack.enter_context(soundfile.SoundFile(whole(part)))
     except soundfile.LibsndfileError:
         return None
+    is_known = sound.frames and sound.format != "SVX" and not sound.subtype.startswith("MPEG")
+    return sound if is_known else None
+
+
+def _header(sound: soundfile.SoundFile, frames: int, tags: dict[str, str]) -> AudioHeader:
+    subtype = DEEP.get(sound.subtype, "PCM_16")
+    return AudioHeader(sound.samplerate, sound.channels, frames, True, subtype, tags)
 
 
 def _read_uncompressed(
@@ -141,15 +151,7 @@ def _read_uncompressed(
     if size is not None and sound.frames <= frames:  # else libsndfile reads on, to the end
         notes += size.notes()
     notes += depth_notes(sound.subtype.lower())
-    header = AudioHeader(
-        sample_rate=sound.samplerate,
-        channels=sound.channels,
-        frames=frames,
-        exact=True,
-        subtype=DEEP.get(sound.subtype, "PCM_16"),
-        tags=tags,
-    )
-    return header, _soundfile_blocks(sound)
+    return _header(sound, frames, tags), _soundfile_blocks(sound)
 
 
 def _soundfile_blocks(sound: soundfile.SoundFile) -> Iterator[np.ndarray]:
@@ -196,20 +198,14 @@ def _counted(
 def _open_link(file: Part, link: Link, notes: list[str], stack: ExitStack) -> Opened:
     part = Part(file, link.stretches)
     if link.content.startswith(b"\x01vorbis") and link.streams == 1 and link.is_whole:
-        sound = _open_soundfile(part, stack)
-        if sound is not None and sound.frames:
+        sound, container = _open_soundfile(part, stack), open_container(part, stack)
+        stream = container.streams.audio[0]
+        first = next(container.demux(stream))
+        # Of what begins before its zero, as songs that were cut do, libsndfile loses some.
+        if sound is not None and (first.pts or 0) + (first.duration or 0) >= 0:
             # FFmpeg reads all values of a tag, libsndfile the first.
-            container = open_container(part, stack)
-            header = AudioHeader(
-                sample_rate=sound.samplerate,
-                channels=sound.channels,
-                frames=int(sound.frames),
-                exact=True,
-                subtype="PCM_16",
-                tags=stream_tags(container, container.streams.audio[0]),
-            )
+            header = _header(sound, int(sound.frames), stream_tags(container, stream))
             return header, _in_wav_order(_soundfile_blocks(sound), sound.channels)
-        part.seek(0)
     # Where pages are missing the first may be, too.
     return open_stream(part, None, notes, stack, begin=None if link.is_whole else 0.0)
 

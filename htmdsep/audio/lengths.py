@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
@@ -131,8 +130,9 @@ class Timeline:
             self._restart(start)
             return
         self._holes.append((self._position, shift))
-        yield from silent_blocks(shift, self._header.channels)
         self._position += shift
+        for done in range(0, shift, SILENCE_LENGTH):
+            yield np.zeros((min(SILENCE_LENGTH, shift - done), self._header.channels), np.float32)
 
     def _repeated(self, shift: int, start: float, length: int) -> int:
         """Return how many frames of a piece are there already."""
@@ -181,14 +181,6 @@ class Timeline:
         rate = self._header.sample_rate
         seconds = sum(length for _, length in places) / rate
         return f"{seconds:.3f} s in all, the first at {places[0][0] / rate:.3f} s"
-
-
-def silent_blocks(frames: int, channels: int) -> Iterator[np.ndarray]:
-    """Yield zeros of shape (frames, channels) in all, in blocks."""
-    for done in count(0, SILENCE_LENGTH):
-        if done >= frames:
-            return
-        yield np.zeros((min(SILENCE_LENGTH, frames - done), channels), np.float32)
 
 
 def check_length(header: AudioHeader, held: int) -> list[str]:

@@ -46,7 +46,9 @@ def announced_frames(
     if name == "avi" and (announced := _avi_seconds(file)):
         return round(announced[0] * rate), announced[1]
     if stream.duration is not None and stream.time_base is not None:
-        return round(stream.duration * stream.time_base * rate), name in EXACT
+        # Of Opus in Ogg it is when the stream ends, which may begin at any time.
+        begun = stream.start_time if name == "ogg" and stream.codec_context.name == "opus" else 0
+        return round((stream.duration - (begun or 0)) * stream.time_base * rate), name in EXACT
     seconds = None
     if found := DURATION_TAG.match(stream.metadata.get("DURATION", "")):
         hours, minutes, rest = map(float, found.groups())

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from htmdsep.audio.ogg import HEADER, _checksum
+from htmdsep.audio.ogg import HEADER, _checksum, _pages
+from htmdsep.audio.parts import whole
 from htmdsep.audio.reader import AudioReader, open_audio
 from htmdsep.audio.tags import id3_length
 from htmdsep.errors import HtmdsepError
@@ -181,6 +182,46 @@ def test_a_cut_ogg_is_told(tmp_path: Path) -> None:
     found, reader = read(tmp_path / "a")
     assert 4 * RATE < len(found) < 8 * RATE
     assert reader.notes == ["it may be cut: its last page is not marked as the end"]
+
+
+def at_another_time(ogg: bytes, frames: int) -> bytes:
+    """Return an Ogg file that tells to begin so many frames after its zero."""
+    moved = b""
+    for page in _pages(whole(io.BytesIO(ogg))):
+        data = bytearray(ogg[page.start : page.end])
+        granule = page.granule + frames if page.granule > 0 else page.granule
+        data[6:14], data[22:26] = struct.pack("<q", granule), bytes(4)
+        data[22:26] = struct.pack("<I", _checksum(bytes(data)))
+        moved += data
+    return moved
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+@pytest.mark.parametrize("frames", [-4_000, -20_000, 4_800_000])
+def test_an_ogg_may_begin_at_any_time(tmp_path: Path, subtype: str, frames: int) -> None:
+    """As what is recorded of a radio does, and what was cut out without coding it anew."""
+    data = sound("OGG", 5 * 48_000, 48_000, subtype=subtype)
+    (tmp_path / "a").write_bytes(data)
+    (tmp_path / "b").write_bytes(at_another_time(data, frames))
+    (expected, _), (found, reader) = read(tmp_path / "a"), read(tmp_path / "b")
+    assert len(found) == len(expected)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    assert all("all of which was read" in note for note in reader.notes)
+
+
+def test_the_channels_of_an_8svx_lie_one_behind_the_other(tmp_path: Path) -> None:
+    signal = np.stack([np.full(4_000, 64), np.full(4_000, -32)]).astype(np.int8)
+    head = struct.pack(">IIIHBBI", 4_000, 0, 0, 22_050, 1, 0, 0x10000)
+    chunks = (b"VHDR", head), (b"CHAN", struct.pack(">I", 6)), (b"BODY", signal.tobytes())
+    body = b"8SVX" + b"".join(chunk(name, content, ">") for name, content in chunks)
+    (tmp_path / "a").write_bytes(chunk(b"FORM", body, ">"))
+    assert np.array_equal(read(tmp_path / "a")[0], signal.T / np.float32(128))
+
+
+def test_an_mp3_in_a_wav_is_not_called_cut(tmp_path: Path) -> None:
+    path = write_av(tmp_path / "a.wav", tone(5 * RATE, RATE, 2), RATE, "libmp3lame")
+    found, reader = read(path)
+    assert len(found) >= 5 * RATE and reader.notes == []
 
 
 @pytest.mark.parametrize("ending", ["WAV", "AIFF", "W64", "CAF", "AU"])
