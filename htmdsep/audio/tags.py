@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import NamedTuple
@@ -40,7 +41,8 @@ LYRICS = "lyrics-"  # with a language behind it, as FFmpeg calls those of an ID3
 ID3_HEADER_LENGTH = 10
 ID3V1_LENGTH = 128
 APE_HEADER_LENGTH = 32
-MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX")  # what they begin with
+LYRICS3 = re.compile(rb"LYRICSBEGIN.*?LYRICS(200|END)", re.DOTALL)
+MP3_TAGS = (b"ID3", b"TAG", b"APETAGEX", b"LYRICSBEGIN")  # what they begin with
 
 
 def clean_tags(metadata: Mapping[str, str]) -> dict[str, str]:
@@ -109,4 +111,5 @@ def _tag_length(data: bytes) -> int:
         return ID3V1_LENGTH
     if data.startswith(b"APETAGEX"):
         return APE_HEADER_LENGTH + int.from_bytes(data[12:16], "little")
-    return id3_length(data)
+    lyrics = LYRICS3.match(data)
+    return id3_length(data) if lyrics is None else lyrics.end()

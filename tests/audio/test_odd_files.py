@@ -108,11 +108,22 @@ def ape(text: bytes) -> bytes:
     return item.join(ends)
 
 
-@pytest.mark.parametrize("order", ["1", "2", "12", "21", "a", "a12"])
+def lyrics3(version: int) -> bytes:
+    """Lyrics as players of the nineties keep them behind the sound, before an ID3v1 tag."""
+    words = b"[00:01]la la la\r\n" * 20
+    if version == 1:
+        return b"LYRICSBEGIN" + words + b"LYRICSEND"
+    body = b"LYRICSBEGININD0000210LYR%05d" % len(words) + words
+    return body + b"%06dLYRICS200" % len(body)
+
+
+@pytest.mark.parametrize("order", ["1", "2", "12", "21", "a", "a12", "L1", "l1", "aL12"])
 def test_tags_between_joined_mp3s_take_no_sound_with_them(tmp_path: Path, order: str) -> None:
     song = write_av(tmp_path / "a.mp3", tone(RATE, RATE, 2), RATE, "libmp3lame").read_bytes()
     sounding = song[id3_length(song) :]
-    tags = b"".join({"1": id3v1(b"song"), "2": id3v2(), "a": ape(b"-7 dB")}[one] for one in order)
+    kinds = {"1": id3v1(b"song"), "2": id3v2(), "a": ape(b"-7 dB")}
+    kinds |= {"l": lyrics3(1), "L": lyrics3(2)}
+    tags = b"".join(kinds[one] for one in order)
     (tmp_path / "b.mp3").write_bytes(song + sounding)
     (tmp_path / "c.mp3").write_bytes(song + tags + sounding)
     (expected, _), (found, reader) = read(tmp_path / "b.mp3"), read(tmp_path / "c.mp3")
