@@ -169,6 +169,7 @@ def _blocks(
     ticks = float((stream.time_base or 0) * header.sample_rate)  # frames a unit of timestamps
     counter = PacketCounter(container, file, notes)
     is_mp4 = container.format.name.startswith("mov,")
+    is_timed = container.format.name != "rm" or container.duration  # not RealAudio's first kinds
     decode = _decode_mp3 if stream.codec_context.name.startswith("mp3") else av.Packet.decode
     for packet in _packets(container, stream, header, notes):
         begun = None if packet.pts is None else packet.pts * ticks
@@ -188,7 +189,8 @@ def _blocks(
             samples = _samples(frame, to_float, header.channels)
             if is_mp4 and packet.duration and _is_last(packet, stream):
                 samples = samples[: round(packet.duration * ticks)]  # the rest is padding
-            start = start if frame.pts is None else (frame.pts + counter.late) * ticks
+            if is_timed and frame.pts is not None:
+                start = (frame.pts + counter.late) * ticks
             yield from timeline.place(samples, start)
             start = None
     yield from timeline.finish()

@@ -45,7 +45,7 @@ def announced_frames(
         return _mp3_frames(stream, file), False
     if name == "avi" and (announced := _avi_seconds(file)):
         return round(announced[0] * rate), announced[1]
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration and stream.time_base is not None:
         # Of Opus in Ogg it is when the stream ends, which may begin at any time.
         begun = stream.start_time if name == "ogg" and stream.codec_context.name == "opus" else 0
         return round((stream.duration - (begun or 0)) * stream.time_base * rate), name in EXACT
@@ -53,7 +53,7 @@ def announced_frames(
     if found := DURATION_TAG.match(stream.metadata.get("DURATION", "")):
         hours, minutes, rest = map(float, found.groups())
         seconds = hours * 3600 + minutes * 60 + rest
-    elif container.duration is not None and len(container.streams) == 1:
+    elif container.duration and len(container.streams) == 1:
         seconds = container.duration / av.time_base
     if seconds is None:
         return None, False

@@ -235,6 +235,21 @@ def test_an_mp3_in_a_wav_is_not_called_cut(tmp_path: Path) -> None:
     assert len(found) >= 5 * RATE and reader.notes == []
 
 
+def test_realaudio_tells_no_times(tmp_path: Path) -> None:
+    path = tmp_path / "a.ra"
+    with av.open(str(path), "w") as output:
+        stream = output.add_stream("real_144", rate=8_000, layout="mono")
+        assert isinstance(stream, av.AudioStream)
+        for start in range(0, 24_000, 160):
+            samples = np.full((1, 160), 1_000 + start // 8, np.int16)
+            frame = av.AudioFrame.from_ndarray(samples, "s16", "mono")
+            frame.sample_rate, frame.pts = 8_000, start
+            output.mux(stream.encode(frame))
+        output.mux(stream.encode(None))
+    found, reader = read(path)
+    assert abs(len(found) - 24_000) <= 160 and reader.notes == []
+
+
 @pytest.mark.parametrize("ending", ["WAV", "AIFF", "W64", "CAF", "AU"])
 @pytest.mark.parametrize("change", ["joined", "cut"])
 def test_uncompressed_files_that_do_not_fit_their_header(
