@@ -27,7 +27,6 @@ from htmdsep.options import STEM_FILE
 PCM = ("s16", "s32")  # sample formats, the second for 24 bits
 LAYOUTS = ("mono", "stereo", "3.0", "quad", "5.0", "5.1", "6.1", "7.1")  # as FLAC has them
 
-
 # Bit rates (kbit/s of stereo at 44.1 kHz) of Vorbis's qualities 0 to 10, by its encoder's table
 VORBIS_KILOBITS = (64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 500)
 

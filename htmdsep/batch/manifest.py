@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from pathlib import Path
@@ -58,6 +58,7 @@ class ManifestRow:
     audio_seconds: float | None = None
     result: Mapping[str, Any] = field(default_factory=dict)  # levels and the like
     host: str | None = None
+    track: Sequence[Any] | None = None  # of a cue sheet; see plan.Track
 
     def line(self) -> bytes:
         """Return the row as it is written."""

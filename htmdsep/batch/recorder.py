@@ -79,6 +79,7 @@ class ManifestRecorder:
             "weights_sha256": self.weights_sha256,
             "attempt": job.attempt,
             "host": platform.node(),
+            "track": job.source.track,
         }
         self.manifest.add(ManifestRow(**{**row, **known}))
 

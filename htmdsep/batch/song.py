@@ -25,7 +25,6 @@ from htmdsep.separation.separator import Separator
 # What ends one song and lets the others go on; PyAV's errors are OSErrors or ValueErrors.
 FAILURES = (HtmdsepError, OSError, RuntimeError, ValueError, ArithmeticError, MemoryError)
 
-
 # What a full or failing disk, or too little memory, and no song brings about
 MACHINE_ERRORS = {
     errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS, errno.ENOMEM, errno.EMFILE,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from htmdsep.batch import storage
 from htmdsep.batch.own_stems import OwnStems
-from htmdsep.batch.plan import Source
+from htmdsep.batch.plan import Source, Track
 from htmdsep.batch.playlists import UTF_16, is_playlist, listed_in, plain_lines
 from htmdsep.errors import PlanError
 from htmdsep.files import AUDIO_ENDINGS
@@ -35,7 +35,7 @@ def find_sources(
     *,
     recursive: bool,
     base: str | None = None,
-    listed: Iterable[str] = (),
+    listed: Iterable[Source] = (),
 ) -> Iterator[Source]:
     """Yield every file to separate, each once: the inputs, and the audio files in folders.
 
@@ -97,7 +97,7 @@ def _with_playlists(found: Iterable[Source], search: _Search) -> Iterator[Source
                 yield one
 
 
-def read_list(name: str) -> Iterator[str]:
+def read_list(name: str) -> Iterator[Source]:
     """Yield the inputs that a file lists, - for standard input: a line each, or a manifest.
 
     Of a manifest every input is taken, in whatever way it ended, but not what a crash left of a
@@ -115,9 +115,9 @@ def read_list(name: str) -> Iterator[str]:
                     f"--from {name}, line {number}: holds a zero byte; save the list in UTF-8"
                 )
             entry = _entry(line, f"{name}, line {number}")
-            if entry.strip():
+            if entry.name.strip():
                 yield entry
-    except (OSError, UnicodeError) as error:
+    except (OSError, ValueError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         raise PlanError(f"--from {name}: {reason}; check the file") from error
 
@@ -129,28 +129,33 @@ def _entries(data: bytes) -> Iterable[bytes]:
     return data.split(b"\0")
 
 
-def _entry(line: bytes, where: str) -> str:
+def _entry(line: bytes, where: str) -> Source:
     """Return what a line names; nothing for what a crash left of a manifest's row."""
     entry = os.fsdecode(line)
     if not entry.startswith("{"):
-        return entry
+        return Source(entry)
     try:
         row = json.loads(entry)
     except ValueError:
-        return "" if line.startswith(ROW_BEGINS) else entry  # a name may begin so, too
+        return Source("" if line.startswith(ROW_BEGINS) else entry)  # a name may begin so, too
     if not isinstance(row, dict) or "input" not in row:
         raise PlanError(f"--from {where}: neither a path nor a row of a manifest")
-    return str(row["input"])
+    name, track = str(row["input"]), row.get("track")
+    if track is None:
+        return Source(name)
+    title, start, duration, tags = track
+    return Source(name, track=Track(title, start, duration, tuple((k, text) for k, text in tags)))
 
 
-def _listed(names: Iterable[str], search: _Search) -> Iterator[Source]:
-    for name in names:
+def _listed(entries: Iterable[Source], search: _Search) -> Iterator[Source]:
+    for entry in entries:
+        name = entry.name
         tidy = os.path.normpath(name) == name and name[0] != "~" and not storage.is_url(name)
         if tidy and _is_audio(name) and not storage.is_pattern(name):
             if search.takes(name, is_named=True):
-                yield Source(name)
+                yield entry
         else:
-            yield from _expand([name], search)
+            yield from (one._replace(track=entry.track) for one in _expand([name], search))
 
 
 def _expand(inputs: Iterable[str], search: _Search) -> Iterator[Source]:

@@ -133,7 +133,7 @@ def test_a_listed_name_with_an_audio_ending_is_a_file_unless_it_ends_in_a_slash(
     make(tmp_path, "album.wav/a.mp3", "b.mp3")
     folder, out = str(tmp_path / "album.wav"), str(tmp_path / "out")
     listed = [folder, f"{folder}/", str(tmp_path / "absent.mp3"), f"{tmp_path}/./b.mp3"]
-    sources = find_sources([], out, recursive=False, listed=listed)
+    sources = find_sources([], out, recursive=False, listed=map(Source, listed))
     assert [source.name for source in sources] == [
         folder,
         f"{folder}/a.mp3",

@@ -139,7 +139,7 @@ def test_playlists_come_by_name_pattern_and_list_but_not_with_a_folder(tmp_path:
     out, expected = str(tmp_path / "out"), [str(folder / name) for name in ("b.wav", "a.wav")]
     inputs = [str(folder / "list.m3u")]
     for given_inputs, given_list in ((inputs, []), ([str(folder / "*.m3u")], []), ([], inputs)):
-        found = find_sources(given_inputs, out, recursive=False, listed=given_list)
+        found = find_sources(given_inputs, out, recursive=False, listed=map(Source, given_list))
         assert [source.name for source in found] == expected
     found = find_sources([str(folder)], out, recursive=True)
     assert [source.name for source in found] == sorted(expected)
@@ -278,6 +278,20 @@ def test_tracks_are_resumed_and_done_again_where_they_begin_elsewhere(run: Run) 
         result = run("album.cue", "-o", "out", "--resume")
         assert counts(result) == f"{expected} skipped, 0 failed"
     assert soundfile.info("out/01 Track 1/vocals.wav").frames == RATE * 21 // 75
+
+
+def test_what_a_manifest_tells_of_tracks_is_done_again(run: Run) -> None:
+    album()
+    write_sheet([0, 20, 30])
+    assert run("album.cue", "-o", "out").exit_code == 0
+    result = run("--from", "out/manifest.jsonl", "-o", "again", "--json")
+    assert counts(result) == "3 done, 0 skipped, 0 failed"
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [one["track"] for one in records] == ["01 Track 1", "02 Track 2", "03 Track 3"]
+    stems = [path.relative_to("out") for path in Path("out").glob("*/*.wav")]
+    assert len(stems) == 6
+    assert all(Path("out", one).read_bytes() == Path("again", one).read_bytes() for one in stems)
+    assert counts(run("album.cue", "-o", "again", "--resume")) == "0 done, 3 skipped, 0 failed"
 
 
 @pytest.mark.parametrize("shard", ["1/2", "2/2"])

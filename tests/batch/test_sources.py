@@ -29,7 +29,7 @@ def test_lists_are_read_in_every_encoding(
 ) -> None:
     path = tmp_path_factory.mktemp("list") / "list.txt"
     path.write_bytes("".join(name + end for name in names).encode(encoding))
-    assert list(read_list(str(path))) == names
+    assert [source.name for source in read_list(str(path))] == names
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_a_line_is_a_path_or_a_row(
 ) -> None:
     path = tmp_path / "list.txt"
     path.write_text(f"b.wav\n{line}{end}")
-    assert list(read_list(str(path))) == ["b.wav", *expected]
+    assert [source.name for source in read_list(str(path))] == ["b.wav", *expected]
 
 
 @given(st.lists(st.text(st.characters(exclude_characters="\0", codec="utf-8"), min_size=2)))
@@ -58,7 +58,7 @@ def test_lists_of_names_that_zero_bytes_end(
     names = [name for name in names if name.strip() and not name.startswith(("{", "\ufeff"))]
     path = tmp_path_factory.mktemp("list") / "list"
     path.write_bytes(b"".join(name.encode() + b"\0" for name in names))
-    assert list(read_list(str(path))) == names
+    assert [source.name for source in read_list(str(path))] == names
 
 
 @pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
@@ -74,6 +74,14 @@ def test_a_manifest_with_the_zeros_of_a_crash_is_no_list_of_names(tmp_path: Path
     row = json.dumps({"id": "0" * 16, "input": "/a.wav"}).encode()
     (tmp_path / "manifest.jsonl").write_bytes(row + b"\n" + bytes(512) + b"\n")
     with pytest.raises(PlanError, match="line 2: holds a zero byte"):
+        list(read_list(str(tmp_path / "manifest.jsonl")))
+
+
+@pytest.mark.parametrize("track", ["01 Title", ["01 Title", 0.0], ["01", 0.0, None, [1]], 7])
+def test_a_track_that_is_none_is_told(tmp_path: Path, track: object) -> None:
+    row = json.dumps({"id": "0" * 16, "input": "/a.wav", "track": track})
+    (tmp_path / "manifest.jsonl").write_text(f"{row}\n")
+    with pytest.raises(PlanError, match=r"manifest.jsonl: .+; check the file"):
         list(read_list(str(tmp_path / "manifest.jsonl")))
 
 
@@ -134,7 +142,7 @@ def test_a_tilde_that_the_shell_left_is_the_home_folder(
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
     (tmp_path / "a.wav").touch()
     inputs, listed = ((), (named,)) if is_listed else ((named,), ())
-    (source,) = find_sources(inputs, "out", recursive=False, listed=listed)
+    (source,) = find_sources(inputs, "out", recursive=False, listed=map(Source, listed))
     assert source.name == str(tmp_path / "a.wav")
     assert settled("~/x") == str(tmp_path / "x")
 
