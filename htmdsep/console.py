@@ -34,7 +34,8 @@ def run_program(command: click.Command, name: str | None = None) -> None:
     """Prepare the process, and run a program's command line, under the name it was started by."""
     prepare_process()
     try:
-        command(prog_name=name)
+        with exit_on_error(name or command.name or ""):
+            command(prog_name=name)
     finally:
         # Extension modules that are being imported, and Ray, make errors of a handler's SystemExit
         end_if_asked()
@@ -134,7 +135,8 @@ def exit_on_error(program: str) -> Iterator[None]:
     except OSError as error:
         if error.errno == errno.EPIPE:
             raise  # click ends quietly, with status 1
-        message = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        place = error.filename or "standard output"
+        message = f"{place}: {error.strerror}" if error.strerror else str(error)
     else:
         return
     print(f"{program}: {message}", file=sys.stderr)

@@ -90,7 +90,7 @@ def _refuse_empty_batch(graph: onnx.GraphProto) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    run_program(command)
+    run_program(command, "htmdsep-onnx")
 
 
 if __name__ == "__main__":

@@ -40,4 +40,4 @@ def command(as_json: bool, **values: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    run_program(command)
+    run_program(command, "htmdsep-bench")

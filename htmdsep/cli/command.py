@@ -107,14 +107,11 @@ def command(**values: Any) -> None:
         click.echo(f"htmdsep: {error}", err=True)
         sys.exit(2 if isinstance(error, (PlanError, ArgumentError)) else 1)
     except OSError as error:
-        if error.errno == errno.EPIPE and asks:
-            # Who asked has read enough, as `head` has
-            sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
-            sys.exit(0)
-        if error.errno == errno.EPIPE:
-            raise  # click ends quietly, with status 1
-        click.echo(f"htmdsep: {error.filename or 'standard output'}: {error.strerror}", err=True)
-        sys.exit(1)
+        if error.errno != errno.EPIPE or not asks:
+            raise
+        # Who asked has read enough, as `head` has
+        sys.stdout = Path(os.devnull).open("w")  # noqa: SIM115 (until the process ends)
+        sys.exit(0)
 
 
 def run_action(values: dict[str, Any]) -> int:

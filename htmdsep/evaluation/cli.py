@@ -100,4 +100,4 @@ def main() -> None:
     # Matrices of this size are factored faster by one thread: 30 instead of 430 ms each on two
     # busy cores. Songs' processes inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    run_program(command)
+    run_program(command, "htmdsep-evaluate")

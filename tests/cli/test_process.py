@@ -155,7 +155,9 @@ def test_a_broken_pipe_is_quiet(tmp_path: Path, tiny_weights: Path, arguments: l
     assert "Traceback" not in stderr and "Error" not in stderr
 
 
-@pytest.mark.parametrize("arguments", [["--json"], ["-o", "-", "--stems", "vocals"]])
+@pytest.mark.parametrize(
+    "arguments", [["--json"], ["-o", "-", "--stems", "vocals"], ["--help"], ["--version"]]
+)
 def test_a_full_disk_behind_standard_output_is_one_line(
     tmp_path: Path, tiny_weights: Path, arguments: list[str]
 ) -> None:
