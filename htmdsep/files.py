@@ -292,10 +292,8 @@ def make_folder(folder: Path) -> list[Path]:
 
 def remove_empty(folder: Path) -> None:
     """Remove a folder unless something is in it."""
-    try:
+    with suppress(OSError):  # something has landed there
         folder.rmdir()
-    except OSError:
-        pass  # something has landed there
 
 
 def _flush_to_disk(path: Path) -> None:

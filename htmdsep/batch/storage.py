@@ -7,7 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -200,11 +200,8 @@ def write(data: bytes, name: str) -> None:
 
 def remove(name: str) -> None:
     """Remove an object, if it is there."""
-    with remote(name) as (system, where):
-        try:
-            system.rm_file(where)
-        except FileNotFoundError:
-            pass
+    with remote(name) as (system, where), suppress(FileNotFoundError):
+        system.rm_file(where)
 
 
 @contextmanager

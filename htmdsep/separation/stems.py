@@ -160,6 +160,8 @@ def _write(
             clipped += block.clipped_samples
             clipped_stem += block.clipped_stem_samples
             checksum = zlib.crc32(block.mixture.data, checksum)
+        if not frames:
+            raise HtmdsepError(f"nothing is left of it at {output.sample_rate} Hz; separate more")
     notes = []
     if output.is_lossy and len(paths) == len(STEM_NAMES):
         notes.append(f"{output.file_format} is lossy: the stems add up but for what coding loses")

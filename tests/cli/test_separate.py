@@ -37,6 +37,14 @@ def stems_of(folder: str, ending: str = "wav", dtype: str = "int32") -> list[np.
     ]
 
 
+@pytest.mark.parametrize("ending", ["wav", "flac", "mp3", "ogg", "m4a", "stem.mp4"])
+def test_what_is_shorter_than_a_sample_is_told(run: Run, ending: str) -> None:
+    song("song.wav", 1 / RATE)
+    result = run("song.wav", "-o", "out", "-c", ending, "--sample-rate", "8000")
+    assert result.exit_code == 1 and "nothing is left of it at 8000 Hz" in result.stderr
+    assert tree() == {"song.wav"}
+
+
 def test_a_song_becomes_two_stems_that_add_up(run: Run) -> None:
     song("song.wav")
     result = run("song.wav", "-o", "out")
