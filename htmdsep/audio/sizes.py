@@ -79,12 +79,10 @@ def data_size(file: Part, magic: bytes) -> DataSize | None:
         behind = start + size + -size % form.multiple
         if found is not None and not _is_chunk(name, size >= 0 and behind <= end + 1):
             return found._replace(left=_left(file, position, end))
-        if name == form.data and (size in SIZES_UNKNOWN or size < 0):
+        if size < 0 or (name == form.data and size in SIZES_UNKNOWN):
             return None
         if name == form.data:
             found = _compared(file, start + form.inside, size - form.inside, end)._replace(left=0)
-        if size < 0:
-            return None
         position = behind
     return found and found._replace(left=_left(file, position, end))
 

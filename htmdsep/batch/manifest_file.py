@@ -6,6 +6,7 @@ on it that ends with its process. Only merging wants the files for itself.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 import tempfile
@@ -121,7 +122,8 @@ class _LocalManifest:
                 # One write, so that neither a signal nor another process comes between.
                 written = os.write(self._descriptor, line)
         except OSError as error:
-            raise HtmdsepError(f"cannot write {self._path}: {error.strerror}") from error
+            reason = "read-only; give a new --out" if error.errno == errno.EBADF else error.strerror
+            raise HtmdsepError(f"cannot write {self._path}: {reason}") from error
         if written < len(line):
             raise HtmdsepError(f"cannot write {self._path}: the disk is full; make room there")
 
@@ -145,12 +147,7 @@ def _open_locked(path: Path, *, alone: bool = False) -> int:
     Whoever wants it `alone` gets a PlanError while others have it open; they wait for that one.
     """
     while True:
-        try:
-            descriptor = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
-        except OSError as error:
-            raise HtmdsepError(
-                f"cannot write {path}: {error.strerror}; choose another --out"
-            ) from error
+        descriptor = _open(path)
         try:
             # Without locks stems are safe all the same: see docs/catalogues.md.
             if lock(descriptor, shared=not alone, wait=not alone) is False:
@@ -166,6 +163,16 @@ def _open_locked(path: Path, *, alone: bool = False) -> int:
             os.close(descriptor)
             raise
         os.close(descriptor)  # a run that ended just now has removed or replaced it
+
+
+def _open(path: Path) -> int:
+    """Open a manifest for appending, or one that may only be read for that: all may be done."""
+    try:
+        return os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | _BINARY, 0o666)
+    except OSError as error:
+        with suppress(OSError):
+            return os.open(path, os.O_RDONLY | _BINARY)
+        raise HtmdsepError(f"cannot write {path}: {error.strerror}; give another --out") from error
 
 
 def _end_torn_row(descriptor: int) -> None:

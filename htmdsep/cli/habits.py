@@ -55,9 +55,8 @@ def normalise(word: str) -> str:
     return NAMES.get(hyphenated, hyphenated)
 
 
-def two_stems(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+def two_stems(_: click.Context, __: click.Parameter, value: str | None) -> None:
     """Take Spleeter's name of its network with two stems, and no other."""
-    del ctx, parameter
     if value is not None and not value.startswith("spleeter:2stems"):
         raise click.UsageError("vocals and accompaniment are what there is; leave -p out")
 

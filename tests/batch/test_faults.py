@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 import signal
@@ -189,6 +190,26 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
         pytest.skip("mounting a file system takes root")
     yield folder
     subprocess.run(["umount", "--lazy", folder], check=True)
+
+
+def test_a_finished_batch_may_lie_where_nothing_can_be_written(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_songs(Path("music"), 2)
+    assert counts(run("music", "-o", "out")) == "2 done, 0 skipped, 0 failed"
+    opened, manifest = os.open, Path("out/manifest.jsonl").read_bytes()
+
+    def read_only(path: str | Path, flags: int, *mode: int) -> int:
+        if flags & (os.O_WRONLY | os.O_RDWR) and "manifest" in str(path):
+            raise OSError(errno.EROFS, "Read-only file system", str(path))
+        return opened(path, flags, *mode)
+
+    monkeypatch.setattr("os.open", read_only)
+    assert counts(run("music", "-o", "out", "--resume")) == "0 done, 2 skipped, 0 failed"
+    result = run("music", "-o", "out", "--overwrite")
+    assert result.exit_code == 1 and "read-only; give a new --out" in result.stderr
+    assert "Read-only file system" in run("music", "-o", "other").stderr
+    assert Path("out/manifest.jsonl").read_bytes() == manifest
 
 
 def test_a_full_disk_fails_songs_and_room_completes_them(small_disk: Path, run: Run) -> None:
