@@ -103,10 +103,10 @@ def _kind(row: ManifestRow) -> str:
 def _song(row: ManifestRow) -> _Song:
     levels = row.result.get("levels", {})
     ratios = {stem: max(float(level["rms"]), SILENCE) for stem, level in levels.items()}
-    dbfs = {stem: _decibels(ratio) for stem, ratio in ratios.items()}
+    dbfs = {stem: 20 * math.log10(ratio) for stem, ratio in ratios.items()}
     balance = level = None
     if dbfs.keys() >= set(STEM_NAMES):
-        level = _decibels(math.hypot(*ratios.values()))
+        level = 20 * math.log10(math.hypot(*ratios.values()))
         if min(dbfs.values()) >= INAUDIBLE_DBFS:
             balance = dbfs["vocals"] - dbfs["accompaniment"]
     audio, work = row.audio_seconds or 0.0, row.seconds or 0.0
@@ -152,7 +152,3 @@ def _find_odd(measured: Sequence[Measured]) -> dict[str, Any]:
 
 def _named(measured: Iterable[Measured]) -> list[dict[str, Any]]:
     return [{"input": name, "value": value} for value, name in measured]
-
-
-def _decibels(ratio: float) -> float:
-    return 20 * math.log10(ratio)

@@ -75,6 +75,19 @@ def test_an_ignored_interrupt_stays_ignored(
         process.kill()
 
 
+def test_nothing_is_kept_of_a_run_for_anybody_to_collect(
+    tmp_path: Path, tiny_weights: Path
+) -> None:
+    """ONNX Runtime 1.32 makes an identity and a log of its use in the home folder, and sends it."""
+    soundfile.write(tmp_path / "song.wav", tone(RATE, RATE, 2), RATE)
+    (tmp_path / "home").mkdir()
+    places = dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(tmp_path / "home"))
+    kept = {name: text for name, text in os.environ.items() if name != "ORT_DISABLE_TELEMETRY"}
+    command = [*COMMAND, "song.wav", "--weights", str(tiny_weights)]
+    subprocess.run(command, cwd=tmp_path, env={**kept, **places}, check=True)
+    assert not list((tmp_path / "home").iterdir())
+
+
 def test_a_pipe_goes_in_and_a_wav_comes_out(tmp_path: Path, tiny_weights: Path) -> None:
     song = tmp_path / "song.wav"
     soundfile.write(song, tone(RATE, RATE, 2), RATE)
