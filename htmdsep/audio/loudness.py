@@ -11,19 +11,23 @@ import numpy as np
 from htmdsep.audio.encoders import LAYOUTS
 from htmdsep.errors import HtmdsepError
 
-SILENT_LUFS = -70.0  # what is not louder does not count
+SILENT_LUFS, LOUDEST_LUFS = -70.0, 10.0  # what is not louder, or is, the meter does not tell
 
 
 def integrated_loudness(blocks: Iterable[np.ndarray], sample_rate: int) -> float | None:
     """Return the integrated loudness in LUFS of (frames, channels) float32 blocks at a rate in Hz.
 
-    None for silence, and for less than 0.4 s. Raises HtmdsepError where PyAV is too old for it.
+    None for silence, and for less than 0.4 s. Raises HtmdsepError where PyAV is too old for it, and
+    for what is louder than the meter knows.
     """
     if not hasattr(av.AudioFrame, "metadata"):
         raise HtmdsepError("loudness is measured by PyAV 18.1 or later, on Python 3.11 or later")
     found = SILENT_LUFS
-    for frame in _measured(blocks, sample_rate):
+    for number, frame in enumerate(_measured(blocks, sample_rate)):
         found = float(frame.metadata.get("lavfi.r128.I", found))
+        if float(frame.metadata.get("lavfi.r128.M", found)) > LOUDEST_LUFS:
+            told = f"it is louder than {LOUDEST_LUFS:g} LUFS after {number / 10:.1f} s"
+            raise HtmdsepError(f"{told}; leave --loudness out, or scale the file to 1 first")
     return found if found > SILENT_LUFS else None
 
 

@@ -62,13 +62,9 @@ class AudioReader:
         frame, channel = np.argwhere(~sound)[0]
         seconds = (position + int(frame)) / self.header.sample_rate
         value = float(block[frame, channel])
-        if np.isfinite(value):
-            raise HtmdsepError(
-                f"a sample is {value:.3g} at {seconds:.3f} s, where full scale is 1; repair the "
-                "file first"
-            )
+        told = f"{value:.3g}" if np.isfinite(value) else "not finite (NaN or infinity)"
         raise HtmdsepError(
-            f"a sample is not finite (NaN or infinity) at {seconds:.3f} s; repair the file first"
+            f"a sample is {told} at {seconds:.3f} s, where full scale is 1; repair the file first"
         )
 
 

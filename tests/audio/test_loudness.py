@@ -30,7 +30,7 @@ def test_the_tone_of_the_standard(rate: int) -> None:
 
 @given(
     lengths=st.lists(st.integers(1, 30_000), min_size=1, max_size=6),
-    decibels=st.floats(-40, 20),
+    decibels=st.floats(-40, 15),
     channels=st.integers(1, 8),
 )
 @settings(max_examples=20, deadline=None)
@@ -44,6 +44,14 @@ def test_a_gain_shifts_it_and_blocks_do_not(
     shifted = integrated_loudness(parts, RATE)
     assert loudness is not None and shifted is not None
     assert shifted - loudness == pytest.approx(decibels, abs=0.02)
+
+
+@pytest.mark.parametrize("factor", [100, 32_768])
+def test_what_is_too_loud_for_the_meter_is_told(factor: int) -> None:
+    """As floats on the scale of integers are."""
+    blocks = [noise(2), factor * noise(1), noise(2)]
+    with pytest.raises(HtmdsepError, match=r"louder than 10 LUFS after [23]\.\d s"):
+        integrated_loudness(blocks, RATE)
 
 
 def test_rests_between_do_not_count() -> None:
