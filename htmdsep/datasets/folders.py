@@ -102,7 +102,7 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     songs = _musdb_songs(folder / subset)
     for place in (folder / "songs", folder):
         if not songs:
-            songs = [_plain_song(path) for path in _subfolders(place) if _audio_files(path)]
+            songs = [_plain_song(path) for path in _subfolders(place) if audio_files(path)]
     if not songs:
         raise HtmdsepError(
             f"no song found in {folder}; looked for {subset}/*.stem.mp4, {subset}/<name>/"
@@ -156,10 +156,11 @@ def plan_outputs(place: Path, target: Callable[[Path], Path]) -> dict[Path, Path
 
 def _musdb_songs(folder: Path) -> list[Song]:
     songs = []
-    for path in sorted(folder.glob("*.stem.mp4")):
-        vocals = Term(path, MUSDB_VOCALS)
-        songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, _rest(path, vocals)))
-    folders = [] if songs else [path for path in _subfolders(folder) if _audio_files(path)]
+    for path in audio_files(folder):
+        if path.name.endswith(".stem.mp4"):
+            vocals = Term(path, MUSDB_VOCALS)
+            songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, _rest(path, vocals)))
+    folders = [] if songs else [path for path in _subfolders(folder) if audio_files(path)]
     if any((path / "mixture.wav").exists() for path in folders):
         songs = [_plain_song(path) for path in folders]
     return songs
@@ -193,7 +194,7 @@ def _stem_file(folder: Path, name: str) -> Path:
 
 
 def _named_audio(folder: Path, name: str) -> Path | None:
-    found = [path for path in _audio_files(folder) if path.stem.lower() == name]
+    found = [path for path in audio_files(folder) if path.stem.lower() == name]
     if len(found) > 1:
         raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
     return found[0] if found else None
@@ -209,11 +210,13 @@ def _loose_stems(root: Path, kind: str) -> list[Stem]:
 
 def _audio_below(folder: Path) -> list[Path]:
     below = [path for one in _subfolders(folder) for path in _audio_below(one)]
-    return sorted(_audio_files(folder) + below)
+    return sorted(audio_files(folder) + below)
 
 
-def _audio_files(folder: Path) -> list[Path]:
-    return [path for path in _shown(folder) if path.suffix.lower() in AUDIO_ENDINGS]
+def audio_files(folder: Path) -> list[Path]:
+    """List a folder's audio but for pipes, which may never be written; of no folder nothing."""
+    found = (path for path in _shown(folder) if path.suffix.lower() in AUDIO_ENDINGS)
+    return [path for path in found if not path.is_fifo()]
 
 
 def _subfolders(folder: Path) -> list[Path]:

@@ -1,12 +1,13 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Literal
 from unicodedata import normalize
 
 import pytest
 
-from htmdsep.datasets.folders import choose_names, find_library
+from htmdsep.datasets.folders import choose_names, find_library, find_test_songs
 from htmdsep.errors import HtmdsepError
 
 
@@ -48,6 +49,27 @@ def test_musdb_is_known_from_its_stem_files(tmp_path: Path) -> None:
     assert song.title == "A - B"
     assert [term.stream for term in song.vocals.terms] == [4]
     assert [(term.stream, term.factor) for term in song.accompaniment.terms] == [(0, 1), (4, -1)]
+
+
+def test_what_is_hidden_among_stem_files_is_no_song(tmp_path: Path) -> None:
+    touch(tmp_path, "train/A - B.stem.mp4", "train/._A - B.stem.mp4", "test/C - D.stem.mp4")
+    touch(tmp_path, "test/._C - D.stem.mp4")  # what macOS puts beside every file on foreign disks
+    songs = find_library(tmp_path).songs + find_test_songs(tmp_path)
+    assert [song.title for song in songs] == ["A - B", "C - D"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX pipes")
+def test_pipes_are_passed_over_and_links_to_nothing_are_not(tmp_path: Path) -> None:
+    touch(tmp_path, "voices/a.wav", "accompaniment/b.wav", "songs/c/vocals.wav")
+    os.mkfifo(tmp_path / "voices/pipe.wav")
+    (tmp_path / "voices/to_pipe.wav").symlink_to("pipe.wav")
+    (tmp_path / "voices/to_nothing.wav").symlink_to("absent.wav")  # its failure is worth telling
+    os.mkfifo(tmp_path / "songs/c/mixture.wav")
+    with pytest.raises(HtmdsepError, match="c has no mixture file"):
+        find_library(tmp_path)
+    touch(tmp_path, "songs/c/accompaniment.wav")
+    voices = [stem.name for stem in find_library(tmp_path).voices]
+    assert voices == ["voices/a.wav", "voices/to_nothing.wav"]
 
 
 def test_musdb_hq_is_known_from_its_mixtures(tmp_path: Path) -> None:
