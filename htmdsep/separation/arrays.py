@@ -8,14 +8,11 @@ from pathlib import Path
 
 import numpy as np
 
-from htmdsep.audio.lengths import AudioHeader
-from htmdsep.audio.output import plan_output
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.errors import ArgumentError
 from htmdsep.options import RunOptions
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import FileReport
-from htmdsep.separation.stems import write_pairs
 from htmdsep.separation.targets import targets_in
 
 
@@ -41,6 +38,10 @@ class Stems:
         They are written as those of files are: added up they are the mixture, and are checked. Of
         the options those of the output count. Raises HtmdsepError for what cannot be written.
         """
+        from htmdsep.audio.lengths import AudioHeader
+        from htmdsep.audio.output import plan_output
+        from htmdsep.separation.stems import write_pairs
+
         options = options or RunOptions()
         frames = len(self.vocals)
         if not frames:

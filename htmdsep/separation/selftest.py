@@ -30,16 +30,13 @@ def run_self_test(weights: str | Path | None, device: str) -> tuple[dict[str, bo
     started = time.monotonic()
     vocals = separator.separate(mixture, SAMPLE_RATE).vocals
     wall_seconds = time.monotonic() - started
-    stems = quantise(mixture, vocals, "PCM_16", clamp=True) if len(vocals) == len(mixture) else None
-    closed = stems is not None and bool(
-        np.array_equal(stems.vocals + stems.accompaniment, stems.mixture)
-    )
+    stems = quantise(mixture, vocals, "PCM_16", clamp=True)
+    total = stems.vocals + stems.accompaniment
     checks = {
         f"length ({len(vocals)} of {len(mixture)} frames)": len(vocals) == len(mixture),
-        "stems add up to the mixture in every sample": closed,
+        "stems add up to the mixture in every sample": np.array_equal(total, stems.mixture),
+        **_level_checks(separator.weights_name, levels(mixture, vocals)),
     }
-    if stems is not None:
-        checks.update(_level_checks(separator.weights_name, levels(mixture, vocals)))
     return checks, SECONDS / wall_seconds
 
 
@@ -79,11 +76,8 @@ def levels(mixture: np.ndarray, vocals: np.ndarray) -> dict[str, float]:
 
 def _level_checks(name: str | None, found: dict[str, float]) -> dict[str, bool]:
     recorded: dict[str, Any] = json.loads((bundled_folder() / RECORD).read_text(encoding="utf-8"))
-    expected = recorded.get(name or "")
-    if expected is None:
-        return {}
     return {
-        f"{what}: {value:.2f} (recorded {expected[what]:.2f})": abs(value - expected[what])
+        f"{what}: {found[what]:.2f} (recorded {wanted:.2f})": abs(found[what] - wanted)
         <= TOLERANCE_DB
-        for what, value in found.items()
+        for what, wanted in recorded.get(name or "", {}).items()
     }
