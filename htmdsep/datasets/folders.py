@@ -102,7 +102,7 @@ def find_test_songs(folder: Path, subset: Literal["test", "train"] = "test") -> 
     songs = _musdb_songs(folder / subset)
     for place in (folder / "songs", folder):
         if not songs:
-            songs = [_plain_song(path) for path in _subfolders(place) if audio_files(path)]
+            songs = [_plain_song(path) for path in _subfolders(place) if _audio_files(path)]
     if not songs:
         raise HtmdsepError(
             f"no song found in {folder}; looked for {subset}/*.stem.mp4, {subset}/<name>/"
@@ -154,13 +154,21 @@ def plan_outputs(place: Path, target: Callable[[Path], Path]) -> dict[Path, Path
     return planned
 
 
+def named_audio(folder: Path, *names: str) -> Path | None:
+    """Return a folder's audio file of one of these names, in any case; it may have one at most."""
+    found = [path for path in _audio_files(folder) if path.stem.lower() in names]
+    if len(found) > 1:
+        raise HtmdsepError(f"{folder} has more than one {names[0]} file; keep one of {found}")
+    return found[0] if found else None
+
+
 def _musdb_songs(folder: Path) -> list[Song]:
     songs = []
-    for path in audio_files(folder):
+    for path in _audio_files(folder):
         if path.name.endswith(".stem.mp4"):
             vocals = Term(path, MUSDB_VOCALS)
             songs.append(_song(path.name.removesuffix(".stem.mp4"), vocals, _rest(path, vocals)))
-    folders = [] if songs else [path for path in _subfolders(folder) if audio_files(path)]
+    folders = [] if songs else [path for path in _subfolders(folder) if _audio_files(path)]
     if any((path / "mixture.wav").exists() for path in folders):
         songs = [_plain_song(path) for path in folders]
     return songs
@@ -168,7 +176,7 @@ def _musdb_songs(folder: Path) -> list[Song]:
 
 def _plain_song(folder: Path, kind: str = "songs") -> Song:
     vocals = Term(_stem_file(folder, "vocals"))
-    found = _named_audio(folder, "accompaniment")
+    found = named_audio(folder, "accompaniment")
     music = (Term(found),) if found else _rest(_stem_file(folder, "mixture"), vocals)
     return _song(folder.name, vocals, music, kind)
 
@@ -185,19 +193,12 @@ def _song(title: str, vocals: Term, music: tuple[Term, ...], kind: str = "songs"
 
 
 def _stem_file(folder: Path, name: str) -> Path:
-    found = _named_audio(folder, name)
+    found = named_audio(folder, name)
     if found is None:
         raise HtmdsepError(
             f"{folder} has no {name} file; a song needs vocals.* and accompaniment.* or mixture.*"
         )
     return found
-
-
-def _named_audio(folder: Path, name: str) -> Path | None:
-    found = [path for path in audio_files(folder) if path.stem.lower() == name]
-    if len(found) > 1:
-        raise HtmdsepError(f"{folder} has more than one {name} file; keep one of {found}")
-    return found[0] if found else None
 
 
 def _loose_stems(root: Path, kind: str) -> list[Stem]:
@@ -210,10 +211,10 @@ def _loose_stems(root: Path, kind: str) -> list[Stem]:
 
 def _audio_below(folder: Path) -> list[Path]:
     below = [path for one in _subfolders(folder) for path in _audio_below(one)]
-    return sorted(audio_files(folder) + below)
+    return sorted(_audio_files(folder) + below)
 
 
-def audio_files(folder: Path) -> list[Path]:
+def _audio_files(folder: Path) -> list[Path]:
     """List a folder's audio but for pipes, which may never be written; of no folder nothing."""
     found = (path for path in _shown(folder) if path.suffix.lower() in AUDIO_ENDINGS)
     return [path for path in found if not path.is_fifo()]

@@ -33,6 +33,11 @@ RESAMPLES = 1000
 CONFIDENCE = 0.95
 SEED = 2021
 NAN = float("nan")
+# What is known of a system, and of a masked estimate the label of the final one, too
+KINDS: dict[str, Any] = {
+    "order": int, "fingerprint": str, "settings": list, "segment_seconds": int | float,
+    "masked": bool, "architecture": str | None, "losses": str | None,
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class ResultsFolder:
     def descriptions(self) -> dict[str, dict[str, Any]]:
         """Return what is known of each system that there are scores of, oldest first."""
         paths = (self.path / "scores").glob("*/system.json")
-        found = {path.parent.name: _read_json(path) for path in paths}
+        found = {path.parent.name: _read_description(path) for path in paths}
         return dict(sorted(found.items(), key=lambda item: (item[1]["order"], item[0])))
 
     def describe(self, system: str, description: Mapping[str, Any]) -> None:
@@ -61,7 +66,7 @@ class ResultsFolder:
         if not path.exists():
             write_json(path, {**description, "order": len(self.descriptions())})
             return
-        known = _read_json(path)
+        known = _read_description(path)
         for key in ("fingerprint", "segment_seconds", "settings"):
             if known[key] != description[key]:
                 raise HtmdsepError(
@@ -220,12 +225,17 @@ def wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, int]:
     return float(stats.wilcoxon(differences).pvalue), len(differences)
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read_description(path: Path) -> dict[str, Any]:
+    """Return what is known of a system; raise HtmdsepError where a hand has spoilt it."""
+    remedy = f"mend it, or remove {path.parent}"
     try:
-        document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise HtmdsepError(f"cannot read {path}: {error}") from error
-    return document
+        known = dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise HtmdsepError(f"cannot read {path}: {error}; {remedy}") from error
+    for key, kind in (KINDS | ({"final": str} if known.get("masked") else {})).items():
+        if not isinstance(known.get(key), kind):
+            raise HtmdsepError(f"{path}: {key} cannot be {known.get(key)!r}; {remedy}")
+    return known
 
 
 def write_json(path: Path, document: Mapping[str, Any] | Sequence[Any]) -> None:

@@ -97,12 +97,10 @@ def choose_pictures(
 
     A song has one picture unless two are asked for. Raises HtmdsepError for unknown titles.
     """
-    by_title = {song.title: song for song in songs}
     wanted: list[tuple[Song, Excerpt | None]] = []
     for excerpt in options.places():
-        if excerpt.title not in by_title:
-            raise HtmdsepError(f"there is no song {excerpt.title!r} to take an excerpt of")
-        wanted.append((by_title[excerpt.title], excerpt))
+        song, *_ = choose_songs(songs, [excerpt.title])
+        wanted.append((song, excerpt._replace(title=song.title)))
     wanted += [(song, None) for song in songs[len(wanted) : len(PICTURES)]]
     return [(name, *one) for name, one in zip(PICTURES, wanted, strict=False)]
 

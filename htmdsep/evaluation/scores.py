@@ -29,8 +29,8 @@ NUMBERS = ("start_seconds", "duration_seconds", *RATIOS, "si_sdr", *OF_VOICE)
 def score_v4(signals: Signals, stems: Stems, setting: Setting) -> pd.DataFrame:
     """Score by BSS Eval v4 (filters of the whole song, frames of 1 s), and by SI-SDR per frame."""
     references, estimates = _paired(signals, stems)
-    frames = references.shape[1]
-    length = min(round(FRAME_SECONDS * signals.sample_rate), frames)
+    frames, rate = references.shape[1], signals.sample_rate
+    length = min(round(FRAME_SECONDS * rate), frames)
     ratios = bss_eval(references, estimates, window_length=length)
     starts = np.array(frame_starts(frames, length))
     truth, estimate = (
@@ -38,7 +38,6 @@ def score_v4(signals: Signals, stems: Stems, setting: Setting) -> pd.DataFrame:
         for sources in (references, estimates)
     )
     columns = {**vars(ratios), "si_sdr": si_sdr(truth, estimate)}
-    rate = signals.sample_rate
     return _table(setting, "v4", starts / rate, length / rate, columns)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from htmdsep.datasets.folders import Stem, Term, audio_files
+from htmdsep.datasets.folders import Stem, Term, named_audio
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.signals import Signals, at_rate, decode_stem
 from htmdsep.evaluation.slides import losses_of
@@ -102,11 +102,8 @@ def find_estimate(folder: Path, title: str, stem: StemName) -> Path | None:
     """Find a song's stem in `<title>/` or `<title>.stem/`, perhaps below `test/` or `train/`."""
     names = (title, f"{title}.stem")
     for place in [folder / below / name for below in ("", "test", "train") for name in names]:
-        found = [path for path in audio_files(place) if path.stem.lower() in NAMES[stem]]
-        if len(found) > 1:
-            raise HtmdsepError(f"{place} has more than one file for {stem}: keep one")
-        if found:
-            return found[0]
+        if found := named_audio(place, *NAMES[stem]):
+            return found
     return None
 
 

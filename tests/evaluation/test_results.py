@@ -29,7 +29,7 @@ from tests.evaluation.signals import RATE, song
 from tests.metrics.references import museval_file
 
 TITLES = ("NA", "caf\udce9", 'a "song", of $2', "nan")  # \udce9: a byte of Latin-1
-DESCRIPTION = {"fingerprint": "a", "settings": ["mono"], "segment_seconds": 1.0}
+DESCRIPTION = {"fingerprint": "a", "settings": ["mono"], "segment_seconds": 1.0, "masked": False}
 
 
 @pytest.fixture(scope="module")
@@ -113,6 +113,34 @@ def test_files_that_are_no_scores_are_named(stored: ResultsFolder, text: str) ->
     path.write_text(text.format(header=",".join(COLUMNS), cut=cut))
     with pytest.raises(HtmdsepError, match=r"broken\.csv is no result of this version"):
         stored.read()
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("{cut", "cannot read"),
+        ("[]", "order cannot be None"),
+        ("null", "cannot read"),
+        ('"text"', "cannot read"),
+        ("\udce9", "cannot read"),  # a byte of Latin-1
+        ('{"order": "first"}', "order cannot be 'first'"),
+        ('{"masked": 1}', "masked cannot be 1"),
+        ('{"masked": true}', "final cannot be None"),
+        ('{"losses": ["mse"]}', "losses cannot be"),
+        ('{"settings": 1}', "settings cannot be 1"),
+    ],
+)
+def test_a_description_that_a_hand_has_spoilt_is_named(
+    stored: ResultsFolder, text: str, told: str
+) -> None:
+    path = stored.scores_path("method", "NA").with_name("system.json")
+    known = json.loads(path.read_text())
+    if text.startswith('{"'):
+        text = json.dumps({**known, **json.loads(text)})
+    path.write_bytes(text.encode("utf-8", "surrogateescape"))
+    for use in (lambda: read_results(stored), lambda: stored.describe("method", DESCRIPTION)):
+        with pytest.raises(HtmdsepError, match=rf"{told}.*; mend it, or remove .*method"):
+            use()
 
 
 def test_scores_of_one_label_do_not_mix(stored: ResultsFolder) -> None:

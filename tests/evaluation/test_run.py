@@ -152,7 +152,7 @@ def assert_complete(out: Path) -> None:
         (["--estimates", "nowhere"], "is not a folder"),
         (["--weights", "nothing"], "no weights named 'nothing'"),
         (["--excerpt", "one"], "TITLE@START"),
-        (["--excerpt", "three@1+2"], "no song 'three'"),
+        (["--excerpt", "three@1+2"], "no song matches three"),
         (["--excerpt", "one@1+2"] * 3, "2 pictures"),
         (["--estimates", ".", "--estimates", "."], "two systems are called"),
     ],
@@ -208,6 +208,7 @@ def test_excerpts_are_read() -> None:
     [
         ([], ["a"], [("4", "a", None)]),  # a lone song has one picture
         ([], ["a", "b", "c"], [("4", "a", None), ("5", "b", None)]),
+        (["caf\u00e9@1+2"], ["cafe\u0301"], [("4", "cafe\u0301", Excerpt("cafe\u0301", 1, 2))]),
         (["b@1+2"], ["a", "b"], [("4", "b", Excerpt("b", 1, 2)), ("5", "b", None)]),
         (
             ["a@1+2", "a@5+2"],

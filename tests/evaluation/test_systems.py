@@ -90,7 +90,7 @@ def test_estimates_are_found_where_programs_put_them(tmp_path: Path, name: str) 
     other.touch()
     assert find_estimate(tmp_path, "song", "accompaniment") == other
     path.with_name("vocals.mp3").touch()
-    with pytest.raises(HtmdsepError, match="more than one file"):
+    with pytest.raises(HtmdsepError, match=r"more than one vocals file; keep one of .*mp3"):
         find_estimate(tmp_path, "song", "vocals")
 
 
