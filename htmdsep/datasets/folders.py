@@ -75,10 +75,8 @@ class Library:
     def stems(self) -> Iterator[Stem]:
         """Yield every stem that training may read."""
         for song in [*self.songs, *self.labels]:
-            yield song.vocals
-            yield song.accompaniment
-        yield from self.voices
-        yield from self.accompaniments
+            yield from (song.vocals, song.accompaniment)
+        yield from [*self.voices, *self.accompaniments]
 
 
 def find_library(folder: Path) -> Library:

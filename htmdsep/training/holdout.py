@@ -121,6 +121,8 @@ def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
     for name, said in described.items():
+        if name == "train":
+            raise HtmdsepError(f"{recipe}: train begins the log's own columns; rename that set")
         if unknown := sorted(said.keys() - KEYS.keys()):
             raise HtmdsepError(f"{recipe}: {name} has unknown keys {unknown}; known: {[*KEYS]}")
         for key, value in said.items():

@@ -95,6 +95,7 @@ def test_the_splits_of_musdb_are_recorded() -> None:
         ({"a": {"voices": [["v0.wav", "z*"]], "accompaniment": ["a*", "b"]}}, r"lacks: z\*, b"),
         ({"a": {"voices": [["v0.wav"]]}}, "'a' is empty"),
         ({"a": {"voices": [["v0.wav"], []], "accompaniment": ["a*"]}}, "'a' is empty"),
+        ({"train": {"songs": ["song 0"]}}, "train begins the log's own columns"),
         ({"a": {"song": ["song 0"]}}, r"unknown keys \['song'\]"),
         (["song 0"], "must hold one JSON object"),
         ({"a": {"songs": "song 0"}}, "songs of a must be a list of names, not 'song 0'"),
