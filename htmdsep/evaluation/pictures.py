@@ -133,8 +133,9 @@ def draw_boxplots(results: Results, path: Path, setting: Setting, procedure: Pro
     """
     scores, labels = results.select(setting, procedure), [*results.descriptions]
     where = "22 050 Hz mono" if setting == "mono" else "own rate and channels"
-    how = "BSS Eval v4" if procedure == "v4" else "each second by itself"
-    title = f"Vocals, frames of 1 s, {where}, {how}"
+    lengths = " and ".join(f"{one:g}" for one in sorted({*scores["duration_seconds"]}))
+    own = f"segments of {lengths} s, each by itself"
+    title = f"Vocals, {where}, {'BSS Eval v4, frames of 1 s' if procedure == 'v4' else own}"
     with _figure(path, 1.3 + 0.42 * len(labels), title) as figure:
         panels = np.atleast_1d(figure.subplots(1, len(BOXES), sharey=True))
         for panel, metric in zip(panels, BOXES, strict=True):

@@ -94,7 +94,7 @@ def _results_1(results: Results) -> str:
         levels = number(pes.pooled_median, 1), number(vad_percent(results, system), 1)
         rows.append([system, *songs, *map(median_and_mean, found), *levels])
         known = results.descriptions[system]
-        architecture, losses = known["architecture"], known.get("losses")
+        architecture, losses = known.get("architecture"), known.get("losses")
         if architecture and (slide := slides.row_of(architecture, losses)):
             rows.append(italic([f"slides: {slide[0]}", *slide[1:]]))
     return titled(
@@ -164,9 +164,9 @@ def _silence(results: Results) -> str:
 
 def _tests(results: Results) -> str:
     """Every pair of systems, on segments and on songs' medians that both have."""
-    paired = results.select("mono", "segments").pivot(
-        index=["song", "start_seconds"], columns="system", values=[*RATIOS]
-    )
+    segment = ["song", "start_seconds", "duration_seconds"]
+    scores = results.select("mono", "segments")
+    paired = scores.pivot(index=segment, columns="system", values=[*RATIOS])
     paired = paired.where(np.isfinite(paired))
     by_song = paired.groupby("song").median()
     rows = []

@@ -11,8 +11,10 @@ import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.evaluation.pictures import draw_boxplots
 from htmdsep.evaluation.results import (
     COLUMNS,
     ResultsFolder,
@@ -23,7 +25,7 @@ from htmdsep.evaluation.results import (
 )
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, score_segments, score_v4
 from htmdsep.evaluation.signals import Signals
-from htmdsep.evaluation.tables import titled
+from htmdsep.evaluation.tables import summary_markdown, titled
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import RATE, song
 from tests.metrics.references import museval_file
@@ -165,6 +167,23 @@ def test_results_of_a_folder(stored: ResultsFolder, scores: pd.DataFrame) -> Non
     assert summary.song_median == summary.pooled_median == pytest.approx(expected)
     assert (summary.songs, summary.frames, summary.left_out) == (4, 8, 4)
     assert results.summary("method", "native", "v4", "vocals", "sdr").frames == 0
+
+
+def test_segments_of_other_lengths_are_told_and_never_paired(
+    stored: ResultsFolder, scores: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    titles: list[str] = []
+    monkeypatch.setattr(Figure, "suptitle", lambda _, text, **__: titles.append(text))
+    for name in ("a", "b"):
+        stored.describe(name, {**DESCRIPTION, "segment_seconds": 0.5})
+        stored.write(name, "NA", scores.replace({"duration_seconds": 1.0}, 0.5))
+    results = read_results(stored)
+    rows = summary_markdown(results, None).splitlines()
+    cells = {row.split("|")[1].strip(): row.split("|")[2] for row in rows if " / " in row}
+    assert "(0)" in cells["method / a"] and "(0)" not in cells["a / b"]
+    for procedure in ("segments", "v4"):
+        draw_boxplots(results, stored.path / "boxes.png", "mono", procedure)
+    assert "segments of 0.5 and 1 s" in titles[0] and "frames of 1 s" in titles[1]
 
 
 def test_a_summary_leaves_out_what_is_not_finite_and_counts_it() -> None:
