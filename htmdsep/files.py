@@ -290,6 +290,12 @@ def make_folder(folder: Path) -> list[Path]:
     return missing
 
 
+def refuse_input(target: Path, source: Path, remedy: str = "name another file") -> None:
+    """Raise HtmdsepError where the file to be written is the one that is read, by whatever name."""
+    if target.exists() and source.exists() and target.samefile(source):
+        raise HtmdsepError(f"{target} is the input itself; {remedy}")
+
+
 def remove_empty(folder: Path) -> None:
     """Remove a folder unless something is in it."""
     with suppress(OSError):  # something has landed there

@@ -79,6 +79,15 @@ def test_weights_that_are_not_there(tmp_path: Path) -> None:
     assert "there is no weights file absent.safetensors" in done.output
 
 
+def test_weights_are_not_written_over(tiny_weights: Path, tmp_path: Path) -> None:
+    weights = tmp_path / "w.safetensors"
+    weights.write_bytes(tiny_weights.read_bytes())
+    (tmp_path / "link").symlink_to(weights)
+    done = CliRunner().invoke(command, [str(weights), str(tmp_path / "link")])
+    assert done.exit_code == 1 and "link is the input itself; name another file" in done.output
+    assert weights.read_bytes() == tiny_weights.read_bytes()
+
+
 def test_export_leaves_the_network_as_it_was(tiny_network: HTMDNet, tmp_path: Path) -> None:
     mixture = torch.randn(2, 1, TINY.segment_length)
     with torch.no_grad():

@@ -25,7 +25,7 @@ from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
 from htmdsep.errors import DiskError, HtmdsepError
-from htmdsep.files import atomic_paths
+from htmdsep.files import atomic_paths, refuse_input
 from htmdsep.options import STEM_FILE, STEM_NAMES, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import Check, FileReport, Progress, StemReport
@@ -49,8 +49,7 @@ def write_stems(
     """Separate a file into the stem files of `targets`; see `Separator.separate_file`."""
     options = replace(options, file_format=format_of(targets, options.file_format))
     for target in targets.values():
-        if target.exists() and source.exists() and target.samefile(source):
-            raise HtmdsepError(f"{target} is the input itself; choose another --out or --filename")
+        refuse_input(target, source, "choose another --out or --filename")
     excerpt = open_audio(
         source, start_seconds=options.start_seconds, duration_seconds=options.duration_seconds
     )

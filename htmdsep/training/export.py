@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path
+from htmdsep.files import atomic_path, refuse_input
 from htmdsep.networks.build import Network
 from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, SpectralConfig
 from htmdsep.networks.htmdnet import HTMDNet
@@ -37,6 +37,7 @@ def export_weights(
     `data` are the credits of the audio, a dict a source. With `masking_only` the file holds
     HTMD-Net's masking network alone.
     """
+    refuse_input(path, checkpoint)
     saved = read_checkpoint(checkpoint)
     provenance: dict[str, Any] = {
         "data": data,
@@ -73,6 +74,8 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
     located = [find_weights(one) for one in weights]
+    for one in located:
+        refuse_input(path, one.path)
     loaded = [one.load() for one in located]
     network, info = loaded[0]
     for given, (_, other) in zip(weights, loaded, strict=True):

@@ -112,7 +112,8 @@ def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
     packaged = sorted(path.stem for path in RECIPES.glob("*.json"))
     source = RECIPES / f"{recipe}.json" if recipe in packaged else Path(recipe)
     try:
-        described = json.loads(source.read_text(encoding="utf-8-sig"))
+        text = source.read_text(encoding="utf-8-sig")
+        described = json.loads(text, object_pairs_hook=_each_once)
     except (OSError, ValueError) as error:
         raise HtmdsepError(
             f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "
@@ -130,6 +131,14 @@ def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
             if not _is_like(value, example):
                 raise HtmdsepError(f"{recipe}: {key} of {name} must be {words}, not {value!r}")
     return described
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Make a JSON object; raise ValueError for a name that stands twice, as the first were lost."""
+    names = [name for name, _ in pairs]
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f"{', '.join(twice)} twice in one object")
+    return dict(pairs)
 
 
 def _is_like(value: Any, example: Any) -> bool:

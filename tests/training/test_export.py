@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import sha256
 from htmdsep.networks.config import HTMDNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.training.export import current_commit, describe_command, read_credits
@@ -46,6 +47,19 @@ def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     ):
         code, output = invoke("average", *weights, "--out", tmp_path / "x", "--name", "x")
         assert code == 1 and message in output
+
+
+def test_what_is_read_is_not_written_over(tmp_path: Path) -> None:
+    one, digest = written(tmp_path / "one.safetensors", TINY, 1.0)
+    two, _ = written(tmp_path / "two.safetensors", TINY, 2.0)
+    code, output = invoke("average", two, one, "--out", one, "--name", "x")
+    assert code == 1 and "one.safetensors is the input itself" in output
+    credits_file = tmp_path / "credits.csv"
+    credits_file.write_text("source,licence\na,CC0\n", encoding="utf-8")
+    about = ("--name", "x", "--licence", "CC0-1.0", "--credits", credits_file)
+    code, output = invoke("export", one, one, *about)
+    assert code == 1 and "one.safetensors is the input itself" in output
+    assert sha256(Path(one)) == digest
 
 
 def test_weights_beyond_half_precision_are_not_written(tmp_path: Path) -> None:

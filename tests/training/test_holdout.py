@@ -116,6 +116,13 @@ def test_a_description_that_does_not_fit_is_an_error(
         hold_out(whole, write(tmp_path / "x.json", described))
 
 
+def test_a_name_that_stands_twice_in_a_description_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"a": {"songs": ["song 0"]}, "a": {"songs": ["song 1"]}}', encoding="utf-8")
+    with pytest.raises(HtmdsepError, match="a twice in one object"):
+        hold_out(library(2), str(path))
+
+
 def test_an_unknown_description_names_those_that_exist() -> None:
     with pytest.raises(HtmdsepError, match="musdb-3-1, musdb-86-14, open-corpus"):
         hold_out(library(), "nowhere.json")
