@@ -100,7 +100,11 @@ def test_published_weights_are_fetched_once_by_name(
 
 @pytest.mark.parametrize(
     ("typed", "name"),
-    [([], DEFAULT_WEIGHTS), (["-n", "htmdnet-fast", "-d", "cpu"], "htmdnet-fast")],
+    [
+        ([], DEFAULT_WEIGHTS),
+        (["-n", "spectral-small"], "spectral-small"),
+        (["-n", "htmdnet-fast", "-d", "cpu"], "htmdnet-fast"),
+    ],
 )
 def test_self_test_passes_with_the_bundled_weights(typed: list[str], name: str) -> None:
     result = CliRunner().invoke(command, ["--self-test", *typed])
