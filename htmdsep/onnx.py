@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from htmdsep.weights.file import WeightsInfo
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command("htmdsep-onnx", context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("weights")
 @click.argument("out", metavar="OUT.onnx", type=click.Path(dir_okay=False, path_type=Path))
 @click.version_option(__version__, prog_name="htmdsep-onnx")
@@ -92,7 +92,7 @@ def _refuse_empty_batch(graph: onnx.GraphProto) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    run_program(command, "htmdsep-onnx")
+    run_program(command)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,11 @@ from htmdsep.bench.options import BenchOptions
 from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
 
 
-@click.command(cls=GroupedCommand, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(
+    "htmdsep-bench",
+    cls=GroupedCommand,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.argument(
     "song", required=False, type=click.Path(exists=True, dir_okay=False, path_type=Path)
 )
@@ -40,4 +44,4 @@ def command(as_json: bool, **values: Any) -> None:
 
 def main() -> None:
     """Run the command line; SIGHUP, SIGINT and SIGTERM end it with status 129, 130 and 143."""
-    run_program(command, "htmdsep-bench")
+    run_program(command)

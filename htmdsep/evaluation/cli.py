@@ -31,7 +31,10 @@ def _exit_on_error() -> Iterator[None]:
             ) from error
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    "htmdsep-evaluate",
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
 @click.version_option(__version__)
 def command() -> None:
     """Measure singing-voice separation, and print the slides' tables with our figures."""
@@ -100,4 +103,4 @@ def main() -> None:
     # Matrices of this size are factored faster by one thread: 30 instead of 430 ms each on two
     # busy cores. Songs' processes inherit this.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    run_program(command, "htmdsep-evaluate")
+    run_program(command)
