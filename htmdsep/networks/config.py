@@ -19,7 +19,9 @@ _CHOICES = {
 _MAY_BE_ZERO = ("denoiser_levels", "least_share")
 HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
 VOICE_BAND_HERTZ = (200, 4_000)  # in which it is told whether anybody sings
-LEAST_SHARE = 0.02  # of the energy there, for new networks (docs/trials/presence.csv)
+# For new networks: of the energy there, and of all the energy that a temporal network's encoder has
+# (docs/trials/presence.csv)
+LEAST_SHARE, TEMPORAL_LEAST_SHARE = 0.02, 0.001
 
 
 @dataclass(frozen=True)
@@ -65,6 +67,7 @@ class _TemporalMasking(_Common):
     block_kernel: int = 3
     blocks: int = 9  # dilations 1, 2, ..., 256
     repeats: int = 1
+    least_share: float = 0.0  # as the spectral network's, of the encoder's energy
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -19,6 +19,7 @@ from htmdsep.networks.config import (
     RecurrentActivation,
     SpectralConfig,
 )
+from htmdsep.networks.presence import presence
 from htmdsep.networks.spectral import SpectralMasking
 
 
@@ -71,6 +72,7 @@ class MaskingNetwork(nn.Module):
 
     def __init__(self, config: HTMDNetConfig | ConvTasNetConfig) -> None:
         super().__init__()
+        self.config = config
         channels, narrow = config.encoder_channels, config.bottleneck_channels
         kernel, stride = config.encoder_kernel, config.encoder_stride
         # "same": kernel - stride samples of padding in all, so frames = time / stride
@@ -97,8 +99,18 @@ class MaskingNetwork(nn.Module):
         for block in self.blocks:
             features, skip = block(features)
             skips = skips + skip
-        masked: Tensor = self.decoder(encoded * self.mask(skips))
+        mask = self.mask(skips)  # (batch, channels, frames)
+        if self.config.least_share:
+            mask = mask * self._presence(encoded, mask)
+        masked: Tensor = self.decoder(encoded * mask)
         return masked  # (batch, 1, time)
+
+    def _presence(self, encoded: Tensor, mask: Tensor) -> Tensor:
+        """Return factors for a mask, (batch, 1, frames)."""
+        config = self.config
+        sums = encoded.square().sum(dim=1), (encoded * mask).square().sum(dim=1)
+        rate = config.sample_rate / config.encoder_stride
+        return presence(*sums, config.least_share, rate)[:, None]
 
 
 class AveragedBiLSTM(nn.Module):

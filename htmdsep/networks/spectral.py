@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from htmdsep.networks.config import HIGH_BAND_HERTZ, VOICE_BAND_HERTZ, SpectralConfig
+from htmdsep.networks.presence import presence
 
 KERNEL, STRIDE = 5, 2
 MOST_IN_PHASES = 64  # channels
-PRESENCE_SECONDS = 0.5  # over which it is told whether anybody sings
 
 
 class Halving(nn.Conv2d):
@@ -125,18 +125,10 @@ class SpectralMasking(nn.Module):
         return masks * self._presence(magnitudes, masks) if self.config.least_share else masks
 
     def _presence(self, magnitudes: Tensor, masks: Tensor) -> Tensor:
-        """Return factors for masks, (batch, 1, frames, 1): 1, but less where hardly any is a voice.
-
-        What a network lets through all the time, however little, is what is heard of it where
-        nobody sings: 11 dB less of that leaves voices 12 dB under the music as they are, and takes
-        from those that are 18 dB under it as much as their faults are (docs/recipe.md).
-        """
+        """Return factors for masks, (batch, 1, frames, 1)."""
         config = self.config
         first, last = config.bins_of(VOICE_BAND_HERTZ)
         powers = magnitudes[..., first:last].square()
-        sums = [powers.sum(dim=(1, 3)), (powers * masks[..., first:last]).sum(dim=(1, 3))]
-        around = round(PRESENCE_SECONDS / 2 * config.sample_rate / config.hop_length)
-        both = torch.stack(sums, dim=1)  # (batch, 2, frames)
-        whole, kept = F.avg_pool1d(both, 2 * around + 1, 1, around).unbind(dim=1)
-        share = kept / (whole + 1e-9)
-        return (share / config.least_share).clamp(max=1)[:, None, :, None]
+        sums = powers.sum(dim=(1, 3)), (powers * masks[..., first:last]).sum(dim=(1, 3))
+        rate = config.sample_rate / config.hop_length
+        return presence(*sums, config.least_share, rate)[:, None, :, None]

@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 from htmdsep.errors import HtmdsepError
-from htmdsep.networks.config import LEAST_SHARE, NetworkConfig, config_from_dict, config_to_dict
+from htmdsep.networks.config import (
+    LEAST_SHARE,
+    TEMPORAL_LEAST_SHARE,
+    NetworkConfig,
+    config_from_dict,
+    config_to_dict,
+)
 from htmdsep.training.augment.draw import INPUT_LEVEL
 from htmdsep.training.losses import RATIO, VARIANTS, LossSettings
 
@@ -163,6 +169,7 @@ def network_config(recipe: Recipe, repeats: int | None = None) -> NetworkConfig:
     if recipe.architecture == "spectral":
         values["least_share"] = LEAST_SHARE
     if recipe.architecture in ("htmdnet", "convtasnet"):
+        values["least_share"] = TEMPORAL_LEAST_SHARE if recipe.random_mixes else 0.0
         values |= {name: getattr(recipe, name) for name in ("encoder_kernel", "encoder_stride")}
         values |= {} if repeats is None else {"repeats": repeats}
     elif repeats is not None:

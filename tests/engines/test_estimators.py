@@ -33,6 +33,7 @@ CONFIGS: dict[str, NetworkConfig] = {
     "tanh": TINY,
     "linear": replace(TINY, encoder_kernel=32, encoder_stride=16, activation="linear"),
     "hard": replace(TINY, activation="linear", recurrent_activation="hard_sigmoid"),
+    "where hardly any is a voice": replace(TINY, least_share=0.9),
     "spectral": TINY_SPECTRAL,
     "mono spectral": replace(TINY_SPECTRAL, input_channels=1),
     "spectral, where hardly any is a voice": replace(TINY_SPECTRAL, least_share=0.9),

@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 import torch
 
-from htmdsep.networks.spectral import PRESENCE_SECONDS, SpectralMasking
-from tests.tiny import TINY_SPECTRAL
+from htmdsep.networks.htmdnet import MaskingNetwork
+from htmdsep.networks.presence import PRESENCE_SECONDS
+from htmdsep.networks.spectral import SpectralMasking
+from tests.tiny import TINY, TINY_SPECTRAL
 
 CONFIG = replace(TINY_SPECTRAL, least_share=0.02)
 FRAMES = 512  # of 64 samples: 1.5 s
@@ -50,3 +52,21 @@ def test_voices_of_one_song_do_not_matter_to_another() -> None:
     masks[1] = 0.002
     found = presence(masks)
     assert (found[0] == 1).all() and (found[1] < 0.11).all()
+
+
+@pytest.mark.parametrize("bias, factor", [(0.0, 1.0), (-4.0, 0.3235)])
+def test_the_temporal_networks_mask_falls_by_the_energy_that_it_keeps(
+    bias: float, factor: float
+) -> None:
+    torch.manual_seed(0)
+    config = replace(TINY, least_share=0.001)
+    with_presence, without = MaskingNetwork(config).eval(), MaskingNetwork(TINY).eval()
+    without.load_state_dict(with_presence.state_dict())
+    for network in (with_presence, without):
+        values = network.state_dict()  # whose tensors are the network's own
+        values["mask.1.weight"].zero_()
+        values["mask.1.bias"].fill_(bias)  # a mask of one value
+        values["decoder.bias"].zero_()
+    mixture = torch.randn(2, 1, 8192)
+    expected = factor * without(mixture)
+    torch.testing.assert_close(with_presence(mixture), expected, rtol=0.002, atol=1e-7)
