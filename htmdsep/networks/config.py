@@ -16,12 +16,13 @@ _CHOICES = {
     "recurrent_activation": get_args(RecurrentActivation),
     "input_channels": (1, 2),
 }
-_MAY_BE_ZERO = ("denoiser_levels", "least_share")
+_MAY_BE_ZERO = ("denoiser_levels", "dense_narrowing", "least_share")
 HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
 VOICE_BAND_HERTZ = (200, 4_000)  # in which it is told whether anybody sings
 # For new networks: of the energy there, and of all the energy that a temporal network's encoder has
 # (docs/trials/presence.csv)
 LEAST_SHARE, TEMPORAL_LEAST_SHARE = 0.02, 0.001
+DENSE_NARROWING = 4  # for new networks
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,9 @@ class SpectralConfig(_Denoising):
     hop_length: int = 512
     bins: int = 1_024  # that have a mask of their own; those above have the last one's
     widths: tuple[int, ...] = (16, 32, 64, 128, 256, 512)  # channels of the levels
+    # How many times narrower than a level's bins dense layers across them are inside; 0: no such
+    # layers. They hear a voice's partials together, which lie too far apart for convolutions.
+    dense_narrowing: int = 0
     magnitude_scale: float = 2.0  # brings the windows' magnitudes to those of twice the length
     # Of the energy that a voice could be in. Where the masks keep less of it, over half a second,
     # nobody sings, and they fall by as much as that is less; 0: they never do.

@@ -27,7 +27,7 @@ def multiply_adds(network: Network) -> int:
         nonlocal counted
         if isinstance(module, (nn.ConvTranspose1d, nn.ConvTranspose2d)):
             counted += inputs[0].numel() * module.weight[0].numel()
-        elif isinstance(module, (nn.Conv1d, nn.Conv2d)):
+        elif isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear)):
             counted += output.numel() * module.weight[0].numel()
         elif isinstance(module, nn.LSTM):
             counted += inputs[0].shape[1] * sum(value.numel() for value in module.parameters())

@@ -15,6 +15,7 @@ from htmdsep.networks.presence import presence
 
 KERNEL, STRIDE = 5, 2
 MOST_IN_PHASES = 64  # channels
+LEAST_INSIDE = 16  # values between the dense layers of a level
 
 
 class Halving(nn.Conv2d):
@@ -59,6 +60,26 @@ class Doubling(nn.ConvTranspose2d):
         return F.pixel_shuffle(torch.stack(phases, dim=2).flatten(1, 2), STRIDE)
 
 
+class AcrossBins(nn.Module):
+    """Add to each frame of each channel what two dense layers make of its bins; at first nothing.
+
+    After the time-distributed layers of W. Choi and others, "Investigating U-Nets with various
+    intermediate blocks for spectrogram-based singing voice separation", ISMIR 2020.
+    """
+
+    def __init__(self, bins: int, inside: int, leaky_slope: float) -> None:
+        super().__init__()
+        self.leaky_slope = leaky_slope
+        self.narrow, self.widen = nn.Linear(bins, inside), nn.Linear(inside, bins)
+        nn.init.zeros_(self.widen.weight)
+        nn.init.zeros_(self.widen.bias)
+
+    def forward(self, hidden: Tensor) -> Tensor:
+        """Map (batch, channels, frames, bins) to the same shape."""
+        found: Tensor = self.widen(F.leaky_relu(self.narrow(hidden), self.leaky_slope))
+        return hidden + found
+
+
 class SpectralMasking(nn.Module):
     """Map mixtures to the masked estimate of the vocals, and to its share above the network's band.
 
@@ -88,6 +109,15 @@ class SpectralMasking(nn.Module):
         )
         self.up_norm = nn.ModuleList(nn.BatchNorm2d(width, eps, momentum) for width in afters)
         self.mask = nn.Conv2d(1, config.input_channels, 4, dilation=2, padding=3)
+        levels = range(1, len(widths))
+        self.down_dense = nn.ModuleList(self._dense(config.bins >> level) for level in levels)
+        self.up_dense = nn.ModuleList(self._dense(config.bins >> level) for level in levels[::-1])
+
+    def _dense(self, bins: int) -> nn.Module:
+        """Return the dense layers of a level of so many bins, or what stands for none."""
+        if not (narrowing := self.config.dense_narrowing):
+            return nn.Identity()
+        return AcrossBins(bins, max(LEAST_INSIDE, bins // narrowing), self.config.leaky_slope)
 
     def forward(self, mixture: Tensor) -> tuple[Tensor, Tensor]:
         config = self.config
@@ -113,14 +143,17 @@ class SpectralMasking(nn.Module):
         """Return masks in 0 to 1 for scaled magnitudes, both (batch, channels, frames, bins)."""
         hidden = magnitudes
         skips = []
-        for convolution, norm in zip(self.down, self.down_norm, strict=True):
+        for convolution, norm, dense in zip(
+            self.down[:-1], self.down_norm[:-1], self.down_dense, strict=True
+        ):
             skips.append(convolution(hidden))
-            hidden = F.leaky_relu(norm(skips[-1]), self.config.leaky_slope)
-        hidden = skips.pop()  # the last one without norm and activation
-        for level, (convolution, norm) in enumerate(zip(self.up, self.up_norm, strict=True)):
-            if level:
-                hidden = torch.cat([skips.pop(), hidden], dim=1)
-            hidden = norm(convolution(hidden))
+            hidden = dense(F.leaky_relu(norm(skips[-1]), self.config.leaky_slope))
+        hidden = self.down[-1](hidden)  # the last one without norm and activation
+        for convolution, norm, dense in zip(
+            self.up[:-1], self.up_norm[:-1], self.up_dense, strict=True
+        ):
+            hidden = torch.cat([skips.pop(), dense(norm(convolution(hidden)))], dim=1)
+        hidden = self.up_norm[-1](self.up[-1](hidden))
         masks: Tensor = torch.sigmoid(self.mask(hidden))
         return masks * self._presence(magnitudes, masks) if self.config.least_share else masks
 

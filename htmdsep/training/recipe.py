@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.config import (
+    DENSE_NARROWING,
     LEAST_SHARE,
     TEMPORAL_LEAST_SHARE,
     NetworkConfig,
@@ -155,25 +156,29 @@ def resume_settings(recipe: Recipe, config: NetworkConfig, seed: int) -> dict[st
     return {**values, **network, "seed": seed}
 
 
-def network_config(recipe: Recipe, repeats: int | None = None) -> NetworkConfig:
+def network_config(
+    recipe: Recipe, repeats: int | None = None, known: NetworkConfig | None = None
+) -> NetworkConfig:
     """Return the config of the recipe's architecture with the recipe's segment length and encoder.
 
-    `repeats` is the masking network's depth, None the architecture's own.
+    What else it has is as in `known`, the config of the weights a run starts from, if it is of that
+    architecture. `repeats` is the masking network's depth, None that one's, or the architecture's.
     """
+    architecture = recipe.architecture
     values = {
-        "architecture": recipe.architecture,
+        **(config_to_dict(known) if known and known.architecture == architecture else {}),
+        "architecture": architecture,
         "segment_length": recipe.segment_length,
         # The paper's segments are as they are
         "input_level": INPUT_LEVEL if recipe.random_mixes else None,
     }
-    if recipe.architecture == "spectral":
+    if architecture == "spectral":
         values["least_share"] = LEAST_SHARE
-    if recipe.architecture in ("htmdnet", "convtasnet"):
+        values.setdefault("dense_narrowing", DENSE_NARROWING)
+    if architecture in ("htmdnet", "convtasnet"):
         values["least_share"] = TEMPORAL_LEAST_SHARE if recipe.random_mixes else 0.0
         values |= {name: getattr(recipe, name) for name in ("encoder_kernel", "encoder_stride")}
         values |= {} if repeats is None else {"repeats": repeats}
     elif repeats is not None:
-        raise HtmdsepError(
-            f"{recipe.architecture} has no masking network to repeat; leave out --repeats"
-        )
+        raise HtmdsepError(f"{architecture} has no masking network to repeat; leave out --repeats")
     return config_from_dict(values)

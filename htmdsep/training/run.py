@@ -30,6 +30,8 @@ from htmdsep.training.processes import World, join_processes
 from htmdsep.training.recipe import Recipe, network_config, resume_settings
 from htmdsep.training.state import RunState, fresh_state, read_checkpoint, restore
 from htmdsep.training.trainer import LAST, TrainingRun, train
+from htmdsep.weights.catalogue import find_weights
+from htmdsep.weights.file import read_info
 
 
 def train_with(options: TrainOptions) -> int | None:
@@ -43,7 +45,10 @@ def train_with(options: TrainOptions) -> int | None:
     if options.bf16 is None:
         is_fast = torch.cuda.is_bf16_supported() if device.type == "cuda" else has_bf16()
         recipe = replace(recipe, bf16=recipe.bf16 and is_fast)
-    config = network_config(recipe, options.repeats)
+    known = None
+    if options.start_from is not None:
+        known = read_info(find_weights(options.start_from).path).config
+    config = network_config(recipe, options.repeats, known)
     if recipe.keep_norms and options.start_from is None:
         raise HtmdsepError(
             "preset spectral keeps batch norm's statistics, of which drawn weights have none; give "

@@ -20,6 +20,7 @@ from htmdsep.engines.estimators import load_run
 from htmdsep.networks.build import Network, build_network
 from htmdsep.networks.config import ConvTasNetConfig, NetworkConfig, WaveUNetConfig
 from htmdsep.networks.htmdnet import HTMDNet
+from htmdsep.networks.spectral import AcrossBins
 from htmdsep.onnx import export_onnx
 from htmdsep.options import EngineName, RunOptions
 from htmdsep.separation.selftest import SAMPLE_RATE, synthesised_mixture
@@ -35,6 +36,7 @@ CONFIGS: dict[str, NetworkConfig] = {
     "hard": replace(TINY, activation="linear", recurrent_activation="hard_sigmoid"),
     "where hardly any is a voice": replace(TINY, least_share=0.9),
     "spectral": TINY_SPECTRAL,
+    "spectral, with dense layers": replace(TINY_SPECTRAL, dense_narrowing=2),
     "mono spectral": replace(TINY_SPECTRAL, input_channels=1),
     "spectral, where hardly any is a voice": replace(TINY_SPECTRAL, least_share=0.9),
     "convtasnet": ConvTasNetConfig(
@@ -52,6 +54,8 @@ def random_network(config: NetworkConfig, seed: int = 0) -> Network:
         if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             module.running_mean.normal_(0, 0.1)  # type: ignore[union-attr]
             module.running_var.uniform_(0.5, 2)  # type: ignore[union-attr]
+        if isinstance(module, AcrossBins):
+            torch.nn.init.normal_(module.widen.weight)
     return network.eval()
 
 

@@ -12,6 +12,7 @@ from htmdsep.training.recipe import (
     PAPER,
     SPECTRAL,
     Architecture,
+    Recipe,
     network_config,
     resume_settings,
 )
@@ -60,6 +61,9 @@ def test_validations_come_every_so_many_steps_or_at_multiples_of_a_time() -> Non
     assert not replace(timed, max_minutes=None).is_over(1e9)
 
 
+WAVEUNET = replace(OURS, architecture="waveunet")
+
+
 def test_the_papers_preset_is_the_slides_protocol() -> None:
     assert (PAPER.segment_length, PAPER.batch_size, PAPER.epochs) == (16_384, 8, 150)
     assert PAPER.rate(0, 0.0) == PAPER.rate(10**6, 1.0) == 1e-4
@@ -81,9 +85,16 @@ def test_a_recipe_has_a_network(name: Architecture) -> None:
             network_config(recipe, 2)
 
 
-def test_the_spectral_preset_makes_the_default_networks_config() -> None:
-    _, info = load_weights(find_weights("spectral").path)
-    assert network_config(SPECTRAL) == info.config
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [("spectral", SPECTRAL), ("spectral-small", SPECTRAL), ("htmdnet", OURS)],
+)
+def test_a_run_has_the_network_of_the_weights_that_it_starts_from(
+    name: str, recipe: Recipe
+) -> None:
+    _, info = load_weights(find_weights(name).path)
+    assert network_config(recipe, known=info.config) == info.config
+    assert network_config(WAVEUNET, known=info.config) == network_config(WAVEUNET)
 
 
 def test_all_of_a_recipe_must_stay_on_resume_but_its_time_and_workers() -> None:
