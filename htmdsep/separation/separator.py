@@ -99,9 +99,10 @@ class Separator:
     def separate_blocks(self, blocks: Iterable[np.ndarray], sample_rate: int) -> Iterator[Stems]:
         """Separate a stream of (frames, channels) float32 blocks of any length, in flat memory.
 
-        The stems come in blocks of other lengths, as many frames in all as went in.
+        The stems come in blocks of other lengths, as many frames in all as went in. Each block is
+        copied as it comes, so that one buffer may be filled again and again.
         """
-        for mixture, vocals in self.pairs(blocks, sample_rate):
+        for mixture, vocals in self.pairs(map(np.array, blocks), sample_rate):
             yield Stems(vocals, mixture - vocals, int(sample_rate))
 
     def pairs(
@@ -109,7 +110,7 @@ class Separator:
     ) -> Iterator[Pair]:
         """Like `separate_blocks`, but with the mixture beside its vocals; `note` gets remarks.
 
-        Blocks may be whatever NumPy makes arrays of, such as lists and tensors.
+        Blocks may be whatever NumPy makes arrays of, such as lists and tensors; they must stay.
         Raises ArgumentError for a sample rate that is no whole number in range, for blocks that
         are not (frames, channels) with the same channels throughout, and for samples that are
         not finite.
@@ -249,11 +250,10 @@ def separate_file(
 ) -> FileReport:
     """Separate an audio or video file into `<out>/<its name>/vocals.wav` and accompaniment.wav.
 
-    A stem file is `<out>/<its name>.stem.mp4`.
-
-    Files that are there are replaced. `changes` are fields of RunOptions, as in
-    separate_file("song.mp3", file_format="flac", start_seconds=62). See `Separator.separate_file`,
-    and keep a `Separator` for more than one file: the weights are loaded at each call.
+    A stem file is `<out>/<its name>.stem.mp4`. Files that are there are replaced. `changes` are
+    fields of RunOptions, as in separate_file("song.mp3", file_format="flac", start_seconds=62). See
+    `Separator.separate_file`, and keep a `Separator` for more than one file: the weights are loaded
+    at each call.
     """
     separator = Separator(weights, **changes)
     targets = targets_in(Path(out) / Path(source).stem, separator.options.file_format)

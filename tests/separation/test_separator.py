@@ -248,6 +248,22 @@ def test_blocks_and_rates_of_other_types(
     np.testing.assert_array_equal(np.concatenate(vocals), expected)
 
 
+def test_a_buffer_may_be_filled_again_for_every_block(rng: np.random.Generator) -> None:
+    mixture = rng.standard_normal((9_000, 2)).astype(np.float32)
+    buffer = np.empty((1_000, 2), np.float32)
+
+    def blocks() -> Iterator[np.ndarray]:
+        for part in np.split(mixture, 9):
+            buffer[:] = part
+            yield buffer
+
+    separator = Separator(scale())
+    stems = list(separator.separate_blocks(blocks(), 44_100))
+    vocals, accompaniment = (np.concatenate(parts) for parts in zip(*stems, strict=True))
+    np.testing.assert_array_equal(vocals, separator.separate(mixture, 44_100).vocals)
+    np.testing.assert_allclose(vocals + accompaniment, mixture, atol=1e-6)
+
+
 THREAD = """
 import sys, threading
 import numpy as np
