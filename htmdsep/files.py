@@ -120,6 +120,27 @@ def is_in_work(targets: Iterable[Path]) -> bool:
     return False
 
 
+@contextmanager
+def claimed(target: Path) -> Iterator[bool]:
+    """Yield whether a file is the caller's to make: until the end no other may claim it, then.
+
+    A temporary file of a name of its own tells, by its lock; without locks all may claim.
+    """
+    target, is_mine = _followed(target), True
+    claim = target.parent / f".{_mark(target)}.00000000.part"
+    with ExitStack() as cleanup:
+        with suppress(DiskError, OSError):  # the work itself will say what is wrong
+            for folder in make_folder(target.parent):
+                cleanup.callback(remove_empty, folder)
+            kind = os.O_RDWR | os.O_CREAT | getattr(os, "O_TEMPORARY", 0)  # that is, on Windows
+            descriptor = os.open(claim, kind, 0o666)
+            cleanup.callback(os.close, descriptor)
+            is_mine = lock(descriptor, wait=False) is not False and claim.exists()
+            if is_mine and fcntl is not None:
+                cleanup.callback(claim.unlink, missing_ok=True)
+        yield is_mine
+
+
 def _followed(target: Path) -> Path:
     """Return the file that a link leads to; links among the folders stay."""
     return Path(os.path.realpath(target)) if os.path.islink(target) else target  # noqa: PTH114

@@ -10,6 +10,7 @@ from htmdsep.errors import DiskError, HtmdsepError
 from htmdsep.files import (
     atomic_path,
     atomic_paths,
+    claimed,
     is_in_work,
     make_folder,
     remove_abandoned,
@@ -130,6 +131,25 @@ def test_only_what_nobody_works_on_is_abandoned(tmp_path: Path) -> None:
         temporary.write_text("whole")
     assert target.read_text() == "whole" and not is_in_work([target])
     remove_abandoned(tmp_path / "absent")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no locks")
+def test_one_at_a_time_may_claim_a_file(tmp_path: Path) -> None:
+    target = tmp_path / "out" / "song" / "vocals.wav"
+    with claimed(target) as first, claimed(target) as second:
+        assert first and not second and is_in_work([target])
+        (claim,) = target.parent.iterdir()
+        remove_abandoned(target.parent)
+        assert claim.exists()
+    assert not list(tmp_path.iterdir())
+    claim.parent.mkdir(parents=True)
+    claim.touch()  # as a killed process leaves it
+    with claimed(target) as is_mine:
+        assert is_mine
+    assert not claim.exists()
+    (tmp_path / "file").touch()
+    with claimed(tmp_path / "file" / "vocals.wav") as is_mine:
+        assert is_mine  # the work will tell what is wrong
 
 
 def test_what_is_in_the_way_is_named(tmp_path: Path) -> None:

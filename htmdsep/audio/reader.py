@@ -89,7 +89,9 @@ def open_audio(
         last = None
         if duration_seconds is not None:
             last = first + max(1, round(duration_seconds * header.sample_rate))
-        frames = _excerpt_frames(header.frames, first, last)
+        frames = header.frames
+        if frames is not None:
+            frames = max(0, (frames if last is None else min(frames, last)) - first)
         yield AudioReader(header, frames, notes, blocks, first, last)
 
 
@@ -112,9 +114,3 @@ def _check_excerpt(start_seconds: float, duration_seconds: float | None) -> None
         raise HtmdsepError(
             f"duration must be a number of seconds over 0 and up to 1e9, not {duration_seconds}"
         )
-
-
-def _excerpt_frames(frames: int | None, first: int, last: int | None) -> int | None:
-    if frames is None:
-        return None
-    return max(0, (frames if last is None else min(frames, last)) - first)

@@ -30,17 +30,12 @@ class OwnStems:
             place = storage.absolute(folder)
             parent = os.path.dirname(place)  # noqa: PTH120
             higher = () if parent == place else self._named_above(parent)
-            named = _named_in(place)
+            named = frozenset[str]()
+            with suppress(OSError):  # what others keep to themselves holds no stems of ours
+                named = frozenset(  # of songs that failed, too
+                    unicodedata.normalize("NFC", storage.absolute(storage.join(place, output.path)))
+                    for row in Index(Path(place).glob(PATTERN))
+                    for output in row.outputs.values()
+                )
             self._above[folder] = (*higher, named) if named else higher
         return self._above[folder]
-
-
-def _named_in(folder: str) -> frozenset[str]:
-    """Return the stems that the manifests in a folder name, those of songs that failed, too."""
-    with suppress(OSError):  # what others keep to themselves holds no stems of ours
-        return frozenset(
-            unicodedata.normalize("NFC", storage.absolute(storage.join(folder, output.path)))
-            for row in Index(Path(folder).glob(PATTERN))
-            for output in row.outputs.values()
-        )
-    return frozenset()

@@ -37,11 +37,6 @@ class ManifestRecorder:
         known = json.dumps([self.options_sha256, source.track]).encode("ascii")
         return hashlib.sha256(known).hexdigest()
 
-    def renew(self, row: ManifestRow) -> None:
-        """Write a song's row again, whose files have other times and hold the same."""
-        if self.manifest is not None:
-            self.manifest.add(row)
-
     def ended(self, job: Job, outcome: Outcome) -> None:
         """Note how a try ended."""
         seconds, report = round(outcome.wall_seconds, 3), outcome.report

@@ -17,6 +17,7 @@ from htmdsep.errors import HtmdsepError
 from htmdsep.files import is_in_work
 from htmdsep.options import STANDARD_STREAM
 
+IN_WORK = "another run is at it"
 ASKED_AHEAD = 16  # songs; the answers of stores are waited for
 
 
@@ -89,7 +90,7 @@ def _doubt(source: Source, row: ManifestRow | None) -> str:
 
 def _resume(job: Job, row: ManifestRow, recorder: ManifestRecorder) -> Job | Outcome:
     if row.status == "started" and is_in_work(map(Path, job.targets.values())):
-        return Outcome(job.source, reason="another run is at it")
+        return Outcome(job.source, reason=IN_WORK)
     wanted = (recorder.options_of(job.source), recorder.weights_sha256)
     same = (row.options_sha256, row.weights_sha256) == wanted
     verify = recorder.batch.verify
@@ -100,8 +101,8 @@ def _resume(job: Job, row: ManifestRow, recorder: ManifestRecorder) -> Job | Out
         standing = _standing(job, replace(row, input_stamp=stamp), verify)
         if standing is None:
             return job
-        if standing != row:
-            recorder.renew(standing)
+        if standing != row and recorder.manifest is not None:  # other times, and the same content
+            recorder.manifest.add(standing)
         return Outcome(job.source)
     tries = row.attempt - (row.status == "interrupted")
     if tries > recorder.batch.retries:

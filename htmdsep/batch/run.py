@@ -15,11 +15,11 @@ from htmdsep.batch import storage
 from htmdsep.batch.manifest_file import has_manifest, open_manifest
 from htmdsep.batch.plan import Job, Plan, plan_jobs
 from htmdsep.batch.recorder import ManifestRecorder
-from htmdsep.batch.resume import decide_all
+from htmdsep.batch.resume import IN_WORK, decide_all
 from htmdsep.batch.song import Outcome, StoppedError, try_job
 from htmdsep.batch.sources import find_sources, parse_shard, read_list, take_shard
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import remove_abandoned
+from htmdsep.files import claimed, remove_abandoned
 from htmdsep.options import BatchOptions, RunOptions
 from htmdsep.separation.report import Progress
 from htmdsep.separation.separator import Separator
@@ -201,6 +201,15 @@ def _in_threads(
 
 
 def work_on(try_once: TryJob, recorder: ManifestRecorder, job: Job) -> Outcome:
+    """Separate a job's song; with "resume" only if no other run has begun it meanwhile."""
+    is_shared = recorder.batch.existing == "resume" and not storage.is_url(job.out)
+    with claimed(Path(min(job.targets.values()))) if is_shared else nullcontext(True) as is_mine:
+        if is_mine:
+            return _try_on(try_once, recorder, job)
+        return Outcome(job.source, reason=IN_WORK)
+
+
+def _try_on(try_once: TryJob, recorder: ManifestRecorder, job: Job) -> Outcome:
     """Separate a job's song, again where its worker dies; note every try."""
     while True:
         recorder.note(job, "started")

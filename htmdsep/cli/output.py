@@ -19,6 +19,7 @@ from htmdsep.batch.run import BatchProgress
 from htmdsep.batch.song import Outcome, error_line
 from htmdsep.console import end_if_asked, peak_rss_bytes
 from htmdsep.errors import PlanError
+from htmdsep.files import readable
 from htmdsep.separation.report import FileReport, Progress
 
 if TYPE_CHECKING:
@@ -186,12 +187,8 @@ def _plain(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
     if isinstance(value, str):
-        return os.fsencode(value).decode("utf-8", "replace") if not _is_unicode(value) else value
+        return readable(value)
     return value
-
-
-def _is_unicode(text: str) -> bool:
-    return text.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
 def _speed(report: FileReport, wall_seconds: float) -> str:

@@ -9,6 +9,7 @@ import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,9 +17,13 @@ import soundfile
 
 from htmdsep.batch.manifest_file import merge_manifests, open_manifest
 from htmdsep.batch.plan import Job, Source
+from htmdsep.batch.run import BatchProgress, run_batch
 from htmdsep.batch.song import separate_job
 from htmdsep.batch.sources import Shard
 from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.files import claimed
+from htmdsep.options import BatchOptions
+from htmdsep.separation.report import Progress
 from htmdsep.separation.separator import Separator
 from tests.batch.songs import (
     COMMAND,
@@ -97,6 +102,35 @@ def test_a_song_in_work_is_left_to_the_run_that_works_on_it(run: Run, begin: Beg
     finally:
         process.kill()
         finish(process)
+
+
+def test_a_song_is_left_to_the_run_that_began_it_a_moment_before(tiny_weights: Path) -> None:
+    """Before a stem is begun a song is hashed and opened, which may take seconds."""
+    batch = BatchOptions((str(write_songs(Path("music"), 2)),), "out", existing="resume")
+    others: list[tuple[str, str]] = []
+
+    class Twice(BatchProgress):
+        @contextmanager
+        def song(self, label: str) -> Iterator[Progress]:
+            if label.endswith("0.wav"):
+                outcomes = run_batch(batch, None, tiny_weights)
+                others.extend((one.status, one.reason) for one in outcomes)
+            yield lambda *_: None
+
+    mine = [one.status for one in run_batch(batch, None, tiny_weights, Twice())]
+    assert others == [("skipped", "another run is at it"), ("done", "")]
+    assert mine == ["done", "skipped"] and is_whole(Path("out"), ["0", "1"])
+    assert not computed_twice(Path("out"))
+
+
+def test_of_runs_that_decide_at_the_same_time_one_begins_a_song(run: Run) -> None:
+    music = write_songs(Path("music"), 1)
+    with claimed(Path("out/0/accompaniment.wav")) as is_mine:
+        assert is_mine
+        second = run(music, "-o", "out", "--resume", "-v")
+        assert "0.wav: skipped, another run is at it" in second.stderr
+        assert not Path("out/manifest.jsonl").exists()
+    assert counts(run(music, "-o", "out", "--resume")).startswith("1 done")
 
 
 def test_runs_share_a_folder_and_only_merging_wants_it_for_itself(tmp_path: Path) -> None:
