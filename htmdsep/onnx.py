@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from htmdsep import __version__
-from htmdsep.console import exit_on_error, run_program
+from htmdsep.console import run_program
 from htmdsep.files import atomic_path, refuse_input
 
 if TYPE_CHECKING:
@@ -32,11 +32,10 @@ def command(weights: str, out: Path) -> None:
     """
     from htmdsep.weights.catalogue import find_weights
 
-    with exit_on_error("htmdsep-onnx"):
-        located = find_weights(weights)
-        refuse_input(out, located.path)
-        network, info = located.load()
-        export_onnx(out, network, info)
+    located = find_weights(weights)
+    refuse_input(out, located.path)
+    network, info = located.load()
+    export_onnx(out, network, info)
     length, rate = info.config.segment_length, info.config.sample_rate
     click.echo(f"{out}: segments of {length} samples at {rate} Hz, any number at once", err=True)
 

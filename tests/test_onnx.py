@@ -19,6 +19,7 @@ from htmdsep.networks.htmdnet import HTMDNet
 from htmdsep.onnx import command, export_onnx
 from htmdsep.weights.file import WeightsInfo, load_weights
 from tests.engines.test_estimators import AGREEMENT_DB, agreement_db, random_network
+from tests.programs import invoke_program
 from tests.tiny import TINY
 
 # Where the LSTM is not PyTorch's own, the graph grows with the segment's length.
@@ -74,7 +75,7 @@ def test_the_command_and_what_the_file_says(tiny_weights: Path, tmp_path: Path) 
 
 
 def test_weights_that_are_not_there(tmp_path: Path) -> None:
-    done = CliRunner().invoke(command, ["absent.safetensors", str(tmp_path / "a.onnx")])
+    done = invoke_program(command, "htmdsep-onnx", "absent.safetensors", tmp_path / "a.onnx")
     assert done.exit_code == 1
     assert "there is no weights file absent.safetensors" in done.output
 
@@ -83,7 +84,7 @@ def test_weights_are_not_written_over(tiny_weights: Path, tmp_path: Path) -> Non
     weights = tmp_path / "w.safetensors"
     weights.write_bytes(tiny_weights.read_bytes())
     (tmp_path / "link").symlink_to(weights)
-    done = CliRunner().invoke(command, [str(weights), str(tmp_path / "link")])
+    done = invoke_program(command, "htmdsep-onnx", weights, tmp_path / "link")
     assert done.exit_code == 1 and "link is the input itself; name another file" in done.output
     assert weights.read_bytes() == tiny_weights.read_bytes()
 

@@ -12,7 +12,7 @@ import click
 
 from htmdsep import __version__
 from htmdsep.bench.options import BenchOptions
-from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
+from htmdsep.console import GroupedCommand, flags, options_from, run_program
 
 
 @click.command(
@@ -32,13 +32,12 @@ def command(as_json: bool, **values: Any) -> None:
     Every case runs in turn with the others, and medians are shown. Beside them stands this
     machine's speed at multiplying large matrices.
     """
-    with exit_on_error("htmdsep-bench"):
-        options = options_from(BenchOptions, values)
-        if options.threads:
-            os.environ["OMP_NUM_THREADS"] = str(options.threads)  # the commands inherit it
-        from htmdsep.bench.report import run_benchmark, show
+    options = options_from(BenchOptions, values)
+    if options.threads:
+        os.environ["OMP_NUM_THREADS"] = str(options.threads)  # the commands inherit it
+    from htmdsep.bench.report import run_benchmark, show
 
-        findings = run_benchmark(options)
+    findings = run_benchmark(options)
     click.echo(json.dumps(asdict(findings)) if as_json else show(findings))
 
 

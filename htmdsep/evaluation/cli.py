@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from htmdsep import __version__
-from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
+from htmdsep.console import GroupedCommand, flags, options_from, run_program
 from htmdsep.errors import HtmdsepError
 from htmdsep.evaluation.options import EvaluationOptions
 
@@ -20,15 +20,14 @@ PATH = click.Path(path_type=Path)
 
 
 @contextmanager
-def _exit_on_error() -> Iterator[None]:
-    """Turn what a user can mend, missing extras too, into a message and exit status 1."""
-    with exit_on_error("htmdsep-evaluate"):
-        try:
-            yield
-        except ModuleNotFoundError as error:
-            raise HtmdsepError(
-                f"evaluation needs pip install 'htmdsep[eval]' ({error.name} is missing)"
-            ) from error
+def _needing_extras() -> Iterator[None]:
+    """Tell what is missing where an extra is not installed."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise HtmdsepError(
+            f"evaluation needs pip install 'htmdsep[eval]' ({error.name} is missing)"
+        ) from error
 
 
 @click.group(
@@ -43,6 +42,7 @@ def command() -> None:
 @command.command("run", cls=GroupedCommand)
 @click.argument("folder", type=PATH)
 @flags(EvaluationOptions)
+@_needing_extras()
 def evaluate_command(**values: Any) -> None:
     """Evaluate on FOLDER: MUSDB18, MUSDB18-HQ, or songs as <title>/{vocals,accompaniment}.*.
 
@@ -56,11 +56,10 @@ def evaluate_command(**values: Any) -> None:
 
     Exit status: 0 all done, 1 something failed, 2 wrong usage, 129, 130 or 143 interrupted.
     """
-    with _exit_on_error():
-        options = options_from(EvaluationOptions, values)
-        from htmdsep.evaluation.run import run_evaluation
+    options = options_from(EvaluationOptions, values)
+    from htmdsep.evaluation.run import run_evaluation
 
-        failures = run_evaluation(options)
+    failures = run_evaluation(options)
     for failure in failures:
         click.echo(f"htmdsep-evaluate: {failure}", err=True)
     click.echo(options.out / "summary.md")
@@ -69,12 +68,12 @@ def evaluate_command(**values: Any) -> None:
 
 @command.command()
 @click.argument("results", type=PATH)
+@_needing_extras()
 def tables(results: Path) -> None:
     """Write the tables and boxplots of RESULTS anew, from its scores."""
-    with _exit_on_error():
-        from htmdsep.evaluation.run import write_tables
+    from htmdsep.evaluation.run import write_tables
 
-        write_tables(results)
+    write_tables(results)
     click.echo(results / "summary.md")
 
 
@@ -89,12 +88,12 @@ def tables(results: Path) -> None:
     help="auto (the CPU and, where there is one, the GPU), cpu, cuda, cuda:N; repeatable.",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Timings of each network.  [default: 7]")
+@_needing_extras()
 def runtime(out: Path, devices: tuple[str, ...], rounds: int | None) -> None:
     """Time the three architectures in turn: Results III."""
-    with _exit_on_error():
-        from htmdsep.evaluation.run import write_runtime
+    from htmdsep.evaluation.run import write_runtime
 
-        text = write_runtime(out, devices, rounds)
+    text = write_runtime(out, devices, rounds)
     click.echo(text)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from htmdsep import __version__
-from htmdsep.console import GroupedCommand, exit_on_error, flags, options_from, run_program
+from htmdsep.console import GroupedCommand, flags, options_from, run_program
 from htmdsep.engines.choice import pick_device
 from htmdsep.networks.config import NetworkConfig, SpectralConfig
 from htmdsep.options import DEFAULT_WEIGHTS, RunOptions
@@ -57,8 +57,7 @@ def train_command(**values: Any) -> None:
     Exit status: 0 the run has ended, 1 it failed, 2 wrong usage, 129, 130 or 143 interrupted,
     after last.pt was written.
     """
-    with exit_on_error(PROGRAM):
-        ended_by = train_with(options_from(TrainOptions, values))
+    ended_by = train_with(options_from(TrainOptions, values))
     if ended_by is not None:
         raise SystemExit(128 + ended_by)
 
@@ -84,9 +83,8 @@ def export_command(
     checkpoint: Path, weights: Path, name: str, licence: str, credits_file: Path, masking_only: bool
 ) -> None:
     """Write CHECKPOINT as the half-precision file WEIGHTS, with where it comes from."""
-    with exit_on_error(PROGRAM):
-        data = read_credits(credits_file)
-        digest = export_weights(checkpoint, weights, name, licence, data, masking_only=masking_only)
+    data = read_credits(credits_file)
+    digest = export_weights(checkpoint, weights, name, licence, data, masking_only=masking_only)
     click.echo(f"{digest}  {weights}")
 
 
@@ -96,8 +94,7 @@ def export_command(
 @click.option("--name", required=True, help="What the mean is called.")
 def average_command(weights: tuple[str, ...], out: Path, name: str) -> None:
     """Write the mean of WEIGHTS, names or files of one network; often better than each."""
-    with exit_on_error(PROGRAM):
-        digest = average_weights(weights, out, name=name)
+    digest = average_weights(weights, out, name=name)
     click.echo(f"{digest}  {out}")
 
 
@@ -116,21 +113,20 @@ def score_command(
     stereo. The set leak is held-out music in which nobody sings, and how many dB the vocals lie
     under it: the mean, what a tenth of the windows exceeds (_upper), the share above -20 dB.
     """
-    with exit_on_error(PROGRAM):
-        config: NetworkConfig = SpectralConfig()
-        if weights in REFERENCES:
-            estimator = REFERENCES[weights]
-        else:
-            network, info = find_weights(weights).load(pick_device(device))
-            config, estimator = info.config, partial(separate_windows, network)
-        sample_rate = config.sample_rate
-        prepared = prepare(folder, cache, held_out, config)
-        for windows in prepared.windows():
-            scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
-            described = {"set": windows.name, "windows": len(windows.windows)}
-            click.echo(json.dumps({**described, **scores}))
-        if places := music_places(prepared.held_out, prepared.cached, sample_rate):
-            click.echo(json.dumps({"set": "leak", **score_leak(estimator, places, sample_rate)}))
+    config: NetworkConfig = SpectralConfig()
+    if weights in REFERENCES:
+        estimator = REFERENCES[weights]
+    else:
+        network, info = find_weights(weights).load(pick_device(device))
+        config, estimator = info.config, partial(separate_windows, network)
+    sample_rate = config.sample_rate
+    prepared = prepare(folder, cache, held_out, config)
+    for windows in prepared.windows():
+        scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
+        described = {"set": windows.name, "windows": len(windows.windows)}
+        click.echo(json.dumps({**described, **scores}))
+    if places := music_places(prepared.held_out, prepared.cached, sample_rate):
+        click.echo(json.dumps({"set": "leak", **score_leak(estimator, places, sample_rate)}))
 
 
 @command.command("label")
@@ -142,9 +138,8 @@ def label_command(songs: Path, out: Path, weights: str | None, **values: Any) ->
     """Separate SONGS, a file or a folder, into pairs to train on, in OUT, such as my/labels."""
     from htmdsep.training.label import label_songs
 
-    with exit_on_error(PROGRAM):
-        options = options_from(RunOptions, values)
-        click.echo(f"{sum(1 for _ in label_songs(songs, out, weights, options))} songs in {out}")
+    options = options_from(RunOptions, values)
+    click.echo(f"{sum(1 for _ in label_songs(songs, out, weights, options))} songs in {out}")
 
 
 @command.command("sing")
@@ -155,8 +150,7 @@ def sing_command(speech: Path, out: Path, seed: int) -> None:
     """Turn SPEECH, a file or a folder, into sung melodies in the folder OUT, such as my/voices."""
     from htmdsep.training.sing import sing_files
 
-    with exit_on_error(PROGRAM):
-        click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
+    click.echo(f"{sum(1 for _ in sing_files(speech, out, seed))} files in {out}")
 
 
 def main() -> None:

@@ -9,15 +9,16 @@ import time
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from htmdsep.bench.cli import command
 from htmdsep.bench.program import time_commands
 from htmdsep.errors import HtmdsepError
+from tests.programs import invoke_program
 
 
 def invoke(*arguments: object) -> Result:
-    return CliRunner().invoke(command, [*map(str, arguments)], catch_exceptions=False)
+    return invoke_program(command, "htmdsep-bench", *arguments)
 
 
 def test_commands_are_measured_by_themselves(tmp_path: Path) -> None:

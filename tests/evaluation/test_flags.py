@@ -9,13 +9,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from htmdsep.evaluation import cli, run
 from htmdsep.evaluation.results import ResultsFolder
 from htmdsep.evaluation.systems import MASKED
 from htmdsep.evaluation.workers import evaluate_song
 from tests.evaluation.signals import song, write
+from tests.programs import invoke_program
 
 
 @pytest.fixture(autouse=True)
@@ -32,7 +33,7 @@ def score(songs: Path, out: Path, weights: Path, *flags: object) -> Result:
     """Score what is asked for, in mono."""
     words = ["run", songs, "--out", out, "--weights", weights, "--no-bounds", "--no-runtime"]
     words += ["--setting", "mono", *flags]
-    return CliRunner().invoke(cli.command, [str(word) for word in words])
+    return invoke_program(cli.command, "htmdsep-evaluate", *words)
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from click.testing import CliRunner, Result
+from click.testing import Result
 
 from htmdsep.datasets.folders import Song, Stem, find_test_songs
 from htmdsep.engines.choice import thread_count
@@ -26,12 +26,11 @@ from htmdsep.evaluation.systems import BOUNDS, MASKED, System, folder_system, us
 from htmdsep.evaluation.workers import EvaluationTask, evaluate_song, run_tasks
 from htmdsep.separation.arrays import Stems
 from tests.evaluation.signals import write
+from tests.programs import invoke_program
 
 
 def invoke(*arguments: object) -> Result:
-    result = CliRunner().invoke(cli.command, [str(word) for word in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
-    return result
+    return invoke_program(cli.command, "htmdsep-evaluate", *arguments)
 
 
 def end_in_song_two(signals: Signals, title: str) -> Stems:
@@ -177,7 +176,7 @@ def test_extras_are_asked_for_once_the_arguments_are_right(
 ) -> None:
     script = (
         "import sys; sys.modules['pandas'] = None\n"
-        "from htmdsep.evaluation.cli import command; command()"
+        "from htmdsep.evaluation.cli import main; main()"
     )
     arguments = ["run", str(tmp_path), "--out", "out", "--excerpt", excerpt]
     done = subprocess.run(

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from click.testing import CliRunner
 from torch import Tensor
 
 from htmdsep.networks.config import HTMDNetConfig, SpectralConfig
 from htmdsep.training.cli import command
+from tests.programs import invoke_program
 
 RATE = 22_050
 TINY = HTMDNetConfig(  # a few thousand weights
@@ -36,8 +36,7 @@ TINY_SPECTRAL = SpectralConfig(
 
 def invoke(*arguments: object) -> tuple[int, str]:
     """Run htmdsep-train; return its exit status and what it prints."""
-    result = CliRunner().invoke(command, [str(word) for word in arguments])
-    assert result.exception is None or isinstance(result.exception, SystemExit)
+    result = invoke_program(command, "htmdsep-train", *arguments)
     return result.exit_code, result.output
 
 
