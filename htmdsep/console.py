@@ -102,27 +102,19 @@ def end_if_asked() -> None:
         raise SystemExit(128 + _signals[0])
 
 
-class Stop:
-    """Holds the signal by which the process was asked to end; None while nobody has."""
-
-    def __init__(self) -> None:
-        self.signal: int | None = None
-
-    @contextmanager
-    def listening(self) -> Iterator[Stop]:
-        """Take signals as the wish to save and end; those that are ignored stay so."""
-        before = {}
-        for number in ENDING_SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:
-                before[number] = signal.signal(number, self._note)
-        try:
-            yield self
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-    def _note(self, number: int, _: FrameType | None) -> None:
-        self.signal = number
+@contextmanager
+def noted_signals() -> Iterator[list[int]]:
+    """Yield the signals that come, as a wish to save and end; those that are ignored stay so."""
+    noted: list[int] = []
+    before = {}
+    for number in ENDING_SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, lambda number, _: noted.append(number))
+    try:
+        yield noted
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from htmdsep.console import Stop
+from htmdsep.console import noted_signals
 from htmdsep.dsp.levels import SUNG_DBFS, power_of
 from htmdsep.errors import HtmdsepError
 from htmdsep.metrics.ratios import sdr
@@ -61,9 +61,9 @@ def train(run: TrainingRun) -> int | None:
     """
     state, world = run.state, run.world
     began = time.monotonic() - state.seconds  # its seconds go on over resumed runs
-    with Stop().listening() as stop:
+    with noted_signals() as signals:
         try:
-            _take_steps(run, began, stop)
+            _take_steps(run, began, signals)
         except RuntimeError as error:
             is_worker = LOST_WORKER in str(error)
             if world.is_main and (is_worker or world.size > 1):  # or it may be another process
@@ -75,12 +75,12 @@ def train(run: TrainingRun) -> int | None:
                 "of memory; go on with --resume, and with fewer --workers where it happens again"
             ) from error
         if world.is_main:
-            is_over = run.recipe.is_over(state.seconds) and stop.signal is None
+            is_over = run.recipe.is_over(state.seconds) and not signals
             if is_over and state.validated_step < state.step:
                 _validate_and_save(run, began)
             else:
                 save_state(run.folder / LAST, state)
-        return stop.signal
+        return signals[-1] if signals else None
 
 
 def _save_beside_news(path: Path, state: RunState) -> None:
@@ -93,7 +93,7 @@ def _save_beside_news(path: Path, state: RunState) -> None:
         save_state(path, state)
 
 
-def _take_steps(run: TrainingRun, began: float, stop: Stop) -> None:
+def _take_steps(run: TrainingRun, began: float, signals: list[int]) -> None:
     state, recipe, world = run.state, run.recipe, run.world
     last = recipe.steps if recipe.steps is not None else ENDLESS
     patience = recipe.patience if recipe.patience is not None else inf
@@ -109,7 +109,7 @@ def _take_steps(run: TrainingRun, began: float, stop: Stop) -> None:
         while state.step < last:
             before = state.seconds
             progress = recipe.progress(state.step, before)
-            over = stop.signal is not None or recipe.is_over(before)
+            over = bool(signals) or recipe.is_over(before)
             over |= state.stale_validations >= patience
             rate = recipe.rate(state.step, progress)
             rate, progress, ending = world.broadcast(rate, progress, over)
