@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
@@ -12,10 +12,6 @@ from htmdsep.errors import HtmdsepError
 
 T = TypeVar("T")
 Note = Callable[[str], None]  # takes what a user should know, a line
-
-
-def ignore(_: str) -> None:
-    """Take a note of which nobody wants to know."""
 
 
 class Estimate(NamedTuple):
@@ -28,17 +24,10 @@ class Estimate(NamedTuple):
     high_gain: np.ndarray | None = None
 
 
-class Estimator(Protocol):
-    """Anything that estimates the vocals of segments; threads may share one."""
-
-    def estimates(self, segments: Iterable[np.ndarray], note: Note = ignore) -> Iterator[Estimate]:
-        """Map (segment_length, channels) float32 mixtures to their vocals, in order.
-
-        Segments are taken ahead of the estimates: work goes on while those are used. `note` is
-        given what a user should know of this stream, a line each. Raises
-        HtmdsepError where an estimate is not finite, and where memory does not suffice.
-        """
-        ...
+# Maps (segment_length, channels) float32 mixtures to their vocals, in order; threads may share it.
+# Segments are taken ahead of the estimates: work goes on while those are used. Notes are of this
+# stream. Raises HtmdsepError where an estimate is not finite, and where memory does not suffice.
+Estimates = Callable[[Iterable[np.ndarray], Note], Iterator[Estimate]]
 
 
 def submit(pool: Executor, run: Callable[..., T], *arguments: Any) -> Future[T]:

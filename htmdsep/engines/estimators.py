@@ -13,10 +13,9 @@ import numpy as np
 from htmdsep.engines.choice import choices, thread_count
 from htmdsep.engines.estimates import (
     Estimate,
-    Estimator,
+    Estimates,
     Note,
     as_estimate,
-    ignore,
     network_inputs,
     submit,
 )
@@ -36,7 +35,7 @@ SEGMENTS_AHEAD = 1  # a thread, besides the segment that is waited for
 
 def load_estimator(
     located: WeightsFile, options: RunOptions
-) -> tuple[NetworkConfig, RunOptions, Estimator]:
+) -> tuple[NetworkConfig, RunOptions, Estimates]:
     """Load weights; return with them their config, and the options as they are settled."""
     config = read_info(located.path).config
     options = settle(located, config, options)
@@ -44,7 +43,7 @@ def load_estimator(
         network, _ = located.load()
         return config, options, make_estimator(network, options)
     run = load_run(located, config, options)
-    return config, options, GraphEstimator(run, config.input_channels, options)
+    return config, options, partial(graph_estimates, run, config.input_channels, options)
 
 
 def settle(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> RunOptions:
@@ -55,11 +54,12 @@ def settle(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> 
     return fastest(choices(options, config), config, partial(time_choices, located))
 
 
-def make_estimator(network: Network, options: RunOptions) -> Estimator:
-    """Return the estimator of a network that is there: PyTorch."""
+def make_estimator(network: Network, options: RunOptions) -> Estimates:
+    """Return what estimates with a network that is there: PyTorch."""
     from htmdsep.engines.torch_batches import BatchEstimator
 
-    return BatchEstimator(network, options.device, options.batch_size, options.precision)
+    estimator = BatchEstimator(network, options.device, options.batch_size, options.precision)
+    return estimator.estimates
 
 
 def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -> Run:
@@ -80,39 +80,29 @@ def load_run(located: WeightsFile, config: NetworkConfig, options: RunOptions) -
     return lambda inputs: graph(inputs)[None]
 
 
-class GraphEstimator:
+def graph_estimates(
+    run: Run, input_channels: int, options: RunOptions, segments: Iterable[np.ndarray], _note: Note
+) -> Iterator[Estimate]:
     """Estimate with a graph on the CPU, as many inputs of the network at once as it has cores.
 
     The results do not depend on how many run at once. `batch_size` is the number of segments taken
     at most before the first one's estimate is handed out; by default it follows from the cores.
     """
-
-    def __init__(self, run: Run, input_channels: int, options: RunOptions) -> None:
-        self._run = run
-        self._input_channels = input_channels
-        self._batch_size = options.batch_size
-        self._threads = options.threads or thread_count()
-
-    def estimates(
-        self,
-        segments: Iterable[np.ndarray],
-        note: Note = ignore,  # noqa: ARG002
-    ) -> Iterator[Estimate]:
-        # The pool goes with the stream: a process that forks in between has none of its threads
-        pool = ThreadPoolExecutor(self._threads, thread_name_prefix="htmdsep")
-        pending: deque[tuple[int, list[Future[np.ndarray]]]] = deque()
-        try:
-            for segment in segments:
-                inputs = network_inputs(segment, self._input_channels)
-                channels = segment.shape[1]
-                pending.append((channels, [submit(pool, self._run, row[None]) for row in inputs]))
-                ahead = -(-SEGMENTS_AHEAD * self._threads // len(inputs))
-                if len(pending) >= (self._batch_size or 1 + ahead):
-                    yield _gathered(*pending.popleft())
-            while pending:
+    threads = options.threads or thread_count()
+    # The pool goes with the stream: a process that forks in between has none of its threads
+    pool = ThreadPoolExecutor(threads, thread_name_prefix="htmdsep")
+    pending: deque[tuple[int, list[Future[np.ndarray]]]] = deque()
+    try:
+        for segment in segments:
+            inputs = network_inputs(segment, input_channels)
+            pending.append((segment.shape[1], [submit(pool, run, row[None]) for row in inputs]))
+            ahead = -(-SEGMENTS_AHEAD * threads // len(inputs))
+            if len(pending) >= (options.batch_size or 1 + ahead):
                 yield _gathered(*pending.popleft())
-        finally:
-            pool.shutdown(cancel_futures=True)
+        while pending:
+            yield _gathered(*pending.popleft())
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _gathered(channels: int, futures: list[Future[np.ndarray]]) -> Estimate:

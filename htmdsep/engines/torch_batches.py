@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.backends import cudnn
 
-from htmdsep.engines.estimates import Estimate, Note, as_estimate, ignore, network_inputs, submit
+from htmdsep.engines.estimates import Estimate, Note, as_estimate, network_inputs, submit
 from htmdsep.errors import HtmdsepError
 from htmdsep.networks.build import Network
 from htmdsep.networks.htmdnet import NetworkOutput
@@ -45,7 +45,7 @@ class BatchEstimator:
         enabled = precision != "fp32"
         self._autocast = torch.autocast(self.device.type, DTYPES[precision], enabled=enabled)
 
-    def estimates(self, segments: Iterable[np.ndarray], note: Note = ignore) -> Iterator[Estimate]:
+    def estimates(self, segments: Iterable[np.ndarray], note: Note) -> Iterator[Estimate]:
         # The thread goes with the stream: a process that forks in between has none of its threads
         pool = ThreadPoolExecutor(1, thread_name_prefix="htmdsep")
         pending: deque[Future[list[Estimate]]] = deque()
@@ -61,7 +61,7 @@ class BatchEstimator:
             pool.shutdown(cancel_futures=True)
 
     @torch.inference_mode()
-    def __call__(self, segments: list[np.ndarray], note: Note = ignore) -> list[Estimate]:
+    def __call__(self, segments: list[np.ndarray], note: Note) -> list[Estimate]:
         """Return the estimates of segments of one shape, in this thread."""
         channels = segments[0].shape[1]
         inputs = [

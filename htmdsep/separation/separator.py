@@ -16,7 +16,7 @@ import numpy as np
 from htmdsep.dsp.overlap_add import hop_for
 from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.engines.choice import choices
-from htmdsep.engines.estimates import Note, ignore
+from htmdsep.engines.estimates import Note
 from htmdsep.engines.estimators import load_estimator, make_estimator
 from htmdsep.errors import ArgumentError
 from htmdsep.files import stored_stream
@@ -59,15 +59,15 @@ class Separator:
         self.weights_name = self.weights_sha256 = None
         if weights is None or isinstance(weights, (str, Path)):
             located = find_weights(weights)
-            config, options, estimator = load_estimator(located, options)
+            config, options, self._estimates = load_estimator(located, options)
             self.weights_name, self.weights_sha256 = located.name, located.hash()
         else:
             config = weights.config
             (options,) = choices(replace(options, engine="torch"), config)
-            estimator = make_estimator(weights, options)
+            self._estimates = make_estimator(weights, options)
         self.device, self.precision = options.device, options.precision
         self.engine = options.engine if options.device == "cpu" else None
-        self._config, self._estimator = config, estimator
+        self._config = config
 
     def separate(
         self, mixture: np.ndarray, sample_rate: int, progress: Progress | None = None
@@ -106,7 +106,7 @@ class Separator:
             yield Stems(vocals, mixture - vocals, int(sample_rate))
 
     def pairs(
-        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Note = ignore
+        self, blocks: Iterable[np.ndarray], sample_rate: int, *, note: Note = lambda _: None
     ) -> Iterator[Pair]:
         """Like `separate_blocks`, but with the mixture beside its vocals; `note` gets remarks.
 
@@ -122,7 +122,7 @@ class Separator:
         """Return the network as what a stream goes through; `note` gets remarks on this one."""
         config, segment_length = self._config, self._segment_length()
         return StreamEstimator(
-            estimates=partial(self._estimator.estimates, note=note),
+            estimates=lambda segments: self._estimates(segments, note),
             sample_rate=config.sample_rate,
             segment_length=segment_length,
             hop_length=hop_for(segment_length, self.options.overlap),

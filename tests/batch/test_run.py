@@ -84,7 +84,7 @@ def test_notes_belong_to_their_song(
 ) -> None:
     music = write_songs(tmp_path / "music", 2)
     separator = Separator(tiny_weights)
-    monkeypatch.setattr(separator, "_estimator", Noting())
+    monkeypatch.setattr(separator, "_estimates", Noting().estimates)
     jobs = [
         Job(Source(str(music / f"{n}.wav")), str(tmp_path), {"vocals": f"{n}.wav"})
         for n in range(2)
