@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import soundfile
@@ -54,27 +53,13 @@ VORBIS_ORDER = {
 }  # fmt: skip
 
 
-@contextmanager
-def decode(
-    path: Path, stream: int | None = None
-) -> Iterator[tuple[AudioHeader, Iterator[np.ndarray], list[str]]]:
-    """Open an audio stream of a file: yield its header, its (frames, channels) blocks, its notes.
+def open_decoder(file: Part, stream: int | None, notes: list[str], stack: ExitStack) -> Opened:
+    """Open an audio stream of a file: return its header, and its (frames, channels) blocks.
 
     Without a number it is the first, and others are noted.
     Blocks are float32; the list of notes is complete when the last block has come. Raises
-    HtmdsepError where neither decoder knows the file, and OSError where it cannot be opened.
+    HtmdsepError where neither decoder knows the file.
     """
-    with ExitStack() as stack:
-        opened = stack.enter_context(path.open("rb"))
-        file = whole(opened)
-        if path.suffix.isascii():
-            file.name = f"file{path.suffix}"
-        notes: list[str] = []
-        header, blocks = _open(file, stream, notes, stack)
-        yield header, blocks, notes
-
-
-def _open(file: Part, stream: int | None, notes: list[str], stack: ExitStack) -> Opened:
     head = file.read(ID3_HEADER_LENGTH) or b""
     magic = head[:4]
     if not magic:
@@ -103,7 +88,7 @@ def _open(file: Part, stream: int | None, notes: list[str], stack: ExitStack) ->
 def _open_tagged(file: Part, tagged: int, notes: list[str], stack: ExitStack) -> Opened:
     """Open what lies behind an ID3v2 tag where FFmpeg does not look for it."""
     part = Part(file, [(tagged, file.seek(0, os.SEEK_END))])
-    header, blocks = _open(part, None, notes, stack)
+    header, blocks = open_decoder(part, None, notes, stack)
     tags = _container_tags(file, stack, "flac")  # whose demuxer reads a tag whatever follows
     return replace(header, tags=tags | dict(header.tags)), blocks
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from htmdsep.audio.decoders import decode
+from htmdsep.audio.decoders import open_decoder
 from htmdsep.audio.lengths import AudioHeader, check_length
+from htmdsep.audio.parts import whole
 from htmdsep.errors import HtmdsepError
 from htmdsep.files import reading
 from htmdsep.options import MAX_CHANNELS, MAX_SAMPLE_RATE, MIN_SAMPLE_RATE
@@ -83,7 +84,12 @@ def open_audio(
     excerpt that cannot be.
     """
     _check_excerpt(start_seconds, duration_seconds)
-    with reading(), decode(path, stream) as (header, blocks, notes):
+    with reading(), ExitStack() as stack:
+        file = whole(stack.enter_context(path.open("rb")))
+        if path.suffix.isascii():
+            file.name = f"file{path.suffix}"
+        notes: list[str] = []
+        header, blocks = open_decoder(file, stream, notes, stack)
         _check_format(header)
         first = round(start_seconds * header.sample_rate)
         last = None
