@@ -241,6 +241,15 @@ def reading() -> Iterator[None]:
         ) from error
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors begin with the file that they are about."""
+    try:
+        yield
+    except HtmdsepError as error:
+        raise HtmdsepError(f"{path}: {error}") from error
+
+
 def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hexadecimal."""
     with path.open("rb") as file:

@@ -186,9 +186,7 @@ def _plain(value: Any) -> Any:
         return found
     if isinstance(value, (list, tuple)):
         return [_plain(one) for one in value]
-    if isinstance(value, str):
-        return readable(value)
-    return value
+    return readable(value) if isinstance(value, str) else value
 
 
 def _speed(report: FileReport, wall_seconds: float) -> str:

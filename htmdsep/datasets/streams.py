@@ -6,7 +6,6 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from itertools import zip_longest
-from pathlib import Path
 
 import numpy as np
 
@@ -14,17 +13,9 @@ from htmdsep.audio.reader import AudioReader, open_audio
 from htmdsep.datasets.folders import Stem, Term, check_lengths
 from htmdsep.dsp.blocks import equal_blocks, resample_blocks
 from htmdsep.errors import HtmdsepError
+from htmdsep.files import naming
 
 BLOCK_LENGTH = 65_536  # frames a block
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let errors begin with the file that they are about."""
-    try:
-        yield
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{path}: {error}") from error
 
 
 @contextmanager

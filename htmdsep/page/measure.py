@@ -16,7 +16,7 @@ from htmdsep.audio.reader import AudioReader, open_audio
 from htmdsep.dsp.blocks import equal_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path
+from htmdsep.files import atomic_path, naming
 from htmdsep.page.pictures import Drawing, draw_picture
 
 BLOCK_LENGTH = 65_536  # frames read at once
@@ -33,7 +33,10 @@ def measure_stems(
     Raises HtmdsepError where a stem cannot be read, or does not fit the other.
     """
     with ExitStack() as stack:
-        readers = {name: _open(path, stack) for name, path in paths.items()}
+        readers = {}
+        for name, path in paths.items():
+            with naming(path):
+                readers[name] = stack.enter_context(open_audio(path))
         formats = {(one.header.sample_rate, one.header.channels) for one in readers.values()}
         if len(formats) > 1:
             raise HtmdsepError("its stems differ in sample rate or channels; separate it again")
@@ -66,13 +69,6 @@ def measure_stems(
     }
 
 
-def _open(path: Path, stack: ExitStack) -> AudioReader:
-    try:
-        return stack.enter_context(open_audio(path))
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{path}: {error}") from error
-
-
 def _together(
     paths: Mapping[str, Path], readers: Mapping[str, AudioReader]
 ) -> Iterator[dict[str, np.ndarray]]:
@@ -88,10 +84,8 @@ def _together(
 
 
 def _blocks(path: Path, reader: AudioReader) -> Iterator[np.ndarray]:
-    try:
+    with naming(path):
         yield from equal_blocks(reader.blocks(), BLOCK_LENGTH)
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{path}: {error}") from error
 
 
 def _level(meter: LevelMeter) -> float:

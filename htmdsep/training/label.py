@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from htmdsep.datasets.folders import plan_outputs
-from htmdsep.datasets.streams import naming
+from htmdsep.files import naming
 from htmdsep.options import STEM_NAMES, RunOptions
 from htmdsep.separation.separator import Separator
 
