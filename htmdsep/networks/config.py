@@ -4,18 +4,14 @@ from __future__ import annotations
 
 from dataclasses import Field, asdict, dataclass, fields
 from math import lcm
-from typing import Any, ClassVar, Literal, get_args
+from typing import Any, ClassVar, Literal, get_type_hints
 
 from htmdsep.errors import HtmdsepError
+from htmdsep.options import choices_of
 
 Activation = Literal["tanh", "linear"]
 RecurrentActivation = Literal["sigmoid", "hard_sigmoid"]
 
-_CHOICES = {
-    "activation": get_args(Activation),
-    "recurrent_activation": get_args(RecurrentActivation),
-    "input_channels": (1, 2),
-}
 _MAY_BE_ZERO = ("denoiser_levels", "dense_narrowing", "least_share")
 HIGH_BAND_HERTZ = (9_000, 11_000)  # whose masks speak for what lies above the network's band
 VOICE_BAND_HERTZ = (200, 4_000)  # in which it is told whether anybody sings
@@ -45,9 +41,10 @@ class _Common:
         raise NotImplementedError
 
     def __post_init__(self) -> None:
+        hints = get_type_hints(type(self))
         for field in fields(self):
             value = getattr(self, field.name)
-            if wanted := _wanted(field, value):
+            if wanted := _wanted(field, hints[field.name], value):
                 raise HtmdsepError(f"{field.name} must {wanted}, not {value!r}")
         if self.segment_length % self.length_multiple:
             raise HtmdsepError(
@@ -184,10 +181,10 @@ class WaveUNetConfig(_Common):
         return int(2**self.levels)
 
 
-def _wanted(field: Field[Any], value: Any) -> str:
+def _wanted(field: Field[Any], hint: Any, value: Any) -> str:
     """Say what a field's value must be where it is something else."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if choices := _CHOICES.get(field.name):
+    if choices := choices_of(hint):
         return "" if value in choices else f"be {' or '.join(map(repr, choices))}"
     if field.name == "input_level":
         fits = value is None or (is_number and -100 <= value <= 0)
