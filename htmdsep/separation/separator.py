@@ -116,12 +116,8 @@ class Separator:
         not finite.
         """
         rate, shifts = _whole_rate(sample_rate), self.options.shifts
-        yield from separate_stream(self._network(note), _checked(blocks), rate, shifts)
-
-    def _network(self, note: Note) -> StreamEstimator:
-        """Return the network as what a stream goes through; `note` gets remarks on this one."""
         config, segment_length = self._config, self._segment_length()
-        return StreamEstimator(
+        network = StreamEstimator(
             estimates=lambda segments: self._estimates(segments, note),
             sample_rate=config.sample_rate,
             segment_length=segment_length,
@@ -129,6 +125,7 @@ class Separator:
             network_channels=config.input_channels,
             input_level=config.input_level,
         )
+        yield from separate_stream(network, _checked(blocks), rate, shifts)
 
     def _segment_length(self) -> int:
         """Return the segment length in samples: the trained one, or the seconds rounded up."""
