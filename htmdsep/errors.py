@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class HtmdsepError(Exception):
     """A failure whose message names the cause and the remedy, in one line."""
@@ -17,3 +20,19 @@ class DiskError(HtmdsepError):
 
 class PlanError(HtmdsepError):
     """What is asked for cannot be done, whatever the files hold."""
+
+
+@contextmanager
+def explained(
+    what: str,
+    remedy: str = "",
+    *,
+    of: type[Exception] | tuple[type[Exception], ...] = OSError,
+    kind: type[HtmdsepError] = HtmdsepError,
+) -> Iterator[None]:
+    """Turn errors into a line: what cannot be done, the cause, and the remedy."""
+    try:
+        yield
+    except of as error:
+        cause = " ".join(str(getattr(error, "strerror", None) or error).split()).rstrip(".")
+        raise kind("; ".join(filter(None, (f"{what}: {cause}", remedy)))) from error

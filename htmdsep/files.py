@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import IO, BinaryIO
 
-from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError, explained
 
 try:
     import fcntl
@@ -165,12 +165,9 @@ def _mark(target: Path) -> str:
 def _make_locked(temporary: Path, target: Path) -> int:
     """Make a file with a lock that ends when its descriptor, which is returned, is closed."""
     while True:
-        try:
+        remedy = "choose another place, or another name"
+        with explained(f"cannot write {target}", remedy, kind=DiskError):
             descriptor = os.open(temporary, os.O_RDWR | os.O_CREAT, 0o666)
-        except OSError as error:
-            raise DiskError(
-                f"cannot write {target}: {error.strerror}; choose another place, or another name"
-            ) from error
         lock(descriptor)
         if temporary.exists():
             return descriptor
@@ -215,14 +212,10 @@ def stored_stream(stream: BinaryIO, suffix: str = "") -> Iterator[Path]:
     """Yield a temporary file with all that a stream holds; raise DiskError where it has no room."""
     with tempfile.TemporaryDirectory(prefix="htmdsep-") as folder:
         stored = Path(folder) / f"stored{suffix}"
-        try:
-            with stored.open("wb") as file:
-                shutil.copyfileobj(stream, file)
-        except OSError as error:
-            raise DiskError(
-                f"cannot be stored in {stored.parent.parent}: {error.strerror}; make room there, "
-                "or let TMPDIR name another folder"
-            ) from error
+        told = f"cannot be stored in {stored.parent.parent}"
+        remedy = "make room there, or let TMPDIR name another folder"
+        with explained(told, remedy, kind=DiskError), stored.open("wb") as file:
+            shutil.copyfileobj(stream, file)
         yield stored
 
 
@@ -239,15 +232,6 @@ def reading() -> Iterator[None]:
         raise HtmdsepError(
             "permission to read it is denied; change that or copy the file"
         ) from error
-
-
-@contextmanager
-def naming(path: Path) -> Iterator[None]:
-    """Let errors begin with the file that they are about."""
-    try:
-        yield
-    except HtmdsepError as error:
-        raise HtmdsepError(f"{path}: {error}") from error
 
 
 def sha256(path: Path) -> str:

@@ -23,7 +23,7 @@ from htmdsep.audio.stamps import (
 )
 from htmdsep.audio.tags import MP3_TAGS, clean_tags, tags_length
 from htmdsep.dsp.blocks import equal_blocks
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.options import Subtype
 
 # No protocol has this name: what a file names (a playlist its parts, an SDP a port) stays closed.
@@ -47,7 +47,8 @@ def open_container(
 ) -> av.container.InputContainer:
     """Open a file with FFmpeg; raise HtmdsepError where it knows no such kind."""
     file.seek(0)
-    try:
+    remedy = "is it an audio file? if so, convert it to WAV or FLAC"
+    with explained("no audio that can be decoded", remedy, of=(av.FFmpegError, ValueError)):
         # The open file, not its name: FFmpeg takes "Live: one.mp3" for an address.
         return stack.enter_context(
             av.open(
@@ -58,11 +59,6 @@ def open_container(
                 metadata_errors="surrogateescape",
             )
         )
-    except (av.FFmpegError, ValueError) as error:
-        raise HtmdsepError(
-            f"no audio that can be decoded ({_reason(error)}); is it an audio file? if so, "
-            "convert it to WAV or FLAC"
-        ) from error
 
 
 def open_stream(
@@ -252,7 +248,8 @@ def _packets(
     is_among_others = header.frames is None and len(container.streams) > 1
     all_count = is_among_others and announces_duration(container)
     end = 0.0
-    try:
+    remedy = "copy or download it again, or re-encode it"
+    with explained("damaged, or of a kind unknown here", remedy, of=av.FFmpegError):
         for packet in container.demux() if all_count else container.demux(stream):
             # Damage makes streams of other kinds, at any time
             is_timed = all_count and packet.stream.type in ("audio", "video")
@@ -260,11 +257,6 @@ def _packets(
                 end = max(end, float((packet.pts + (packet.duration or 0)) * packet.time_base))
             if packet.stream.index == stream.index:
                 yield cast("av.Packet[av.AudioStream]", packet)
-    except av.FFmpegError as error:
-        raise HtmdsepError(
-            f"damaged, or of a kind unknown here ({_reason(error)}); copy or download it again, or "
-            "re-encode it"
-        ) from error
     announced = ((container.start_time or 0) + (container.duration or 0)) / av.time_base
     if all_count and announced - end > max(SHORT_SECONDS, SHORT_SHARE * announced):
         notes.append(
@@ -280,7 +272,3 @@ def check_same(header: AudioHeader, sample_rate: int, channels: int) -> None:
             f"the stream changes from {header.sample_rate} Hz, {header.channels} channels to "
             f"{sample_rate} Hz, {channels} channels; cut it there and separate the parts"
         )
-
-
-def _reason(error: Exception) -> str:
-    return str(getattr(error, "strerror", None) or error).rstrip(".")

@@ -14,7 +14,7 @@ from typing import Any
 
 from htmdsep.batch.plan import Job
 from htmdsep.batch.song import Outcome, StoppedError, try_job
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.options import BatchOptions, ClusterOptions, RunOptions
 from htmdsep.separation.separator import Separator
 from htmdsep.weights.catalogue import WeightsFile
@@ -156,10 +156,8 @@ def _connected(address: str | None) -> Iterator[Any]:
     # Without these Ray reports its use to its makers, and warns of what its workers see of GPUs.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    try:
+    with explained("--on ray needs pip install 'htmdsep[ray]'", of=ImportError):
         import ray
-    except ImportError as error:
-        raise HtmdsepError("--on ray needs pip install 'htmdsep[ray]'") from error
     address = address or os.environ.get("RAY_ADDRESS") or "local"
     try:
         with _signals_later():

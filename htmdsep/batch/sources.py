@@ -16,7 +16,7 @@ from htmdsep.batch import storage
 from htmdsep.batch.own_stems import OwnStems
 from htmdsep.batch.plan import Source, Track
 from htmdsep.batch.playlists import UTF_16, is_playlist, listed_in, plain_lines
-from htmdsep.errors import PlanError
+from htmdsep.errors import PlanError, explained
 from htmdsep.files import AUDIO_ENDINGS
 from htmdsep.options import STANDARD_STREAM
 
@@ -107,7 +107,8 @@ def read_list(name: str) -> Iterator[Source]:
     is_stream = name == STANDARD_STREAM
     if is_stream and sys.stdin is None:
         raise PlanError("--from -: there is no standard input here; name a file")
-    try:
+    errors = (OSError, ValueError, TypeError)
+    with explained(f"--from {name}", "check the file", of=errors, kind=PlanError):
         data = sys.stdin.buffer.read() if is_stream else Path(storage.tidied(name)).read_bytes()
         for number, line in enumerate(_entries(data), 1):
             if b"\0" in line or line == b"\n":
@@ -117,9 +118,6 @@ def read_list(name: str) -> Iterator[Source]:
             entry = _entry(line, f"{name}, line {number}")
             if entry.name.strip():
                 yield entry
-    except (OSError, ValueError, TypeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else str(error)
-        raise PlanError(f"--from {name}: {reason}; check the file") from error
 
 
 def _entries(data: bytes) -> Iterable[bytes]:

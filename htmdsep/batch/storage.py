@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from htmdsep.errors import HtmdsepError, PlanError
+from htmdsep.errors import HtmdsepError, PlanError, explained
 from htmdsep.files import sha256, sha256_of
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
@@ -56,12 +56,9 @@ def settled(out: str) -> str:
     if is_url(out):
         return out.rstrip("/")
     if not Path(out).is_absolute():
-        try:
+        told = f"--out {out} lies in the working folder, which is gone"
+        with explained(told, "go to another", kind=PlanError):
             Path.cwd()
-        except OSError as error:
-            raise PlanError(
-                f"--out {out} lies in the working folder, which is gone; go to another"
-            ) from error
     return str(Path(out))
 
 

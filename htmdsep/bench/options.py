@@ -9,7 +9,7 @@ from itertools import product
 from pathlib import Path
 from typing import Literal
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.options import EngineName, RunOptions, check_limits, option
 
 
@@ -66,10 +66,8 @@ class BenchOptions:
         """Return the words of each rival; raise HtmdsepError where they are no command."""
         commands = {}
         for rival in self.rivals:
-            try:
+            with explained(f"--vs {rival}", "quote it as for a shell", of=ValueError):
                 words = shlex.split(rival)
-            except ValueError as error:
-                raise HtmdsepError(f"--vs {rival}: {error}; quote it as for a shell") from error
             program = shutil.which(words[0]) if words else None
             if program is None:
                 raise HtmdsepError(f"--vs {rival}: there is no such command")

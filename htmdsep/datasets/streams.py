@@ -12,8 +12,7 @@ import numpy as np
 from htmdsep.audio.reader import AudioReader, open_audio
 from htmdsep.datasets.folders import Stem, Term, check_lengths
 from htmdsep.dsp.blocks import equal_blocks, resample_blocks
-from htmdsep.errors import HtmdsepError
-from htmdsep.files import naming
+from htmdsep.errors import HtmdsepError, explained
 
 BLOCK_LENGTH = 65_536  # frames a block
 
@@ -32,7 +31,7 @@ def stem_blocks(
     with ExitStack() as stack:
         readers = []
         for term in stem.terms:
-            with naming(term.path):
+            with explained(str(term.path), of=HtmdsepError):
                 readers.append(stack.enter_context(open_audio(term.path, stream=term.stream)))
         headers = [reader.header for reader in readers]
         formats = [
@@ -56,7 +55,7 @@ def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> I
         means = (block.mean(axis=1, keepdims=True) for block in decoded)
         decoded = (block.repeat(channels, axis=1) for block in means)
     converted = resample_blocks(decoded, header.sample_rate, rate)
-    with naming(term.path):
+    with explained(str(term.path), of=HtmdsepError):
         for block in equal_blocks(converted, BLOCK_LENGTH):
             yield block if term.factor == 1 else np.float32(term.factor) * block
     for note in reader.notes:

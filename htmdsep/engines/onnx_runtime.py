@@ -11,7 +11,7 @@ import numpy as np
 import onnxruntime
 from onnxruntime.capi import onnxruntime_pybind11_state as errors
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import explained
 
 # What the runtime raises for a graph or numbers that it cannot take.
 _FAILURES = (
@@ -35,15 +35,11 @@ class OnnxGraph:
         options.add_session_config_entry(
             "session.model_external_initializers_file_folder_path", folder
         )
-        try:
+        remedy = "reinstall htmdsep, or use --engine torch"
+        with explained(f"ONNX Runtime cannot load the graph of {weights}", remedy, of=_FAILURES):
             self._session = onnxruntime.InferenceSession(
                 graph, options, providers=["CPUExecutionProvider"]
             )
-        except _FAILURES as error:
-            raise HtmdsepError(
-                f"ONNX Runtime cannot load the graph of {weights}: {error}; reinstall htmdsep, or "
-                "use --engine torch"
-            ) from error
         self._input = self._session.get_inputs()[0].name
 
     def __call__(self, values: np.ndarray) -> np.ndarray:

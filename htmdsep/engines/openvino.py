@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory, gettempdir
 
 import numpy as np
 
-from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError, explained
 from htmdsep.options import Precision
 
 # Each import of OpenVINO tells its makers by the network, for which it looks for the user's home,
@@ -39,13 +39,10 @@ class OpenVinoGraph:
 
     def __init__(self, graph: bytes, weights: Path, precision: Precision, threads: int) -> None:
         self._core = openvino.Core()
-        try:
+        remedy = "reinstall htmdsep, or use --engine torch"
+        # RuntimeErrors are all that OpenVINO raises
+        with explained(f"OpenVINO cannot load the graph of {weights}", remedy, of=RuntimeError):
             self._model = _read_model(self._core, graph, weights)
-        except RuntimeError as error:  # which is all that OpenVINO raises, over several lines
-            raise HtmdsepError(
-                f"OpenVINO cannot load the graph of {weights}: {' '.join(str(error).split())}; "
-                "reinstall htmdsep, or use --engine torch"
-            ) from error
         self._threads = threads
         self._settings = {
             "INFERENCE_PRECISION_HINT": PRECISION_HINTS[precision],
@@ -101,14 +98,11 @@ def _read_model(core: openvino.Core, graph: bytes, weights: Path) -> openvino.Mo
     beside = weights.with_suffix(".onnx")
     if beside.is_file() and beside.read_bytes() == graph:
         return core.read_model(beside)
-    try:
-        with TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True) as folder:
-            shutil.copyfile(weights, Path(folder) / weights.resolve().name)
-            place = Path(folder) / "graph.onnx"
-            place.write_bytes(graph)
-            return core.read_model(place)
-    except OSError as error:
-        raise DiskError(
-            f"{weights} cannot be copied into {gettempdir()} for OpenVINO: {error.strerror}; make "
-            "room there, let TMPDIR name another folder, or use --engine onnx"
-        ) from error
+    told = f"{weights} cannot be copied into {gettempdir()} for OpenVINO"
+    remedy = "make room there, let TMPDIR name another folder, or use --engine onnx"
+    temporary = TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True)
+    with explained(told, remedy, kind=DiskError), temporary as folder:
+        shutil.copyfile(weights, Path(folder) / weights.resolve().name)
+        place = Path(folder) / "graph.onnx"
+        place.write_bytes(graph)
+        return core.read_model(place)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,21 +11,11 @@ import click
 
 from htmdsep import __version__
 from htmdsep.console import GroupedCommand, flags, options_from, run_program
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import explained
 from htmdsep.evaluation.options import EvaluationOptions
 
 PATH = click.Path(path_type=Path)
-
-
-@contextmanager
-def _needing_extras() -> Iterator[None]:
-    """Tell what is missing where an extra is not installed."""
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise HtmdsepError(
-            f"evaluation needs pip install 'htmdsep[eval]' ({error.name} is missing)"
-        ) from error
+needing_extras = explained("evaluation needs pip install 'htmdsep[eval]'", of=ModuleNotFoundError)
 
 
 @click.group(
@@ -42,7 +30,7 @@ def command() -> None:
 @command.command("run", cls=GroupedCommand)
 @click.argument("folder", type=PATH)
 @flags(EvaluationOptions)
-@_needing_extras()
+@needing_extras
 def evaluate_command(**values: Any) -> None:
     """Evaluate on FOLDER: MUSDB18, MUSDB18-HQ, or songs as <title>/{vocals,accompaniment}.*.
 
@@ -68,7 +56,7 @@ def evaluate_command(**values: Any) -> None:
 
 @command.command()
 @click.argument("results", type=PATH)
-@_needing_extras()
+@needing_extras
 def tables(results: Path) -> None:
     """Write the tables and boxplots of RESULTS anew, from its scores."""
     from htmdsep.evaluation.run import write_tables
@@ -88,7 +76,7 @@ def tables(results: Path) -> None:
     help="auto (the CPU and, where there is one, the GPU), cpu, cuda, cuda:N; repeatable.",
 )
 @click.option("--rounds", type=click.IntRange(1), help="Timings of each network.  [default: 7]")
-@_needing_extras()
+@needing_extras
 def runtime(out: Path, devices: tuple[str, ...], rounds: int | None) -> None:
     """Time the three architectures in turn: Results III."""
     from htmdsep.evaluation.run import write_runtime

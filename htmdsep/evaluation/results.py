@@ -19,7 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from htmdsep import __version__
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.evaluation.options import Procedure, Setting
 from htmdsep.evaluation.scores import GROUPS, NUMBERS, OF_VOICE, RATIOS
 from htmdsep.files import ANY_BYTES, atomic_path, write_text
@@ -105,15 +105,13 @@ def _read_table(path: Path) -> pd.DataFrame:
     # Python's reader takes a song called NA for what it is, and floats to the last bit.
     with path.open(newline="", encoding="utf-8", errors=ANY_BYTES) as file:
         header, *rows = [*csv.reader(file)] or [[]]
-    try:
+    with explained(f"{path} is no result of this version", "remove it", of=ValueError):
         if tuple(header) != COLUMNS:
             raise ValueError("another header")
         if any(len(row) != len(COLUMNS) for row in rows):
             raise ValueError("cut off")
         table = pd.DataFrame([row[2:] for row in rows], columns=[*GROUPS, *NUMBERS], dtype=object)
         return table.astype(dict.fromkeys(NUMBERS, float))
-    except ValueError as error:
-        raise HtmdsepError(f"{path} is no result of this version ({error}); remove it") from error
 
 
 def museval_document(frames: pd.DataFrame) -> dict[str, Any]:
@@ -228,10 +226,8 @@ def wilcoxon(first: np.ndarray, second: np.ndarray) -> tuple[float, int]:
 def _read_description(path: Path) -> dict[str, Any]:
     """Return what is known of a system; raise HtmdsepError where a hand has spoilt it."""
     remedy = f"mend it, or remove {path.parent}"
-    try:
+    with explained(f"cannot read {path}", remedy, of=(OSError, ValueError, TypeError)):
         known = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
-        raise HtmdsepError(f"cannot read {path}: {error}; {remedy}") from error
     for key, kind in (KINDS | ({"final": str} if known.get("masked") else {})).items():
         if not isinstance(known.get(key), kind):
             raise HtmdsepError(f"{path}: {key} cannot be {known.get(key)!r}; {remedy}")

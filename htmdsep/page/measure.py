@@ -15,8 +15,8 @@ import numpy as np
 from htmdsep.audio.reader import AudioReader, open_audio
 from htmdsep.dsp.blocks import equal_blocks
 from htmdsep.dsp.levels import LevelMeter
-from htmdsep.errors import HtmdsepError
-from htmdsep.files import atomic_path, naming
+from htmdsep.errors import HtmdsepError, explained
+from htmdsep.files import atomic_path
 from htmdsep.page.pictures import Drawing, draw_picture
 
 BLOCK_LENGTH = 65_536  # frames read at once
@@ -35,7 +35,7 @@ def measure_stems(
     with ExitStack() as stack:
         readers = {}
         for name, path in paths.items():
-            with naming(path):
+            with explained(str(path), of=HtmdsepError):
                 readers[name] = stack.enter_context(open_audio(path))
         formats = {(one.header.sample_rate, one.header.channels) for one in readers.values()}
         if len(formats) > 1:
@@ -84,7 +84,7 @@ def _together(
 
 
 def _blocks(path: Path, reader: AudioReader) -> Iterator[np.ndarray]:
-    with naming(path):
+    with explained(str(path), of=HtmdsepError):
         yield from equal_blocks(reader.blocks(), BLOCK_LENGTH)
 
 

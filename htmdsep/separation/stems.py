@@ -24,7 +24,7 @@ from htmdsep.audio.writer import frame_count, open_stem, read_stem
 from htmdsep.dsp.blocks import resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
-from htmdsep.errors import DiskError, HtmdsepError
+from htmdsep.errors import DiskError, HtmdsepError, explained
 from htmdsep.files import atomic_paths, refuse_input
 from htmdsep.options import STEM_FILE, STEM_NAMES, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
@@ -231,19 +231,16 @@ def _spooled(
     wanted, and with clip mode "rescale" is no higher than full scale allows.
     """
     peak = 0.0  # of the mixture and both stems
+    remedy = "--loudness and --clip-mode rescale need room for 32-bit floats there: make room or "
+    remedy += "choose another --out"
 
     def stored() -> Iterator[np.ndarray]:
         nonlocal peak
         for mixture, vocals in pairs:
             signals = (mixture, vocals, mixture - vocals)
             peak = max(peak, *(float(np.abs(one).max()) for one in signals))
-            try:
+            with explained(f"cannot write into {folder}", remedy, kind=DiskError):
                 spool.write(np.hstack([mixture, vocals]).astype(np.float32).tobytes())
-            except OSError as error:
-                raise DiskError(
-                    f"cannot write into {folder}: {error.strerror}; --loudness and --clip-mode "
-                    "rescale need room for 32-bit floats there: make room or choose another --out"
-                ) from error
             yield mixture
 
     mixtures, loudness, gain = stored(), None, 1.0

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from htmdsep.datasets.folders import Song, Stem
 from htmdsep.datasets.streams import stem_blocks
 from htmdsep.dsp.levels import EMPTY_DBFS, power_of
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path, make_folder, remove_abandoned
 
 VERSION = 2  # of the cached form; raise it when decoding changes
@@ -126,14 +126,11 @@ def _key(stem: Stem, sample_rate: int, channels: int) -> str:
 def _fingerprint(path: Path) -> str:
     """Hash a file's size and 64 KiB at eight places, so that terabytes need no full reading."""
     digest = hashlib.sha256()
-    try:
+    with explained(f"cannot read {path}"), path.open("rb") as file:
         size = path.stat().st_size
-        with path.open("rb") as file:
-            for place in range(8):
-                file.seek(max(0, size - SAMPLED_BYTES) * place // 7)
-                digest.update(file.read(SAMPLED_BYTES))
-    except OSError as error:
-        raise HtmdsepError(f"cannot read {path}: {error.strerror}") from error
+        for place in range(8):
+            file.seek(max(0, size - SAMPLED_BYTES) * place // 7)
+            digest.update(file.read(SAMPLED_BYTES))
     return f"{size}-{digest.hexdigest()}"
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path, refuse_input
 from htmdsep.networks.build import Network
 from htmdsep.networks.config import ConvTasNetConfig, HTMDNetConfig, SpectralConfig
@@ -134,11 +134,9 @@ def current_commit() -> str:
 
 def read_credits(path: Path) -> list[dict[str, str]]:
     """Read a CSV file with at least the columns source and licence, a row a source of audio."""
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            rows = [dict(row) for row in csv.DictReader(file)]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise HtmdsepError(f"cannot read the credits {path}: {error}") from error
+    told, errors = f"cannot read the credits {path}", (OSError, UnicodeDecodeError, csv.Error)
+    with explained(told, of=errors), path.open(newline="", encoding="utf-8-sig") as file:
+        rows = [dict(row) for row in csv.DictReader(file)]
     if not rows or not {"source", "licence"} <= rows[0].keys():
         raise HtmdsepError(f"{path} must be a CSV file with the columns source and licence")
     for number, row in enumerate(rows, 1):

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from htmdsep.datasets.folders import Library, Song, Stem, choose_names
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.metrics.silence import frame_powers
 from htmdsep.training.cache import Cached, CachedStem, known_pairs, known_stems
 from htmdsep.training.places import Place, active_place
@@ -111,14 +111,11 @@ def _read_description(recipe: str) -> dict[str, dict[str, Any]]:
     """Read what is said of every set; raise HtmdsepError where KEYS does not allow it."""
     packaged = sorted(path.stem for path in RECIPES.glob("*.json"))
     source = RECIPES / f"{recipe}.json" if recipe in packaged else Path(recipe)
-    try:
+    remedy = f"give a JSON file or one of {', '.join(packaged)}"
+    told = f"cannot read the held-out description {recipe}"
+    with explained(told, remedy, of=(OSError, ValueError)):
         text = source.read_text(encoding="utf-8-sig")
         described = json.loads(text, object_pairs_hook=_each_once)
-    except (OSError, ValueError) as error:
-        raise HtmdsepError(
-            f"cannot read the held-out description {recipe}: {error}; give a JSON file or one of "
-            f"{', '.join(packaged)}"
-        ) from error
     if not isinstance(described, dict) or not all(isinstance(v, dict) for v in described.values()):
         raise HtmdsepError(f"{recipe} must hold one JSON object, with an object a validation set")
     for name, said in described.items():

@@ -13,7 +13,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from htmdsep.datasets.folders import plan_outputs
-from htmdsep.files import naming
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.options import STEM_NAMES, RunOptions
 from htmdsep.separation.separator import Separator
 
@@ -30,7 +30,7 @@ def label_songs(songs: Path, out: Path, weights: str | None, options: RunOptions
     for folder, path in tqdm(folders.items(), desc="label", unit="song", disable=None):
         targets = {stem: folder / f"{stem}.flac" for stem in STEM_NAMES}
         if not all(target.exists() for target in targets.values()):
-            with naming(path):
+            with explained(str(path), of=HtmdsepError):
                 report = separator.separate_file(path, targets)
             for note in report.notes:
                 tqdm.write(f"{path}: {note}", file=sys.stderr)

@@ -10,7 +10,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import explained
 from htmdsep.files import atomic_path
 
 Rows = list[dict[str, str]]
@@ -100,8 +100,6 @@ def draw_curve(rows: Rows, path: Path) -> None:
 
 
 def _event_writer(folder: Path) -> Any:
-    try:
+    with explained("--tensorboard needs pip install 'htmdsep[tensorboard]'", of=ImportError):
         from torch.utils.tensorboard import SummaryWriter
-    except ImportError as error:
-        raise HtmdsepError("--tensorboard needs pip install 'htmdsep[tensorboard]'") from error
     return SummaryWriter(str(folder / "events"))

@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from htmdsep.datasets.folders import Stem, Term, plan_outputs
 from htmdsep.datasets.streams import stem_blocks
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import explained
 from htmdsep.files import atomic_path
 
 SAMPLE_RATE = 24_000  # Hz
@@ -74,10 +74,8 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
 
 def sing(rng: np.random.Generator, samples: np.ndarray) -> np.ndarray | None:
     """Return speech (time,) at SAMPLE_RATE sung, at -20 dBFS; None where hardly any is voiced."""
-    try:
+    with explained("singing needs pip install 'htmdsep[train]'", of=ImportError):
         import pyworld
-    except ImportError as error:
-        raise HtmdsepError("singing needs pip install 'htmdsep[train]'") from error
     period = 1000 * FRAME_SECONDS
     if len(samples) < SAMPLE_RATE // 10:
         return None

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path
 from htmdsep.networks.build import Network, build_network
 from htmdsep.networks.config import config_from_dict, config_to_dict
@@ -109,22 +109,15 @@ def save_state(path: Path, state: RunState) -> None:
     }
     content = io.BytesIO()  # PyTorch does not say what kept it from writing a file
     torch.save(saved, content)
-    try:
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content.getbuffer())
-    except OSError as error:
-        raise HtmdsepError(
-            f"cannot write the checkpoint {path}: {error.strerror}; make room, then go on from "
-            "the last one with --resume"
-        ) from error
+    remedy = "make room, then go on from the last one with --resume"
+    with explained(f"cannot write the checkpoint {path}", remedy), atomic_path(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
     """Return a checkpoint's values on the CPU; raise HtmdsepError where it is not one."""
-    try:
+    with explained(f"cannot read the checkpoint {path}"):
         content = path.read_bytes()
-    except OSError as error:
-        raise HtmdsepError(f"cannot read the checkpoint {path}: {error.strerror}") from error
     saved: Any = None
     try:
         if not zipfile.is_zipfile(io.BytesIO(content)):

@@ -13,11 +13,12 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path, sha256, write_text
 from htmdsep.options import DEFAULT_WEIGHTS
 from htmdsep.weights.file import WeightsInfo, load_weights, save_weights
@@ -101,28 +102,17 @@ def cache_folder(part: str = "weights") -> Path:
         return Path(root) / part
     from platformdirs import user_cache_path
 
-    try:
+    remedy = f"name a folder with {CACHE_VARIABLE}"
+    with explained("there is no place for a cache", remedy, of=RuntimeError):
         return user_cache_path("htmdsep", appauthor=False) / part
-    except RuntimeError as error:
-        raise HtmdsepError(
-            f"there is no place for a cache ({error}); name a folder with {CACHE_VARIABLE}"
-        ) from error
 
 
 def list_weights() -> Iterator[Path]:
     """Yield the weights files of the package, then of the cache, which is looked for only then."""
     for folder in (bundled_folder, cache_folder):
-        place = folder()
-        try:
-            found = [path for path in place.iterdir() if path.suffix == ".safetensors"]
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            raise HtmdsepError(
-                f"cannot read the weights in {place}: {error.strerror}; mend the folder, or name "
-                f"another with {CACHE_VARIABLE}"
-            ) from error
-        yield from sorted(found)
+        place, remedy = folder(), f"mend the folder, or name another with {CACHE_VARIABLE}"
+        with explained(f"cannot read the weights in {place}", remedy), suppress(FileNotFoundError):
+            yield from sorted(path for path in place.iterdir() if path.suffix == ".safetensors")
 
 
 def find_weights(weights: str | Path | None) -> WeightsFile:

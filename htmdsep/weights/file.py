@@ -11,7 +11,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from htmdsep.errors import HtmdsepError
+from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path, sha256
 from htmdsep.networks.config import NetworkConfig, config_from_dict, config_to_dict
 
@@ -42,15 +42,14 @@ def read_info(path: Path) -> WeightsInfo:
             f"{path} is not a weights file of htmdsep (format {metadata.get('format')!r}, "
             f"expected {FORMAT!r}); import Keras files with --import-weights"
         )
-    try:
+    errors = (KeyError, TypeError, ValueError, RecursionError, HtmdsepError)
+    with explained(f"{path} has unusable metadata", of=errors):
         return WeightsInfo(
             name=metadata["name"],
             config=config_from_dict(json.loads(metadata["config"])),
             licence=metadata["licence"],
             provenance=dict(json.loads(metadata["provenance"])),
         )
-    except (KeyError, TypeError, ValueError, RecursionError, HtmdsepError) as error:
-        raise HtmdsepError(f"{path} has unusable metadata: {error}") from error
 
 
 def count_parameters(path: Path) -> int:
@@ -71,17 +70,16 @@ def read_header(path: Path) -> tuple[int, dict[str, Any]]:
     The form is 8 bytes of length, then JSON. Their package would import NumPy for it, and
     `--list-models` shall answer at once.
     """
-    try:
+    remedy = "make weights of a checkpoint with htmdsep-train export"
+    advice = remedy if path.suffix == ".pt" else ""
+    errors = (OSError, ValueError, RecursionError)
+    with explained(f"cannot read the weights {path}", advice, of=errors):
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
             header = json.loads(file.read(length)) if length < path.stat().st_size else None
         if not isinstance(header, dict) or not all(isinstance(v, dict) for v in header.values()):
             raise ValueError("it is no safetensors file")
         return 8 + length, header
-    except (OSError, ValueError, RecursionError) as error:
-        remedy = "; make weights of a checkpoint with htmdsep-train export"
-        advice = remedy if path.suffix == ".pt" else ""
-        raise HtmdsepError(f"cannot read the weights {path}: {error}{advice}") from error
 
 
 def save_weights(path: Path, network: nn.Module, info: WeightsInfo, dtype: torch.dtype) -> str:
@@ -127,10 +125,9 @@ def load_weights(path: Path, device: str | torch.device = "cpu") -> tuple[Networ
     from htmdsep.networks.build import build_network
 
     info = read_info(path)
-    try:
+    errors = (OSError, SafetensorError)
+    with explained(f"cannot read the weights {path}", "get them again", of=errors):
         state = {name: tensor.float() for name, tensor in load_file(path).items()}
-    except (OSError, SafetensorError) as error:
-        raise HtmdsepError(f"cannot read the weights {path}: {error}; get them again") from error
     if not all(tensor.isfinite().all() for tensor in state.values()):
         raise HtmdsepError(f"{path} holds weights that are not finite")
     network = build_network(info.config)

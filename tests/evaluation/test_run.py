@@ -168,15 +168,14 @@ def test_wrong_arguments_are_told_before_anything_is_scored(
     ("excerpt", "message"),
     [
         ("one@1", "TITLE@START"),
-        ("one@1+2", "pip install 'htmdsep[eval]' (pandas is missing)"),
+        ("one@1+2", "pip install 'htmdsep[eval]': import of pandas halted"),
     ],
 )
 def test_extras_are_asked_for_once_the_arguments_are_right(
     tmp_path: Path, excerpt: str, message: str
 ) -> None:
     script = (
-        "import sys; sys.modules['pandas'] = None\n"
-        "from htmdsep.evaluation.cli import main; main()"
+        "import sys; sys.modules['pandas'] = None\nfrom htmdsep.evaluation.cli import main; main()"
     )
     arguments = ["run", str(tmp_path), "--out", "out", "--excerpt", excerpt]
     done = subprocess.run(
