@@ -19,6 +19,7 @@ from htmdsep.files import is_safe_name
 STANDARD_STREAM = "-"
 StemName = Literal["vocals", "accompaniment"]
 FileFormat = Literal["wav", "flac", "mp3", "opus", "m4a", "ogg", "stem.mp4"]
+FORMATS: dict[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
 STEM_FILE: FileFormat = "stem.mp4"  # one file with the mixture and both stems
 LOSSY: tuple[FileFormat, ...] = ("mp3", "opus", "m4a", "ogg", STEM_FILE)
 Subtype = Literal["PCM_16", "PCM_24", "FLOAT"]

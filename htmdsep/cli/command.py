@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Callable
 from dataclasses import fields, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import click
 
@@ -23,13 +23,13 @@ from htmdsep.errors import ArgumentError, HtmdsepError, PlanError
 from htmdsep.options import (
     CLUSTER,
     DEFAULT_WEIGHTS,
+    FORMATS,
     NETWORK,
     STANDARD_STREAM,
     STEM_FILE,
     STEM_NAMES,
     BatchOptions,
     ClusterOptions,
-    FileFormat,
     RunOptions,
 )
 
@@ -42,7 +42,6 @@ NAMED = f"Weights by name (see --list-models).  [default: {DEFAULT_WEIGHTS}]"
 IMPORT = "Convert published Keras weights for use by --name, and exit."
 PAGE = "Write index.html beside the stems: a page to listen to them, compare and find faults."
 FIRST = ("out", "stems", "recursive")  # in the help
-STEM_ENDINGS = tuple(f".{one}" for one in get_args(FileFormat))
 REST = tuple(one.name for one in fields(BatchOptions) if one.name not in (*FIRST, "inputs"))
 
 
@@ -196,7 +195,7 @@ def _check(values: dict[str, Any]) -> None:
         raise click.UsageError("--on ray tells of songs when they end: use --json, not --progress")
     if values["list_file"] == STANDARD_STREAM and STANDARD_STREAM in inputs:
         raise click.UsageError("standard input is a list (--from -) or audio (-), not both")
-    if values["out"].endswith(STEM_ENDINGS) and not Path(values["out"]).is_dir():
+    if values["out"].endswith((*FORMATS,)) and not Path(values["out"]).is_dir():
         raise click.UsageError(
             "--out names a folder; a file is named with --stems vocals --filename NAME.{ext}"
         )

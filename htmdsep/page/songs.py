@@ -6,14 +6,12 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 from htmdsep.batch.manifest import ManifestRow, row_id
 from htmdsep.batch.manifest_file import has_manifest, read_index
 from htmdsep.batch.storage import is_url
-from htmdsep.options import STANDARD_STREAM, FileFormat, StemName
-
-ENDINGS = {f".{one}" for one in get_args(FileFormat)}
+from htmdsep.options import FORMATS, STANDARD_STREAM, StemName
 
 
 @dataclass(frozen=True)
@@ -81,7 +79,7 @@ def _pairs(out: Path) -> Iterator[ListedSong]:
 def _counterpart(out: Path, vocals: str) -> str | None:
     """Return the accompaniment's name where a name is that of vocals, the last word first."""
     parts = vocals.split("vocals")
-    if os.path.splitext(vocals)[1].lower() not in ENDINGS:  # noqa: PTH122
+    if os.path.splitext(vocals)[1].lower() not in FORMATS:  # noqa: PTH122
         return None
     for number in range(len(parts) - 1, 0, -1):
         before, after = "vocals".join(parts[:number]), "vocals".join(parts[number:])

@@ -5,13 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import get_args
 
 from htmdsep.errors import ArgumentError
 from htmdsep.files import AUDIO_ENDINGS
-from htmdsep.options import STEM_FILE, STEM_NAMES, FileFormat, RunOptions, StemName
-
-FORMATS: Mapping[str, FileFormat] = {f".{one}": one for one in get_args(FileFormat)}  # by ending
+from htmdsep.options import FORMATS, STEM_FILE, STEM_NAMES, FileFormat, RunOptions, StemName
 
 
 def format_of(targets: Mapping[StemName, Path], asked: FileFormat) -> FileFormat:
