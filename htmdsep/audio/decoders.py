@@ -16,7 +16,6 @@ import numpy as np
 import soundfile
 
 from htmdsep.audio.ffmpeg import (
-    BLOCK_LENGTH,
     Opened,
     check_same,
     depth_notes,
@@ -30,7 +29,7 @@ from htmdsep.audio.ogg import Link, read_links
 from htmdsep.audio.parts import Part, whole
 from htmdsep.audio.sizes import DataSize, data_size
 from htmdsep.audio.tags import ID3_HEADER_LENGTH, clean_tags, id3_length
-from htmdsep.dsp.blocks import equal_blocks
+from htmdsep.dsp.blocks import BLOCK_LENGTH, equal_blocks
 from htmdsep.errors import HtmdsepError
 from htmdsep.options import Subtype
 
@@ -166,7 +165,7 @@ def _open_ogg(file: Part, links: list[Link], notes: list[str], stack: ExitStack)
                 check_same(header, following.sample_rate, following.channels)
                 yield from _counted(following, more, notes)
 
-    return replace(header, frames=None), equal_blocks(chained(), BLOCK_LENGTH)
+    return replace(header, frames=None), equal_blocks(chained())
 
 
 def _counted(

@@ -36,7 +36,6 @@ FIRST_UNSAFE = 8
 # By more than both of these the streams of a video end before its header's estimate only in a cut.
 SHORT_SECONDS = 1.0
 SHORT_SHARE = 0.02
-BLOCK_LENGTH = 65_536  # frames a block; what comes out does not depend on it
 LATE_SECONDS = 0.05  # by which a video's sound may begin after its picture without a note
 
 Opened = tuple[AudioHeader, Iterator[np.ndarray]]
@@ -90,9 +89,7 @@ def open_stream(
     notes += _stream_notes(container, stream) + matroska_notes(container, file)
     if number is None and len(container.streams.audio) > 1:
         notes.append(f"it holds {len(container.streams.audio)} audio streams; the first is read")
-    return header, equal_blocks(
-        _blocks(container, stream, header, notes, begin, file), BLOCK_LENGTH
-    )
+    return header, equal_blocks(_blocks(container, stream, header, notes, begin, file))
 
 
 def _pick_stream(container: av.container.InputContainer, number: int) -> av.AudioStream:

@@ -14,8 +14,6 @@ from htmdsep.datasets.folders import Stem, Term, check_lengths
 from htmdsep.dsp.blocks import equal_blocks, resample_blocks
 from htmdsep.errors import HtmdsepError, explained
 
-BLOCK_LENGTH = 65_536  # frames a block
-
 
 @contextmanager
 def stem_blocks(
@@ -56,7 +54,7 @@ def _term_blocks(term: Term, reader: AudioReader, rate: int, channels: int) -> I
         decoded = (block.repeat(channels, axis=1) for block in means)
     converted = resample_blocks(decoded, header.sample_rate, rate)
     with explained(str(term.path), of=HtmdsepError):
-        for block in equal_blocks(converted, BLOCK_LENGTH):
+        for block in equal_blocks(converted):
             yield block if term.factor == 1 else np.float32(term.factor) * block
     for note in reader.notes:
         print(f"{term.path}: {note}", file=sys.stderr)

@@ -8,8 +8,12 @@ from itertools import chain
 import numpy as np
 import soxr
 
+BLOCK_LENGTH = 65_536  # frames; results do not depend on it
 
-def equal_blocks(blocks: Iterable[np.ndarray], block_length: int) -> Iterator[np.ndarray]:
+
+def equal_blocks(
+    blocks: Iterable[np.ndarray], block_length: int = BLOCK_LENGTH
+) -> Iterator[np.ndarray]:
     """Cut a stream of blocks of any length into blocks of one length; the last may be shorter."""
     pending: list[np.ndarray] = []
     held = 0

@@ -19,7 +19,6 @@ from htmdsep.errors import HtmdsepError, explained
 from htmdsep.files import atomic_path
 from htmdsep.page.pictures import Drawing, draw_picture
 
-BLOCK_LENGTH = 65_536  # frames read at once
 ALIKE_SECONDS = 0.1  # by which an original may be longer or shorter than its stems
 SILENT_DBFS = -120.0  # is told of signals below it
 
@@ -85,7 +84,7 @@ def _together(
 
 def _blocks(path: Path, reader: AudioReader) -> Iterator[np.ndarray]:
     with explained(str(path), of=HtmdsepError):
-        yield from equal_blocks(reader.blocks(), BLOCK_LENGTH)
+        yield from equal_blocks(reader.blocks())
 
 
 def _level(meter: LevelMeter) -> float:

@@ -21,7 +21,7 @@ from htmdsep.audio.reader import open_audio
 from htmdsep.audio.stem_file import stem_streams
 from htmdsep.audio.tags import without_replaygain
 from htmdsep.audio.writer import frame_count, open_stem, read_stem
-from htmdsep.dsp.blocks import resample_blocks
+from htmdsep.dsp.blocks import BLOCK_LENGTH, resample_blocks
 from htmdsep.dsp.levels import LevelMeter
 from htmdsep.dsp.quantise import dequantise, quantise
 from htmdsep.errors import DiskError, HtmdsepError, explained
@@ -29,7 +29,6 @@ from htmdsep.files import atomic_paths, refuse_input
 from htmdsep.options import STEM_FILE, STEM_NAMES, RunOptions, StemName, Subtype
 from htmdsep.separation.pairs import Pair
 from htmdsep.separation.report import Check, FileReport, Progress, StemReport
-from htmdsep.separation.streaming import BLOCK_LENGTH
 from htmdsep.separation.targets import format_of
 
 Separate = Callable[[Iterable[np.ndarray], int], Iterator[Pair]]

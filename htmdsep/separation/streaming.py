@@ -12,9 +12,6 @@ from htmdsep.dsp.segments import StreamEstimator
 from htmdsep.separation.high_band import add_high_band, stack_for_high_band
 from htmdsep.separation.pairs import Pair, beside, mute_silence
 
-BLOCK_LENGTH = (
-    65_536  # frames; blocks of any length are cut to this, so results do not depend on it
-)
 # What further passes are played faster by: of -2, -1 and 1 semitones the first helps most on unseen
 # clips (docs/recipe.md).
 SHIFTS_SEMITONES = (-2, -1, 1)
@@ -32,7 +29,7 @@ def separate_stream(
     mixture beside its vocals, as many frames as came.
     """
     speeds = [2 ** (semitones / 12) for semitones in (0, *SHIFTS_SEMITONES[:shifts])]
-    streams = _fan_out(equal_blocks(blocks, BLOCK_LENGTH), len(speeds))
+    streams = _fan_out(equal_blocks(blocks), len(speeds))
     passes = [
         _one_pass(network, stream, sample_rate, network.sample_rate * speed)
         for stream, speed in zip(streams, speeds, strict=True)
@@ -82,7 +79,7 @@ def _one_pass(
 def _averaged(passes: list[Iterator[Pair]]) -> Iterator[Pair]:
     """Yield the mixture beside the mean of the passes' vocals."""
     stacked = [(np.concatenate(pair, axis=1) for pair in one) for one in passes]
-    for blocks in zip(*(equal_blocks(one, BLOCK_LENGTH) for one in stacked), strict=True):
+    for blocks in zip(*(equal_blocks(one) for one in stacked), strict=True):
         channels = blocks[0].shape[1] // 2
         vocals: np.ndarray = sum(block[:, channels:] for block in blocks) / np.float32(len(blocks))
         yield Pair(blocks[0][:, :channels], vocals)
