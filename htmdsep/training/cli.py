@@ -123,8 +123,7 @@ def score_command(
     prepared = prepare(folder, cache, held_out, config)
     for windows in prepared.windows():
         scores = score_estimates(estimator, windows, sample_rate, OURS.loss)
-        described = {"set": windows.name, "windows": len(windows.windows)}
-        click.echo(json.dumps({**described, **scores}))
+        click.echo(json.dumps({"set": windows.name, "windows": len(windows.windows), **scores}))
     if places := music_places(prepared.held_out, prepared.cached, sample_rate):
         click.echo(json.dumps({"set": "leak", **score_leak(estimator, places, sample_rate)}))
 

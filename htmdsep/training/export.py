@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import csv
 import shlex
-import subprocess
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
+from subprocess import DEVNULL, CalledProcessError, check_output
 from typing import Any
 
 import torch
@@ -121,15 +121,14 @@ def describe_command(arguments: Sequence[str]) -> str:
 
 
 def current_commit() -> str:
-    """Return the commit that the package runs from, "unknown" outside a repository."""
-    command = ["git", "describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
-    folder = Path(__file__).parent
+    """Return the commit that the package runs from, "unknown" outside a repository of its own."""
+    root = Path(__file__).parents[2]  # not of what has it in an environment: --git-dir looks here
+    words = ["describe", "--always", "--abbrev=40", "--dirty", "--exclude=*"]
     try:
-        return subprocess.check_output(
-            command, cwd=folder, stderr=subprocess.DEVNULL, text=True
-        ).strip()
-    except (OSError, subprocess.CalledProcessError):
+        told = check_output(["git", "--git-dir=.git", *words], cwd=root, stderr=DEVNULL, text=True)
+    except (OSError, CalledProcessError):
         return "unknown"
+    return told.strip()
 
 
 def read_credits(path: Path) -> list[dict[str, str]]:

@@ -107,8 +107,7 @@ class TrainOptions:
 
     def recipe(self) -> Recipe:
         """Return the preset with every option that was given."""
-        preset = PRESETS[self.preset]
         given = {field.name: getattr(self, field.name, None) for field in fields(Recipe)}
         given["loss"] = None if self.loss is None else VARIANTS[self.loss]
         given["encoder_kernel"], given["encoder_stride"] = self.encoder or (None, None)
-        return replace(preset, **{name: v for name, v in given.items() if v is not None})
+        return replace(PRESETS[self.preset], **{k: v for k, v in given.items() if v is not None})

@@ -7,6 +7,7 @@ stretched a little. Five times real time on a core.
 
 from __future__ import annotations
 
+import io
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -62,13 +63,15 @@ def sing_files(speech: Path, out: Path, seed: int) -> Iterator[Path]:
         with stem_blocks(Stem(path.name, (Term(path),)), SAMPLE_RATE, channels=1) as (_, blocks):
             samples = np.concatenate(list(blocks))[:, 0].astype(np.float64)
         cuts = range(PIECE_SECONDS * SAMPLE_RATE, len(samples), PIECE_SECONDS * SAMPLE_RATE)
-        sung = [sing(rng, piece) for piece in np.split(samples, cuts)]
+        sung = (sing(rng, piece) for piece in np.split(samples, cuts))
         songs = [song for song in sung if song is not None]
         if not songs:
             tqdm.write(f"{path} has hardly any voice and is left out", file=sys.stderr)
             continue
+        encoded = io.BytesIO()  # soundfile does not say what kept it from writing a file
+        soundfile.write(encoded, np.concatenate(songs), SAMPLE_RATE, format="FLAC")
         with atomic_path(song_path) as temporary:
-            soundfile.write(temporary, np.concatenate(songs), SAMPLE_RATE, format="FLAC")
+            temporary.write_bytes(encoded.getbuffer())
         yield song_path
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -117,3 +118,19 @@ def test_commands_are_told_without_folders() -> None:
     told = describe_command(["run", "music", "--out=/home/me/b", "--encoder=16"])
     assert told == "htmdsep-train run music --out=b --encoder=16"
     assert current_commit()
+
+
+def test_only_a_repository_of_its_own_tells_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def git(*words: str) -> str:
+        told = ("-c", "user.name=a", "-c", "user.email=a@b", *words)
+        return subprocess.check_output(["git", *told], cwd=tmp_path, text=True).strip()
+
+    git("init", "--quiet")
+    git("commit", "--quiet", "--allow-empty", "--message=mine")
+    for place, found in ((".", git("rev-parse", "HEAD")), (".venv/site-packages", "unknown")):
+        package = tmp_path / place / "htmdsep" / "training"
+        package.mkdir(parents=True)
+        monkeypatch.setattr("htmdsep.training.export.__file__", str(package / "export.py"))
+        assert current_commit() == found

@@ -106,3 +106,21 @@ def test_the_command_sings_a_folder_and_leaves_out_what_has_no_voice(tmp_path: P
     for seed, is_same in ((0, True), (1, False)):
         assert invoke("sing", tmp_path / "in", tmp_path / "out", "--seed", seed)[0] == 0
         assert (path.read_bytes() == first) == is_same
+
+
+def test_a_full_disk_is_told_with_the_file_that_it_has_no_room_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyworld")
+    resource = pytest.importorskip("resource")
+    monkeypatch.setattr("htmdsep.training.sing.sing", lambda *_: RNG(0).uniform(-0.9, 0.9, 99_999))
+    soundfile.write(tmp_path / "anna.wav", speech(1.0), SAMPLE_RATE)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, before[1]))
+        code, output = invoke("sing", tmp_path / "anna.wav", tmp_path / "out")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    song = tmp_path / "out" / "anna.wav.flac"
+    assert code == 1 and output.splitlines()[-1] == f"htmdsep-train: {song}: File too large"
+    assert not song.parent.exists()
