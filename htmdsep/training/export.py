@@ -69,7 +69,7 @@ def masking_network(network: Network) -> HTMDNet:
 def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
     """Write the mean of weights given by name or file in half precision; return its SHA-256.
 
-    Licence and provenance are those of the first, with the hashes of all.
+    Provenance is that of the first, with the hashes, the licences and the credits of all.
     """
     if len(weights) < 2:
         raise HtmdsepError("an average takes two weights or more")
@@ -78,7 +78,8 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
         refuse_input(path, one.path)
     loaded = [one.load() for one in located]
     network, info = loaded[0]
-    for given, (_, other) in zip(weights, loaded, strict=True):
+    infos = [other for _, other in loaded]
+    for given, other in zip(weights, infos, strict=True):
         if other.config != info.config:
             raise HtmdsepError(f"{given} is of another network than {weights[0]}; average its like")
     states = [one.state_dict() for one, _ in loaded]
@@ -86,8 +87,12 @@ def average_weights(weights: Sequence[str], path: Path, *, name: str) -> str:
         for key, value in network.state_dict().items():
             if value.is_floating_point():
                 value.copy_(torch.stack([state[key] for state in states]).mean(dim=0))
-    provenance = {**info.provenance, "averaged": [one.hash() for one in located]}
-    return _write(path, network, WeightsInfo(name, info.config, info.licence, provenance))
+    licences = dict.fromkeys(part for one in infos for part in one.licence.split(" AND "))
+    credited = [row for one in infos for row in one.provenance.get("data", [])]
+    data = [row for place, row in enumerate(credited) if row not in credited[:place]]
+    owed = {"data": data} if data else {}
+    provenance = {**info.provenance, **owed, "averaged": [one.hash() for one in located]}
+    return _write(path, network, WeightsInfo(name, info.config, " AND ".join(licences), provenance))
 
 
 def _write(path: Path, network: Network, info: WeightsInfo) -> str:

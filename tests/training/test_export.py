@@ -38,6 +38,25 @@ def test_the_mean_of_weights(tmp_path: Path) -> None:
         assert not tensor.is_floating_point() or (tensor == 3).all(), name
 
 
+def test_a_mean_owes_what_each_of_its_weights_owes(tmp_path: Path) -> None:
+    mine, hers, both = ({"source": name, "licence": name[:3]} for name in ("CC0-1", "NC-4", "BY"))
+    out = tmp_path / "mean.safetensors"
+    paths: list[Path] = []
+    for licence, data in (
+        ("CC0-1.0", [mine, both]),
+        ("CC-BY-NC-4.0", [both, hers]),
+        ("CC-BY-NC-4.0 AND CC0-1.0", [mine]),
+    ):
+        paths.append(tmp_path / f"{len(paths)}.safetensors")
+        info = WeightsInfo("x", TINY, licence, {"data": data})
+        save_weights(paths[-1], HTMDNet(TINY), info, torch.float16)
+    code, output = invoke("average", *paths, "--out", out, "--name", "mean")
+    assert code == 0, output
+    _, info = load_weights(out)
+    assert info.licence == "CC0-1.0 AND CC-BY-NC-4.0"
+    assert info.provenance["data"] == [mine, both, hers]
+
+
 def test_what_cannot_be_averaged(tmp_path: Path) -> None:
     one, _ = written(tmp_path / "one.safetensors", TINY, 1.0)
     other, _ = written(tmp_path / "other.safetensors", replace(TINY, blocks=1), 1.0)

@@ -21,9 +21,7 @@ def balance(vocals: Tensor, music: Tensor, kinds: np.ndarray, draw: Draw) -> tup
     """
     settings, rng, kind = draw.settings, draw.rng, kinds[:, None, None]
     paired, labelled = (kind == PAIR) | (kind == LABEL), kind == LABEL
-    free, own = (
-        draw.uniform(limits, len(kinds)) for limits in (settings.level, settings.pair_gain)
-    )
+    free, own = (draw.uniform(r, len(kinds)) for r in (settings.level, settings.pair_gain))
     gains = draw.gains(np.where(paired, np.where(labelled, 0, own), free), vocals)
     signs = rng.choice([-1.0, 1.0], (2, len(kinds), 1, 1))
     signs[1] = np.where(labelled, signs[0], signs[1])
@@ -62,9 +60,8 @@ def set_level(mixture: Tensor, vocals: Tensor, draw: Draw) -> tuple[Tensor, Tens
     settings, rng = draw.settings, draw.rng
     rows, _, length = mixture.shape
     levels = rng.normal(settings.input_level, settings.input_level_deviation, (rows, 1, 1))
-    shares = draw.uniform((0, LONGEST_SILENCE), rows) * (
-        rng.random((rows, 1, 1)) < settings.silence
-    )
+    shares = draw.uniform((0, LONGEST_SILENCE), rows)
+    shares *= rng.random((rows, 1, 1)) < settings.silence
     silent, late = (shares * length).astype(int), rng.random((rows, 1, 1)) < 0.5
     first, end = np.where(late, silent, 0), length - np.where(late, 0, silent)
     gain = draw.gains(levels, mixture) / (rms(mixture) + 1e-4)

@@ -35,18 +35,15 @@ def draw_melodies(draw: Draw, length: int, melodic: np.ndarray) -> np.ndarray:
     curve = rng.uniform(-TRANSPOSITION, TRANSPOSITION, (rows, 1))
     curve = curve + _notes(rng, rows, seconds) * melodic[:, None]
     curve += _vibrato(rng, rows, seconds)
-    curve += _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12)) * (
-        DRIFT * 5  # a moving average over 25 points divides the deviation by five
-    )
+    drift = _smooth(rng.standard_normal((rows, len(seconds))), np.full(rows, 12))
+    curve += drift * (DRIFT * 5)  # a moving average over 25 points divides the deviation by five
     return np.asarray(curve.clip(-LIMIT, LIMIT))
 
 
 def fine_curves(points: Tensor, length: int) -> Tensor:
     """Return the curves (rows, length) through control points."""
     size = (points.shape[1] - 1) * CONTROL_STEP + 1
-    fine = torch.nn.functional.interpolate(
-        points[:, None], size=size, mode="linear", align_corners=True
-    )
+    fine = torch.nn.functional.interpolate(points[:, None], size, mode="linear", align_corners=True)
     return fine[:, 0, :length]
 
 
