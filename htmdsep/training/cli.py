@@ -138,7 +138,9 @@ def label_command(songs: Path, out: Path, weights: str | None, **values: Any) ->
     from htmdsep.training.label import label_songs
 
     options = options_from(RunOptions, values)
-    click.echo(f"{sum(1 for _ in label_songs(songs, out, weights, options))} songs in {out}")
+    made = list(label_songs(songs, out, weights, options))
+    kept = made.count(False)
+    click.echo(f"{len(made)} songs in {out}" + (f", {kept} of them from before" if kept else ""))
 
 
 @command.command("sing")

@@ -41,7 +41,9 @@ def test_songs_become_labels_that_add_up_and_stay(
         assert np.abs(parts[0]).max() > 1e-3
         np.testing.assert_allclose(parts[0] + parts[1], mixture, atol=2 / 32_768)
     made = first.stat().st_mtime_ns
-    assert label(tmp_path / "in", folder / "labels", tiny_weights)[0] == 0
+    soundfile.write(tmp_path / "in" / "three.wav", mixtures["one"], RATE)
+    _, output = label(tmp_path / "in", folder / "labels", tiny_weights)
+    assert output == f"3 songs in {folder / 'labels'}, 2 of them from before\n"
     assert first.stat().st_mtime_ns == made
 
 
