@@ -96,7 +96,7 @@ SMALLER = {  # what commands hold, and what stands there here
     "mixture = ...  # float32 (2,": "mixture = noise(2, 131072)  # (2,",
     "--songs caesium --songs rubidium": "--songs caesium",
     "--weights htmdnet ": "--weights mine.safetensors ",
-    "--start-from htmdnet --repeats 2": "--start-from mine.safetensors",  # it has one
+    "--start-from htmdnet ": "--start-from mine.safetensors ",
 }
 
 
@@ -217,7 +217,7 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     torch.set_num_threads(threads)
 
 
-def tiny_config(recipe: Recipe, repeats: int | None) -> NetworkConfig:
+def tiny_config(recipe: Recipe, repeats: int | None, known: NetworkConfig | None) -> NetworkConfig:
     """Return a small network of the recipe's architecture."""
     assert repeats is None
     small = next(one for one in CONFIGS if one.architecture == recipe.architecture)

@@ -102,7 +102,8 @@ class Separator:
         The stems come in blocks of other lengths, as many frames in all as went in. Each block is
         copied as it comes, so that one buffer may be filled again and again.
         """
-        for mixture, vocals in self.pairs(map(np.array, blocks), sample_rate):
+        own = (np.asarray(block).copy() for block in blocks)
+        for mixture, vocals in self.pairs(own, sample_rate):
             yield Stems(vocals, mixture - vocals, int(sample_rate))
 
     def pairs(
