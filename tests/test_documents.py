@@ -217,7 +217,7 @@ def here(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterat
     torch.set_num_threads(threads)
 
 
-def tiny_config(recipe: Recipe, repeats: int | None, known: NetworkConfig | None) -> NetworkConfig:
+def tiny_config(recipe: Recipe, repeats: int | None, _known: NetworkConfig | None) -> NetworkConfig:
     """Return a small network of the recipe's architecture."""
     assert repeats is None
     small = next(one for one in CONFIGS if one.architecture == recipe.architecture)
