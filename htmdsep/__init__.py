@@ -10,7 +10,21 @@ works through folders and lists of songs as the command does:
     for outcome in htmdsep.run_batch(htmdsep.BatchOptions(inputs=("music",), existing="resume")):
         print(outcome.source.label, outcome.status, outcome.error or "")
 
-The rooms of the package are in README.md, and what each may import in tests/test_arrows.py.
+The rooms, each of which imports only what stands below it (tests/test_arrows.py):
+
+    cli, training, evaluation, bench, onnx    the programs
+    page         a page to listen on, written beside stems
+    batch        many songs: find, plan, resume, run, record
+    separation   one song: blocks or a file in, stems out
+    engines      run a network, and choose how
+    datasets     folders of songs with stems, and their samples
+    weights      weights files and their graphs: find, read, write, import
+    audio        audio files in and out
+    metrics      ratios, silence, bounds
+    networks     configs and PyTorch definitions
+    dsp          streams of blocks: cut, join, resample, transform, quantise, meter
+    console      what the programs share: their process, help, flags made of fields
+    options, files, errors    every option, files that appear whole, what a user is told
 """
 
 from __future__ import annotations

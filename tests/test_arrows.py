@@ -47,7 +47,7 @@ ARROWS: dict[str, set[str]] = {
     "cli": {"batch", "separation", "weights", "console", "page"},
 }
 
-MOST_LINES = 17_952  # of the whole package; more is a decision
+MOST_LINES = 17_968  # of the whole package; more is a decision
 MOST_FUNCTION_LINES = 45
 MOST_POSITIONAL = 6
 SHARED_NAMES = {"main", "command"}  # every program has its own

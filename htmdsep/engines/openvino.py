@@ -100,8 +100,10 @@ def _read_model(core: openvino.Core, graph: bytes, weights: Path) -> openvino.Mo
         return core.read_model(beside)
     told = f"{weights} cannot be copied into {gettempdir()} for OpenVINO"
     remedy = "make room there, let TMPDIR name another folder, or use --engine onnx"
-    temporary = TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True)
-    with explained(told, remedy, kind=DiskError), temporary as folder:
+    with (
+        explained(told, remedy, kind=DiskError),
+        TemporaryDirectory(prefix="htmdsep-", ignore_cleanup_errors=True) as folder,
+    ):
         shutil.copyfile(weights, Path(folder) / weights.resolve().name)
         place = Path(folder) / "graph.onnx"
         place.write_bytes(graph)
